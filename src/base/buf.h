@@ -1,0 +1,41 @@
+// A bounded reader and a growing writer for everything that comes from outside: images, streams, tables, the wire.
+// The reader's error is sticky: after the first short read every read gives zero and `bad` stays set, so a parser checks once.
+#pragma once
+
+#include "base/base.h"
+
+struct reader {
+    const uint8_t *p, *end;
+    bool bad;
+};
+static inline struct reader reader_of(const void *data, size_t len)
+{
+    return (struct reader){.p = data, .end = (const uint8_t *)data + len};
+}
+size_t reader_left(const struct reader *r);
+uint8_t rd_u8(struct reader *r);
+uint16_t rd_le16(struct reader *r);
+uint32_t rd_le32(struct reader *r);
+uint64_t rd_le64(struct reader *r);
+uint16_t rd_be16(struct reader *r);
+uint32_t rd_be32(struct reader *r);
+uint64_t rd_be64(struct reader *r);
+void rd_bytes(struct reader *r, void *dst, size_t n); // zero-fills dst when short
+const void *rd_skip(struct reader *r, size_t n);      // the skipped bytes, or NULL when short
+
+struct buf {
+    uint8_t *data;
+    size_t len, cap;
+};
+void buf_free(struct buf *b);
+void buf_put(struct buf *b, const void *p, size_t n);
+void *buf_grow(struct buf *b, size_t n); // n zeroed bytes at the end; valid until the next call
+void buf_printf(struct buf *b, const char *fmt, ...) PRINTF(2, 3);
+void buf_u8(struct buf *b, uint8_t v);
+void buf_le16(struct buf *b, uint16_t v);
+void buf_le32(struct buf *b, uint32_t v);
+void buf_le64(struct buf *b, uint64_t v);
+void buf_be16(struct buf *b, uint16_t v);
+void buf_be32(struct buf *b, uint32_t v);
+void buf_be64(struct buf *b, uint64_t v);
+const char *buf_str(struct buf *b); // NUL-terminated view, valid until the next call
