@@ -1,4 +1,5 @@
-// What every file may assume: fixed-width integers, a few macros, and the one way to stop on our own bugs.
+// What every file may assume: fixed-width integers, a few macros, and the one way to stop on our
+// own bugs.
 #pragma once
 
 #include <stdbool.h>
@@ -6,33 +7,43 @@
 #include <stdint.h>
 #include <string.h>
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_SIZE(a)                   (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
-#define MIN(a, b) ({ __auto_type a_ = (a); __auto_type b_ = (b); a_ < b_ ? a_ : b_; })
-#define MAX(a, b) ({ __auto_type a_ = (a); __auto_type b_ = (b); a_ > b_ ? a_ : b_; })
+#define MIN(a, b)                                                                                  \
+    ({                                                                                             \
+        __auto_type a_ = (a);                                                                      \
+        __auto_type b_ = (b);                                                                      \
+        a_ < b_ ? a_ : b_;                                                                         \
+    })
+#define MAX(a, b)                                                                                  \
+    ({                                                                                             \
+        __auto_type a_ = (a);                                                                      \
+        __auto_type b_ = (b);                                                                      \
+        a_ > b_ ? a_ : b_;                                                                         \
+    })
 
 #define KiB ((uint64_t)1 << 10)
 #define MiB ((uint64_t)1 << 20)
 #define GiB ((uint64_t)1 << 30)
 
-#define likely(x) __builtin_expect(!!(x), 1)
+#define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK        __attribute__((warn_unused_result))
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
-#define UNUSED __attribute__((unused))
+#define UNUSED            __attribute__((unused))
 
-// Stops the process with file, line and condition. For our own bugs only: never on a value that came from a
-// guest, an image, the wire or a state stream (SECURITY.md, R8).
-#define BUG_ON(cond)                                                                                               \
-    do {                                                                                                           \
-        if (unlikely(cond))                                                                                        \
-            bug(__FILE__, __LINE__, #cond);                                                                        \
+// Stops the process with file, line and condition. For our own bugs only: never on a value that
+// came from a guest, an image, the wire or a state stream (SECURITY.md, R8).
+#define BUG_ON(cond)                                                                               \
+    do {                                                                                           \
+        if (unlikely(cond))                                                                        \
+            bug(__FILE__, __LINE__, #cond);                                                        \
     } while (0)
 _Noreturn void bug(const char *file, int line, const char *what);
 
-// Allocation that cannot fail for the caller: sizes are ours, not a guest's. Zeroed. Stops with one line when the host is
-// out of memory.
+// Allocation that cannot fail for the caller: sizes are ours, not a guest's. Zeroed. Stops with one
+// line when the host is out of memory.
 void *xalloc(size_t size) __attribute__((malloc, alloc_size(1), returns_nonnull));
 void *xcalloc(size_t n, size_t size) __attribute__((malloc, alloc_size(1, 2), returns_nonnull));
 void *xrealloc(void *p, size_t size) __attribute__((alloc_size(2), returns_nonnull));

@@ -1,5 +1,6 @@
-// A bounded reader and a growing writer for everything that comes from outside: images, streams, tables, the wire.
-// The reader's error is sticky: after the first short read every read gives zero and `bad` stays set, so a parser checks once.
+// A bounded reader and a growing writer for everything that comes from outside: images, streams,
+// tables, the wire. The reader's error is sticky: after the first short read every read gives zero
+// and `bad` stays set, so a parser checks once.
 #pragma once
 
 #include "base/base.h"

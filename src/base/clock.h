@@ -1,5 +1,5 @@
-// Time. A machine has one virtual clock (stops with the machine, can follow the host or, later, the instruction count); the host's
-// monotonic and wall clocks stand beside it. All in nanoseconds.
+// Time. A machine has one virtual clock (stops with the machine, can follow the host or, later, the
+// instruction count); the host's monotonic and wall clocks stand beside it. All in nanoseconds.
 #pragma once
 
 #include "base/base.h"

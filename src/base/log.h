@@ -1,9 +1,11 @@
-// Messages to the operator on stderr, and debug logging chosen with -d. Thread-safe; each call writes one whole line.
+// Messages to the operator on stderr, and debug logging chosen with -d. Thread-safe; each call
+// writes one whole line.
 #pragma once
 
 #include "base/base.h"
 
-// "myna: warning: …" and "myna: …". The program name printed is that of the personality (log_set_name).
+// "myna: warning: …" and "myna: …". The program name printed is that of the personality
+// (log_set_name).
 void log_warn(const char *fmt, ...) PRINTF(1, 2);
 void log_error(const char *fmt, ...) PRINTF(1, 2);
 void log_info(const char *fmt, ...) PRINTF(1, 2);
@@ -11,8 +13,9 @@ void log_set_name(const char *name);
 // -msg timestamp=on: put an ISO 8601 time before each line.
 void log_set_timestamps(bool on);
 
-// A guest did something its device's specification forbids. `site` limits the rate: at most 8 lines per site and then one line
-// with the count at exit; it also counts for `info guest-errors`. Shown with -d guest_errors, else only counted.
+// A guest did something its device's specification forbids. `site` limits the rate: at most 8 lines
+// per site and then one line with the count at exit; it also counts for `info guest-errors`. Shown
+// with -d guest_errors, else only counted.
 struct log_site {
     const char *what;
     _Atomic uint64_t count;
@@ -20,10 +23,10 @@ struct log_site {
     _Atomic bool linked;
 };
 void log_guest_at(struct log_site *site, const char *fmt, ...) PRINTF(2, 3);
-#define log_guest(what_, ...)                                                                                      \
-    do {                                                                                                           \
-        static struct log_site site_ = {.what = what_};                                                            \
-        log_guest_at(&site_, __VA_ARGS__);                                                                         \
+#define log_guest(what_, ...)                                                                      \
+    do {                                                                                           \
+        static struct log_site site_ = {.what = what_};                                            \
+        log_guest_at(&site_, __VA_ARGS__);                                                         \
     } while (0)
 
 // -d categories. The table in log.c gives their names and help.
@@ -40,7 +43,10 @@ enum log_mask {
     LOG_STRACE = 1 << 9,
 };
 extern uint32_t log_mask_; // written before threads start and by the monitor's `log` command
-static inline bool log_on(enum log_mask m) { return unlikely(log_mask_ & m); }
+static inline bool log_on(enum log_mask m)
+{
+    return unlikely(log_mask_ & m);
+}
 // Write to the debug log (stderr, or the file of -D). No newline is added.
 void log_debug(const char *fmt, ...) PRINTF(1, 2);
 struct err;

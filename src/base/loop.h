@@ -1,5 +1,6 @@
-// An event loop: file descriptors, timers and deferred work, run by one thread. A machine has a main loop (monitors, back ends
-// by default) and may have more (I/O threads). Everything but the functions marked "any thread" is called on the loop's own thread.
+// An event loop: file descriptors, timers and deferred work, run by one thread. A machine has a
+// main loop (monitors, back ends by default) and may have more (I/O threads). Everything but the
+// functions marked "any thread" is called on the loop's own thread.
 #pragma once
 
 #include "base/base.h"
@@ -10,31 +11,35 @@ struct loop;
 
 struct loop *loop_new(const char *name);
 void loop_free(struct loop *l);
-void loop_run(struct loop *l);                       // until loop_quit; the caller becomes the loop's thread
-void loop_run_once(struct loop *l, int timeout_ms);  // one round (tests, draining); -1 waits
-void loop_quit(struct loop *l);                      // any thread
-void loop_start_thread(struct loop *l);              // run it on a thread of its own
-void loop_stop_thread(struct loop *l);               // quit and join
-bool loop_is_current(const struct loop *l);          // any thread
+void loop_run(struct loop *l); // until loop_quit; the caller becomes the loop's thread
+void loop_run_once(struct loop *l, int timeout_ms); // one round (tests, draining); -1 waits
+void loop_quit(struct loop *l);                     // any thread
+void loop_start_thread(struct loop *l);             // run it on a thread of its own
+void loop_stop_thread(struct loop *l);              // quit and join
+bool loop_is_current(const struct loop *l);         // any thread
 
-// File descriptors. `events` are LOOP_IN | LOOP_OUT; the callback gets those that are ready, LOOP_HUP and LOOP_ERR included.
+// File descriptors. `events` are LOOP_IN | LOOP_OUT; the callback gets those that are ready,
+// LOOP_HUP and LOOP_ERR included.
 enum { LOOP_IN = 1, LOOP_OUT = 2, LOOP_HUP = 4, LOOP_ERR = 8 };
 struct loop_fd;
-struct loop_fd *loop_fd_add(struct loop *l, int fd, unsigned events, void (*ready)(void *opaque, unsigned events), void *opaque);
+struct loop_fd *loop_fd_add(struct loop *l, int fd, unsigned events,
+                            void (*ready)(void *opaque, unsigned events), void *opaque);
 void loop_fd_set(struct loop_fd *f, unsigned events);
 void loop_fd_del(struct loop_fd *f); // does not close the fd; safe inside its own callback
 
-// Deferred work: `run` is called once on the loop's thread after each loop_defer, however often it was deferred in between.
+// Deferred work: `run` is called once on the loop's thread after each loop_defer, however often it
+// was deferred in between.
 struct loop_work {
     struct loop *loop;
     void (*run)(void *opaque);
     void *opaque;
-    struct list link;    // owned by the loop
+    struct list link; // owned by the loop
     _Atomic bool queued;
 };
 void loop_work_init(struct loop_work *w, struct loop *l, void (*run)(void *), void *opaque);
-void loop_defer(struct loop_work *w);  // any thread
-void loop_work_cancel(struct loop_work *w); // on the loop's thread: it will not run after this returns
+void loop_defer(struct loop_work *w); // any thread
+void loop_work_cancel(
+    struct loop_work *w); // on the loop's thread: it will not run after this returns
 // Run a function on the loop's thread and wait for it (any thread; direct when already there).
 void loop_call(struct loop *l, void (*fn)(void *), void *arg);
 
@@ -47,7 +52,10 @@ struct loop_timer {
     int64_t deadline; // INT64_MAX: not armed
     size_t heap_pos;  // owned by the loop
 };
-void loop_timer_init(struct loop_timer *t, struct loop *l, struct clock *c, void (*fire)(void *), void *opaque);
-void loop_timer_set(struct loop_timer *t, int64_t deadline_ns); // any thread; replaces the earlier deadline
-void loop_timer_cancel(struct loop_timer *t);                   // any thread; may still be firing unless on the loop's thread
-void loop_clock_changed(struct loop *l);                        // any thread: a clock was started, stopped or set
+void loop_timer_init(struct loop_timer *t, struct loop *l, struct clock *c, void (*fire)(void *),
+                     void *opaque);
+void loop_timer_set(struct loop_timer *t,
+                    int64_t deadline_ns); // any thread; replaces the earlier deadline
+void loop_timer_cancel(
+    struct loop_timer *t); // any thread; may still be firing unless on the loop's thread
+void loop_clock_changed(struct loop *l); // any thread: a clock was started, stopped or set

@@ -1,5 +1,5 @@
-// Trace points: TRACE(name, fmt, …) writes a line to the debug log when `-trace` (glob patterns) chose the name. Costs one load and
-// branch when off. Names are "module_verb_object".
+// Trace points: TRACE(name, fmt, …) writes a line to the debug log when `-trace` (glob patterns)
+// chose the name. Costs one load and branch when off. Names are "module_verb_object".
 #pragma once
 
 #include "base/base.h"
@@ -13,11 +13,11 @@ struct trace_point {
 void trace_point_link(struct trace_point *t); // first use: decides `on` from the patterns
 void trace_write(const struct trace_point *t, const char *fmt, ...) PRINTF(2, 3);
 void trace_enable(const char *glob); // before the machine starts or from the monitor
-#define TRACE(name_, ...)                                                                                          \
-    do {                                                                                                           \
-        static struct trace_point tp_ = {.name = #name_};                                                          \
-        if (unlikely(!__atomic_load_n(&tp_.linked, __ATOMIC_ACQUIRE)))                                             \
-            trace_point_link(&tp_);                                                                                \
-        if (unlikely(tp_.on))                                                                                      \
-            trace_write(&tp_, __VA_ARGS__);                                                                        \
+#define TRACE(name_, ...)                                                                          \
+    do {                                                                                           \
+        static struct trace_point tp_ = {.name = #name_};                                          \
+        if (unlikely(!__atomic_load_n(&tp_.linked, __ATOMIC_ACQUIRE)))                             \
+            trace_point_link(&tp_);                                                                \
+        if (unlikely(tp_.on))                                                                      \
+            trace_write(&tp_, __VA_ARGS__);                                                        \
     } while (0)

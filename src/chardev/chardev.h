@@ -1,5 +1,5 @@
-// Character back ends: a byte stream both ways with open/close events and flow control, on one event loop. A back end may be shared by several
-// front ends through a mux (Ctrl-A commands).
+// Character back ends: a byte stream both ways with open/close events and flow control, on one
+// event loop. A back end may be shared by several front ends through a mux (Ctrl-A commands).
 #pragma once
 
 #include "base/buf.h"
@@ -12,30 +12,36 @@ struct chardev;
 
 enum chr_event { CHR_OPENED, CHR_CLOSED, CHR_BREAK, CHR_MUX_IN, CHR_MUX_OUT };
 struct chr_frontend_ops {
-    size_t (*can_receive)(void *fe);                            // how many bytes it would take now
-    void (*receive)(void *fe, const uint8_t *p, size_t n);      // n <= can_receive()
-    void (*event)(void *fe, enum chr_event ev);                 // may be NULL
-    void (*can_write)(void *fe);                                // room again after a short write; may be NULL
+    size_t (*can_receive)(void *fe);                       // how many bytes it would take now
+    void (*receive)(void *fe, const uint8_t *p, size_t n); // n <= can_receive()
+    void (*event)(void *fe, enum chr_event ev);            // may be NULL
+    void (*can_write)(void *fe); // room again after a short write; may be NULL
 };
 struct chr_frontend; // an attachment
 
-// -chardev BACKEND,id=…,… ; legacy strings of -serial/-monitor ("mon:stdio", "telnet:h:p,server,nowait", "unix:…", "null", "pty", "file:…", "none" gives NULL
-// without error, "chardev:ID" is resolved by control before this).
+// -chardev BACKEND,id=…,… ; legacy strings of -serial/-monitor ("mon:stdio",
+// "telnet:h:p,server,nowait", "unix:…", "null", "pty", "file:…", "none" gives NULL without error,
+// "chardev:ID" is resolved by control before this).
 struct chardev *chardev_open(struct opts *o, struct loop *loop, struct err *e);
 int chardev_opts_from_legacy(const char *spec, struct opts *o, bool *mux, struct err *e) MUST_CHECK;
 void chardev_close(struct chardev *c);
 const char *chardev_id(const struct chardev *c);
-const char *chardev_describe(struct chardev *c);  // "pty:/dev/pts/3", "stdio": query-chardev's filename
-bool chardev_is_open(struct chardev *c);          // a peer is connected
+const char *
+chardev_describe(struct chardev *c);     // "pty:/dev/pts/3", "stdio": query-chardev's filename
+bool chardev_is_open(struct chardev *c); // a peer is connected
 bool chardev_is_mux(struct chardev *c);
 
-// Attach a front end (one; several with mux). All calls on the loop's thread except chr_write, which any thread may make.
-struct chr_frontend *chr_attach(struct chardev *c, const struct chr_frontend_ops *ops, void *fe, struct err *e);
+// Attach a front end (one; several with mux). All calls on the loop's thread except chr_write,
+// which any thread may make.
+struct chr_frontend *chr_attach(struct chardev *c, const struct chr_frontend_ops *ops, void *fe,
+                                struct err *e);
 void chr_detach(struct chr_frontend *f);
-// Returns how many bytes were taken; the rest when can_write is called. A back end with no peer takes and drops everything.
+// Returns how many bytes were taken; the rest when can_write is called. A back end with no peer
+// takes and drops everything.
 size_t chr_write(struct chr_frontend *f, const void *p, size_t n);
-void chr_write_all(struct chr_frontend *f, const void *p, size_t n); // queues the rest, bounded at 1 MiB, then drops the oldest
-void chr_accept_input(struct chr_frontend *f);                       // can_receive() grew
+void chr_write_all(struct chr_frontend *f, const void *p,
+                   size_t n); // queues the rest, bounded at 1 MiB, then drops the oldest
+void chr_accept_input(struct chr_frontend *f); // can_receive() grew
 bool chr_frontend_open(const struct chr_frontend *f);
 int chr_get_msgfd(struct chr_frontend *f); // an fd received over a unix socket, or -1
 // Mux: what Ctrl-A x, h and c do. Set by control.

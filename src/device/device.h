@@ -1,5 +1,6 @@
-// The device model: one `const struct device_type` per device, one `fields[]` table per type. The table drives `-device X,help`, properties,
-// reset, save and restore, introspection and the fuzzer. Types are listed in devices.def, boards create instances from their slot tables.
+// The device model: one `const struct device_type` per device, one `fields[]` table per type. The
+// table drives `-device X,help`, properties, reset, save and restore, introspection and the fuzzer.
+// Types are listed in devices.def, boards create instances from their slot tables.
 #pragma once
 
 #include "base/clock.h"
@@ -18,14 +19,24 @@ struct device;
 struct bus;
 
 enum field_kind {
-    F_BOOL, F_U8, F_U16, F_U32, F_U64, // stored as their C type
-    F_STR,                             // char *, owned
-    F_ENUM,                            // uint32_t, names in `names`
-    F_MAC,                             // uint8_t[6]
-    F_SIZE,                            // uint64_t with a suffix
-    F_BYTES,                           // uint8_t[len]
-    F_U8A, F_U16A, F_U32A, F_U64A,     // arrays of `len` elements
-    F_BACKEND_BLOCK, F_BACKEND_NET, F_BACKEND_CHR, F_BACKEND_OBJ, // pointers, resolved from an id at creation
+    F_BOOL,
+    F_U8,
+    F_U16,
+    F_U32,
+    F_U64,   // stored as their C type
+    F_STR,   // char *, owned
+    F_ENUM,  // uint32_t, names in `names`
+    F_MAC,   // uint8_t[6]
+    F_SIZE,  // uint64_t with a suffix
+    F_BYTES, // uint8_t[len]
+    F_U8A,
+    F_U16A,
+    F_U32A,
+    F_U64A, // arrays of `len` elements
+    F_BACKEND_BLOCK,
+    F_BACKEND_NET,
+    F_BACKEND_CHR,
+    F_BACKEND_OBJ, // pointers, resolved from an id at creation
 };
 enum field_use {
     FIELD_PROP = 1,  // settable from -device
@@ -34,70 +45,80 @@ enum field_use {
 };
 struct field {
     const char *name;
-    uint16_t offset;        // offsetof in the device's structure
+    uint16_t offset; // offsetof in the device's structure
     uint8_t kind, use;
-    uint16_t len;           // elements, for arrays
-    uint64_t init;          // default (property) or reset value
-    uint64_t min, max;      // range of a valid value; 0,0: the whole type
+    uint16_t len;             // elements, for arrays
+    uint64_t init;            // default (property) or reset value
+    uint64_t min, max;        // range of a valid value; 0,0: the whole type
     const char *const *names; // F_ENUM
     const char *help;
 };
-#define FIELD(type, member, ...) {.name = #member, .offset = offsetof(type, member), __VA_ARGS__}
+#define FIELD(type, member, ...)                                                                   \
+    {                                                                                              \
+        .name = #member, .offset = offsetof(type, member), __VA_ARGS__                             \
+    }
 
 struct device_type {
-    const char *name;      // as in -device
-    const char *alias;     // or NULL
+    const char *name;  // as in -device
+    const char *alias; // or NULL
     const char *desc;
-    const char *bus;       // bus kind it plugs into: "system", "PCI", "virtio-bus", "virtio-serial-bus", "SCSI"
-    const char *category;  // heading in -device help
-    size_t size;           // of the structure that begins with struct device
+    const char
+        *bus; // bus kind it plugs into: "system", "PCI", "virtio-bus", "virtio-serial-bus", "SCSI"
+    const char *category;       // heading in -device help
+    size_t size;                // of the structure that begins with struct device
     const struct field *fields; // ends with .name == NULL; type-specific; may be NULL
-    const struct device_type *base; // shared fields and hooks of a family (e.g. PCI functions): its hooks run first
+    const struct device_type
+        *base; // shared fields and hooks of a family (e.g. PCI functions): its hooks run first
     bool user_creatable;
-    int (*init)(struct device *d, struct err *e);   // properties are set; create regions, queues; no side effects on failure
-    void (*reset)(struct device *d);                // after FIELD_RESET values are put back
-    void (*exit)(struct device *d);                 // unplug and end of machine; release everything
+    int (*init)(
+        struct device *d,
+        struct err *e); // properties are set; create regions, queues; no side effects on failure
+    void (*reset)(struct device *d); // after FIELD_RESET values are put back
+    void (*exit)(struct device *d);  // unplug and end of machine; release everything
     int (*post_load)(struct device *d, struct err *e);
     const void *class_data; // family-specific, e.g. struct virtio_type
 };
 
 // What a machine offers its devices. Owned by the board; outlives them.
 struct machine_env {
-    struct space *memory;     // DMA address space of system devices
+    struct space *memory; // DMA address space of system devices
     struct clock *clock;
-    struct loop *loop;        // main loop: default event loop of devices
+    struct loop *loop; // main loop: default event loop of devices
     // Requests to the machine, any thread.
     void (*request_reset)(void *opaque, const char *reason);
     void (*request_shutdown)(void *opaque, const char *reason, int exit_status);
-    void (*event)(void *opaque, const char *name, const char *json_data); // QMP event; data may be NULL
+    void (*event)(void *opaque, const char *name,
+                  const char *json_data); // QMP event; data may be NULL
     void *opaque;
 };
 
 struct device {
     const struct device_type *type;
-    char *id;                  // or NULL
-    struct bus *parent_bus;    // or NULL for fixed board devices
+    char *id;               // or NULL
+    struct bus *parent_bus; // or NULL for fixed board devices
     struct machine_env *env;
-    struct mmio_guard guard;   // its lock; registers, timers and deferred work all run under it
-    uint32_t generation;       // bumped by reset and unplug; requests carry it so stale completions are dropped (R6)
+    struct mmio_guard guard; // its lock; registers, timers and deferred work all run under it
+    uint32_t generation; // bumped by reset and unplug; requests carry it so stale completions are
+                         // dropped (R6)
     bool initialised, hotplugged;
-    struct list siblings;      // on parent_bus
+    struct list siblings; // on parent_bus
     VEC(struct bus *) child_buses;
 };
 
 struct bus_type {
     const char *name; // matches device_type.bus
-    // Assign the address ("addr" etc. are properties already set) and connect; called before type->init / after exit.
+    // Assign the address ("addr" etc. are properties already set) and connect; called before
+    // type->init / after exit.
     int (*plug)(struct bus *b, struct device *d, struct err *e);
     void (*unplug)(struct bus *b, struct device *d);
 };
 struct bus {
     const struct bus_type *type;
-    char *name;             // "pcie.0"
-    struct device *owner;   // the bridge; NULL for the machine's root
+    char *name;           // "pcie.0"
+    struct device *owner; // the bridge; NULL for the machine's root
     struct machine_env *env;
     struct list devices;
-    struct list link;       // in the tree's list of buses
+    struct list link; // in the tree's list of buses
 };
 
 // Every device and bus of one machine. Not thread-safe: main loop thread only.
@@ -105,8 +126,10 @@ struct device_tree {
     struct machine_env *env;
     struct list buses;
     VEC(struct device *) devices; // creation order
-    // Resolves back-end ids for F_BACKEND_*: set by control. Returns NULL and fills e when there is none.
-    void *(*find_backend)(void *opaque, enum field_kind kind, const char *id, struct device *d, struct err *e);
+    // Resolves back-end ids for F_BACKEND_*: set by control. Returns NULL and fills e when there is
+    // none.
+    void *(*find_backend)(void *opaque, enum field_kind kind, const char *id, struct device *d,
+                          struct err *e);
     void *opaque;
 };
 void device_tree_init(struct device_tree *t, struct machine_env *env);
@@ -116,22 +139,26 @@ const struct device_type *device_type_find(const char *name); // by name or alia
 const struct device_type *const *device_types(void);          // NULL-terminated, alphabetical
 struct bus *device_find_bus(struct device_tree *t, const char *name);
 struct device *device_find(struct device_tree *t, const char *id);
-// Two steps: make the structure with defaults; set properties; then plug and init. On failure the device is freed.
+// Two steps: make the structure with defaults; set properties; then plug and init. On failure the
+// device is freed.
 struct device *device_new(struct device_tree *t, const struct device_type *type, const char *id);
 int device_set(struct device *d, const char *prop, const char *val, struct err *e) MUST_CHECK;
 void device_set_ptr(struct device *d, const char *prop, void *p); // F_BACKEND_* set by a board
-int device_start(struct device_tree *t, struct device *d, struct bus *bus, struct err *e) MUST_CHECK;
-void device_discard(struct device *d);                    // a device_new that was not started
+int device_start(struct device_tree *t, struct device *d, struct bus *bus,
+                 struct err *e) MUST_CHECK;
+void device_discard(struct device *d); // a device_new that was not started
 void device_unplug(struct device_tree *t, struct device *d);
 void device_reset(struct device *d);
 void device_tree_reset(struct device_tree *t);
-// -device: driver, id, bus, and properties; picks the first bus of the right kind when none is named.
+// -device: driver, id, bus, and properties; picks the first bus of the right kind when none is
+// named.
 struct device *device_create_from_opts(struct device_tree *t, struct opts *o, struct err *e);
-struct bus *bus_new(struct device_tree *t, const struct bus_type *type, const char *name, struct device *owner);
-void device_lock(struct device *d);   // mmio_guard_enter/leave of its guard
+struct bus *bus_new(struct device_tree *t, const struct bus_type *type, const char *name,
+                    struct device *owner);
+void device_lock(struct device *d); // mmio_guard_enter/leave of its guard
 void device_unlock(struct device *d);
 
 struct buf;
-void device_print_help(struct buf *out);                              // -device help
+void device_print_help(struct buf *out);                                   // -device help
 void device_type_print_help(const struct device_type *t, struct buf *out); // -device X,help
-void device_print_tree(struct device_tree *t, struct buf *out);       // info qtree
+void device_print_tree(struct device_tree *t, struct buf *out);            // info qtree

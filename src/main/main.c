@@ -1,4 +1,5 @@
-// Entry point: chooses the personality from the name the program was started under or its first argument.
+// Entry point: chooses the personality from the name the program was started under or its first
+// argument.
 #include <stdio.h>
 
 int main(void)

@@ -1,5 +1,6 @@
-// Which pages of a RAM block were written, kept separately for each consumer. Writers set bits in all enabled consumers; a consumer
-// reads and clears its own. While a consumer is enabled the translator's stores to clean pages take the slow path once per page.
+// Which pages of a RAM block were written, kept separately for each consumer. Writers set bits in
+// all enabled consumers; a consumer reads and clears its own. While a consumer is enabled the
+// translator's stores to clean pages take the slow path once per page.
 #pragma once
 
 #include "memory/ram.h"
@@ -8,14 +9,16 @@ enum dirty_user { DIRTY_DISPLAY, DIRTY_MIGRATION, DIRTY_USERS };
 #define DIRTY_PAGE_SIZE 4096
 
 void dirty_enable(struct ram *r, enum dirty_user u, bool on);
-bool dirty_wanted(const struct ram *r); // any consumer enabled
+bool dirty_wanted(const struct ram *r);                     // any consumer enabled
 void dirty_mark(struct ram *r, uint64_t off, uint64_t len); // any thread
 // A page whose next store must be seen: enabled for someone and clean for that someone.
 bool dirty_needs_trap(const struct ram *r, uint64_t off);
-// Copy bits for [off, off+len) into `bitmap` (bit 0 = first page) and clear them; returns how many were set. After the call the
-// memory's users must be made to trap again: `space` bumps its generation, which vCPUs honour before their next store.
-uint64_t dirty_fetch(struct ram *r, enum dirty_user u, uint64_t off, uint64_t len, uint64_t *bitmap);
+// Copy bits for [off, off+len) into `bitmap` (bit 0 = first page) and clear them; returns how many
+// were set. After the call the memory's users must be made to trap again: `space` bumps its
+// generation, which vCPUs honour before their next store.
+uint64_t dirty_fetch(struct ram *r, enum dirty_user u, uint64_t off, uint64_t len,
+                     uint64_t *bitmap);
 
-// A write of len bytes at off has happened (or is about to, for code): dirty bits and the code listener. Every writer but the
-// translator's fast path calls it.
+// A write of len bytes at off has happened (or is about to, for code): dirty bits and the code
+// listener. Every writer but the translator's fast path calls it.
 void ram_wrote(struct ram *r, uint64_t off, uint64_t len);

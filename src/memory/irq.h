@@ -1,4 +1,5 @@
-// Interrupt lines: three words. A device owns its end and sets levels; whoever is at the other end gave the callback.
+// Interrupt lines: three words. A device owns its end and sets levels; whoever is at the other end
+// gave the callback.
 #pragma once
 
 #include "base/base.h"

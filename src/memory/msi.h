@@ -1,4 +1,5 @@
-// Message-signalled interrupts: a write of `data` to `addr` made by requester `rid`. The board gives each bus its target.
+// Message-signalled interrupts: a write of `data` to `addr` made by requester `rid`. The board
+// gives each bus its target.
 #pragma once
 
 #include "memory/types.h"

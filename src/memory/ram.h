@@ -1,5 +1,6 @@
-// Guest RAM and ROM: blocks of host memory. Where a block lies in the host is known only inside memory/ and to the translator's
-// address cache (ram_host.h); everyone else goes through dma.h. (SECURITY.md, R1)
+// Guest RAM and ROM: blocks of host memory. Where a block lies in the host is known only inside
+// memory/ and to the translator's address cache (ram_host.h); everyone else goes through dma.h.
+// (SECURITY.md, R1)
 #pragma once
 
 #include "base/err.h"
@@ -7,8 +8,9 @@
 
 struct ram;
 
-// A zero-filled, sparse block of `size` bytes (page multiple). `shared`: backed by a memfd (ram_fd) so that another process can
-// map it. Fails with one line when the host cannot give the address space or the memory (RAM larger than the host).
+// A zero-filled, sparse block of `size` bytes (page multiple). `shared`: backed by a memfd (ram_fd)
+// so that another process can map it. Fails with one line when the host cannot give the address
+// space or the memory (RAM larger than the host).
 struct ram *ram_new(const char *name, uint64_t size, bool shared, struct err *e);
 void ram_free(struct ram *r);
 uint64_t ram_size(const struct ram *r);
@@ -17,4 +19,5 @@ int ram_fd(const struct ram *r); // -1 when not shared
 // Fill from outside the guest (loaders, reset of ROM): bounds are the caller's bug.
 void ram_write(struct ram *r, uint64_t off, const void *src, size_t n);
 void ram_read(const struct ram *r, uint64_t off, void *dst, size_t n);
-void ram_zero(struct ram *r, uint64_t off, uint64_t n); // gives the pages back to the host where it can
+void ram_zero(struct ram *r, uint64_t off,
+              uint64_t n); // gives the pages back to the host where it can

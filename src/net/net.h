@@ -1,4 +1,5 @@
-// Network back ends as NICs see them: a peer that takes and gives whole Ethernet frames on one event loop.
+// Network back ends as NICs see them: a peer that takes and gives whole Ethernet frames on one
+// event loop.
 #pragma once
 
 #include "base/buf.h"
@@ -11,18 +12,21 @@
 struct netdev;
 
 struct netdev_ops {
-    const char *name;                                                    // "user", "tap", …
+    const char *name; // "user", "tap", …
     const char *help;
     struct netdev *(*open)(struct opts *o, struct loop *loop, struct err *e);
-    // A frame from the guest. Returns true when taken; false: full, nic_ops.can_send is called later.
+    // A frame from the guest. Returns true when taken; false: full, nic_ops.can_send is called
+    // later.
     bool (*send)(struct netdev *n, const struct iovec *iov, unsigned n_iov);
-    void (*rx_ready)(struct netdev *n);                                  // the NIC has room again
-    void (*print)(struct netdev *n, struct buf *out);                    // `info network`; may be NULL
-    int (*command)(struct netdev *n, const char *verb, const char *arg, struct buf *out, struct err *e); // hostfwd_add …; may be NULL
+    void (*rx_ready)(struct netdev *n);               // the NIC has room again
+    void (*print)(struct netdev *n, struct buf *out); // `info network`; may be NULL
+    int (*command)(struct netdev *n, const char *verb, const char *arg, struct buf *out,
+                   struct err *e); // hostfwd_add …; may be NULL
     void (*close)(struct netdev *n);
 };
 struct nic_ops {
-    // A frame for the guest (at most 64 KiB + 14). False: no room; the back end keeps it (bounded) and waits for rx_ready.
+    // A frame for the guest (at most 64 KiB + 14). False: no room; the back end keeps it (bounded)
+    // and waits for rx_ready.
     bool (*receive)(void *nic, const uint8_t *frame, size_t len);
     void (*can_send)(void *nic);
     void (*link_changed)(void *nic, bool up);
@@ -45,5 +49,6 @@ void netdev_detach(struct netdev *n);
 bool netdev_send(struct netdev *n, const struct iovec *iov, unsigned n_iov);
 void netdev_rx_ready(struct netdev *n);
 void netdev_set_link(struct netdev *n, bool up);
-bool netdev_deliver(struct netdev *n, const uint8_t *frame, size_t len); // back ends: hand a frame to the NIC
+bool netdev_deliver(struct netdev *n, const uint8_t *frame,
+                    size_t len); // back ends: hand a frame to the NIC
 void netdev_print_help(struct buf *out);
