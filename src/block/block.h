@@ -29,40 +29,101 @@ struct block_req {
 // Opens from QEMU-style options: "file" or "filename", "format"/"driver", "read-only", "snapshot",
 // "cache", "aio", "discard", "detect-zeroes", "node-name", dotted children ("file.filename",
 // "backing.…"). Unknown keys are errors. An image without a stated format that is writable is raw,
-// with a warning (R9).
+// with a warning (R9). `nodes` resolves children given by node-name; NULL when there are none.
+struct drives;
 struct block_node *block_open(struct opts *o, struct loop *loop, struct err *e);
+struct block_node *block_open_in(struct drives *nodes, struct opts *o, struct loop *loop,
+                                 struct err *e);
 struct block_node *block_ref(struct block_node *n);
 void block_unref(struct block_node *n); // the last one flushes and closes; drains first
 uint64_t block_size(const struct block_node *n);
 bool block_readonly(const struct block_node *n);
+bool block_writethrough(const struct block_node *n); // cache=writethrough, directsync
 const char *block_node_name(const struct block_node *n);
 const char *block_driver_name(const struct block_node *n);
 const char *block_filename(const struct block_node *n);
 struct block_node *block_file(struct block_node *n);    // the protocol node below a format, or NULL
 struct block_node *block_backing(struct block_node *n); // or NULL
+unsigned block_alignment(const struct block_node *n);   // of offsets without a detour, in bytes
 
 void block_submit(struct block_node *n, struct block_req *r); // loop thread
+// Between plug and unplug submissions are only collected, so that a batch costs one system call.
+void block_plug(struct block_node *n);
+void block_unplug(struct block_node *n);
 void block_drain(struct block_node *n); // loop thread: until no request is in flight
-// Synchronous forms for tools, loaders and pflash: run the loop until done. 0 or -errno.
+// Moves an idle node (and all below it) to another loop, before a device on that loop uses it.
+void block_set_loop(struct block_node *n, struct loop *loop);
+// Synchronous forms for tools, loaders and pflash: on the loop's thread, or while no thread runs
+// that loop; they wait for this node's I/O only and run no other handler of the loop. 0 or -errno.
 int block_pread(struct block_node *n, uint64_t off, void *buf, size_t len) MUST_CHECK;
 int block_pwrite(struct block_node *n, uint64_t off, const void *buf, size_t len) MUST_CHECK;
 int block_flush(struct block_node *n) MUST_CHECK;
+int block_resize(struct block_node *n, uint64_t size, struct err *e) MUST_CHECK;
 
 struct block_stats {
     uint64_t ops[5], bytes[5], time_ns[5], failed[5];
 };
 void block_get_stats(const struct block_node *n, struct block_stats *s);
 
+// Internal snapshots and the VM state area beside them (qcow2). `id` and `name` are NUL-terminated.
+struct block_snapshot {
+    char id[32], name[256];
+    uint64_t vmstate_bytes, disk_bytes;
+    uint64_t date_ns;  // since the Epoch
+    uint64_t clock_ns; // guest run time
+};
+bool block_can_snapshot(const struct block_node *n);
+// Fills a fresh array that the caller frees; the count, or -1.
+int block_snapshot_list(struct block_node *n, struct block_snapshot **out, struct err *e);
+int block_snapshot_create(struct block_node *n, const struct block_snapshot *s,
+                          struct err *e) MUST_CHECK;
+int block_snapshot_apply(struct block_node *n, const char *id_or_name, struct err *e) MUST_CHECK;
+int block_snapshot_delete(struct block_node *n, const char *id_or_name, struct err *e) MUST_CHECK;
+// The VM state of the active layer, taken along by the next snapshot_create. 0 or -errno.
+int block_vmstate_pread(struct block_node *n, uint64_t off, void *buf, size_t len) MUST_CHECK;
+int block_vmstate_pwrite(struct block_node *n, uint64_t off, const void *buf,
+                         size_t len) MUST_CHECK;
+
 // A drive: what `-drive id=` or `-blockdev node-name=` names and a device holds. Keeps error policy
 // and identity apart from the node.
 struct drive {
+    struct list link;
     char *id;
     struct block_node *node; // NULL: no medium
     char *serial;            // legacy -drive serial=, or NULL
     bool is_cdrom, removable, locked, tray_open;
-    enum { DRIVE_ERR_REPORT, DRIVE_ERR_IGNORE, DRIVE_ERR_ENOSPC, DRIVE_ERR_STOP } rerror, werror;
+    bool from_blockdev; // made for -device drive=NODE-NAME
+    enum drive_err {
+        DRIVE_ERR_REPORT,
+        DRIVE_ERR_IGNORE,
+        DRIVE_ERR_ENOSPC,
+        DRIVE_ERR_STOP
+    } rerror,
+        werror;
     char *interface; // "none", "virtio", "pflash", …
     int bus, unit, index;
     void *dev;                        // the device that holds it, or NULL
     void (*media_changed)(void *dev); // set by that device
 };
+
+// All drives and named nodes of one machine. Main thread.
+struct drives *drives_new(struct loop *loop);
+void drives_free(struct drives *d); // closes every node
+// -drive: if, index, bus, unit, media, id, file, format, cache, read-only, snapshot, serial,
+// werror, rerror, discard, detect-zeroes, aio and every key of block_open. `default_if` is the
+// board's ("virtio", "ide"). Index, bus and unit are assigned when not given. NULL and *e.
+struct drive *drive_open_from_opts(struct drives *d, struct opts *o, const char *default_if,
+                                   struct err *e);
+// -blockdev and blockdev-add: node-name is required. NULL and *e.
+struct block_node *drives_add_node(struct drives *d, struct opts *o, struct err *e);
+int drives_del_node(struct drives *d, const char *node_name, struct err *e) MUST_CHECK;
+struct block_node *drives_find_node(struct drives *d, const char *node_name); // or NULL
+struct drive *drives_find(struct drives *d, const char *id);                  // or NULL
+// What -device drive=NAME means: the drive of that id, else a new one over the node of that name.
+struct drive *drives_get(struct drives *d, const char *name, struct err *e);
+struct drive *drives_find_slot(struct drives *d, const char *interface, int index); // or NULL
+struct drive *drives_next(struct drives *d, struct drive *prev); // NULL starts and ends the walk
+struct block_node *drives_next_node(struct drives *d, struct block_node *prev);
+void drives_del(struct drives *d, struct drive *drive); // closes its node unless shared
+// A new medium (opts as for block_open), or NULL for none; tells the device.
+int drive_change(struct drives *d, struct drive *drive, struct opts *o, struct err *e) MUST_CHECK;
