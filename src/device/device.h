@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/loop.h"
 #include "base/opt.h"
 #include "base/vec.h"
@@ -37,6 +38,7 @@ enum field_kind {
     F_BACKEND_NET,
     F_BACKEND_CHR,
     F_BACKEND_OBJ, // pointers, resolved from an id at creation
+    F_STRUCT,      // `len` structures of `stride` bytes, each described by `sub`
 };
 enum field_use {
     FIELD_PROP = 1,  // settable from -device
@@ -50,8 +52,10 @@ struct field {
     uint16_t len;             // elements, for arrays
     uint64_t init;            // default (property) or reset value
     uint64_t min, max;        // range of a valid value; 0,0: the whole type
-    const char *const *names; // F_ENUM
+    const char *const *names; // F_ENUM: NULL-terminated
     const char *help;
+    const struct field *sub; // F_STRUCT
+    uint16_t stride;
 };
 #define FIELD(type, member, ...)                                                                   \
     {                                                                                              \
@@ -69,12 +73,18 @@ struct device_type {
     const struct field *fields; // ends with .name == NULL; type-specific; may be NULL
     const struct device_type
         *base; // shared fields and hooks of a family (e.g. PCI functions): its hooks run first
+    const struct device_type
+        *inner; // a device this one carries on a bus of its own (virtio-blk-pci has a
+                // virtio-blk-device): made with it, its properties are this one's too
     bool user_creatable;
     int (*init)(
         struct device *d,
         struct err *e); // properties are set; create regions, queues; no side effects on failure
-    void (*reset)(struct device *d); // after FIELD_RESET values are put back
-    void (*exit)(struct device *d);  // unplug and end of machine; release everything
+    void (*reset)(struct device *d); // after FIELD_RESET values are put back; device locked
+    // Wait until nothing is in flight (requests to back ends). Main loop thread, device not locked;
+    // runs before reset, save and exit.
+    void (*drain)(struct device *d);
+    void (*exit)(struct device *d); // unplug and end of machine; release everything, not locked
     int (*post_load)(struct device *d, struct err *e);
     const void *class_data; // family-specific, e.g. struct virtio_type
 };
@@ -94,7 +104,11 @@ struct machine_env {
 
 struct device {
     const struct device_type *type;
-    char *id;               // or NULL
+    char *id; // or NULL
+    struct device_tree *tree;
+    struct device *inner;   // of type->inner
+    struct device *host;    // the device whose guard also protects this one (a virtio device under
+                            // its transport), or NULL
     struct bus *parent_bus; // or NULL for fixed board devices
     struct machine_env *env;
     struct mmio_guard guard; // its lock; registers, timers and deferred work all run under it
@@ -106,7 +120,8 @@ struct device {
 };
 
 struct bus_type {
-    const char *name; // matches device_type.bus
+    const char *name;     // matches device_type.bus
+    unsigned max_devices; // 0: no limit of its own
     // Assign the address ("addr" etc. are properties already set) and connect; called before
     // type->init / after exit.
     int (*plug)(struct bus *b, struct device *d, struct err *e);
@@ -121,11 +136,18 @@ struct bus {
     struct list link; // in the tree's list of buses
 };
 
+// -global DRIVER.PROP=VALUE: applied to each new device of that type.
+struct device_global {
+    char *driver, *prop, *val;
+    bool used;
+};
+
 // Every device and bus of one machine. Not thread-safe: main loop thread only.
 struct device_tree {
     struct machine_env *env;
     struct list buses;
     VEC(struct device *) devices; // creation order
+    VEC(struct device_global) globals;
     // Resolves back-end ids for F_BACKEND_*: set by control. Returns NULL and fills e when there is
     // none.
     void *(*find_backend)(void *opaque, enum field_kind kind, const char *id, struct device *d,
@@ -133,7 +155,9 @@ struct device_tree {
     void *opaque;
 };
 void device_tree_init(struct device_tree *t, struct machine_env *env);
-void device_tree_free(struct device_tree *t);
+void device_tree_free(struct device_tree *t); // unplugs everything, last created first
+void device_tree_global(struct device_tree *t, const char *driver, const char *prop,
+                        const char *val);
 
 const struct device_type *device_type_find(const char *name); // by name or alias; NULL
 const struct device_type *const *device_types(void);          // NULL-terminated, alphabetical
@@ -155,10 +179,23 @@ void device_tree_reset(struct device_tree *t);
 struct device *device_create_from_opts(struct device_tree *t, struct opts *o, struct err *e);
 struct bus *bus_new(struct device_tree *t, const struct bus_type *type, const char *name,
                     struct device *owner);
-void device_lock(struct device *d); // mmio_guard_enter/leave of its guard
+void bus_free(struct bus *b); // empty of devices; the owner's exit hook calls it
+struct mmio_guard *device_guard(struct device *d); // its own or its host's
+void device_lock(struct device *d);                // mmio_guard_enter/leave of its guard
 void device_unlock(struct device *d);
 
+// The fields of a type, its families' after its own: for (b…) for (f…).
+#define device_for_each_field(t, b, f)                                                             \
+    for (const struct device_type *b = (t); b; b = b->base)                                        \
+        for (const struct field *f = b->fields; f && f->name; f++)
+// A property by name, in the type, its families or its inner type; NULL.
+const struct field *device_type_prop(const struct device_type *t, const char *name);
+void *device_field_ptr(struct device *d, const struct field *f);
 struct buf;
+// A property's present value as text ("true", "0x1000", a MAC, an id); -1 when there is none of
+// that name.
+int device_get(struct device *d, const char *prop, struct buf *out);
+
 void device_print_help(struct buf *out);                                   // -device help
 void device_type_print_help(const struct device_type *t, struct buf *out); // -device X,help
 void device_print_tree(struct device_tree *t, struct buf *out);            // info qtree

@@ -1,0 +1,47 @@
+// Board devices: windows and interrupt outputs by number.
+#include "device/core/sysdev.h"
+
+void sys_add_window(struct sys_device *s, const char *name, uint64_t size,
+                    const struct mmio_ops *ops, void *opaque)
+{
+    BUG_ON(s->n_windows == SYS_WINDOWS);
+    s->windows[s->n_windows++] =
+        (struct sys_window){.name = name, .size = size, .ops = ops, .opaque = opaque};
+}
+
+void sys_add_irq(struct sys_device *s, struct irq *line)
+{
+    BUG_ON(s->n_irqs == SYS_IRQS);
+    s->irqs[s->n_irqs++] = line;
+}
+
+struct region *sys_map(struct sys_device *s, unsigned window, struct space *to, gpa_t base)
+{
+    BUG_ON(window >= s->n_windows || s->windows[window].region);
+    struct sys_window *w = &s->windows[window];
+    w->region =
+        space_map_mmio(to, w->name, base, w->size, w->ops, w->opaque, device_guard(&s->dev), 0);
+    return w->region;
+}
+
+void sys_connect(struct sys_device *s, unsigned n, struct irq to)
+{
+    BUG_ON(n >= s->n_irqs);
+    *s->irqs[n] = to;
+}
+
+static void sys_exit(struct device *d)
+{
+    struct sys_device *s = container_of(d, struct sys_device, dev);
+    for (unsigned i = 0; i < s->n_windows; i++) {
+        if (s->windows[i].region)
+            region_unmap(s->windows[i].region);
+        s->windows[i].region = NULL;
+    }
+}
+
+const struct device_type sys_device_base = {
+    .name = "sys-device",
+    .size = sizeof(struct sys_device),
+    .exit = sys_exit,
+};
