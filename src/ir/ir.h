@@ -1,0 +1,232 @@
+// The translator's language. A region is straight-line SSA with one entry and side exits (tier 2
+// will add blocks and phis); nodes lie in one array and refer to each other by index. Guest state
+// is read and written through typed slots; an instruction that can leave carries a snapshot of
+// which values belong in which slots, so that nothing need be stored for precision on the way.
+// ops.def lists the operations with the types of their operands; verify.c checks them; interp.c
+// executes any region and is the oracle for passes and host back ends.
+#pragma once
+
+#include "base/vec.h"
+#include "ir/env.h"
+
+typedef uint32_t ir_ref; // index into region.insns; 0 is "none"
+#define IR_NONE 0u
+
+enum ir_type {
+    IR_VOID,
+    IR_BOOL, // 0 or 1
+    IR_I32,
+    IR_I64,
+    IR_F32,
+    IR_F64,
+    IR_V128,
+    IR_FLAGS, // N Z C V as a value
+    IR_TYPES,
+};
+
+enum ir_op {
+#define OP(name, ...) IR_##name,
+#include "ir/ops.def"
+#undef OP
+    IR_OPS,
+};
+
+// Conditions on two integers (cmp) ...
+enum ir_cmp {
+    CMP_EQ,
+    CMP_NE,
+    CMP_ULT,
+    CMP_UGE,
+    CMP_ULE,
+    CMP_UGT,
+    CMP_SLT,
+    CMP_SGE,
+    CMP_SLE,
+    CMP_SGT
+};
+// ... and on flags (fcond); the order is Arm's.
+enum ir_cond {
+    COND_EQ,
+    COND_NE,
+    COND_CS,
+    COND_CC,
+    COND_MI,
+    COND_PL,
+    COND_VS,
+    COND_VC,
+    COND_HI,
+    COND_LS,
+    COND_GE,
+    COND_LT,
+    COND_GT,
+    COND_LE
+};
+
+// aux of vector ops: lane size, and how much of the register takes part. Lanes that take no part
+// are zero in the result.
+enum {
+    VL_8 = 0,
+    VL_16 = 1,
+    VL_32 = 2,
+    VL_64 = 3,
+    VL_LANE = 3,        // log2 of lane bytes
+    VL_SCALAR = 1 << 2, // lane 0 only
+    VL_HALF = 1 << 3,   // low 64 bits only
+    VL_HIGH = 1 << 4,   // widening ops read, narrowing ops write, the high 64 bits (narrowing:
+                        // operand b is the old register)
+    VL_IMM_SHIFT = 8,   // an 8-bit immediate: shift amount, lane number, byte position
+};
+#define VL_IMM(n)          ((n) << VL_IMM_SHIFT)
+#define VL_GET_IMM(aux)    ((aux) >> VL_IMM_SHIFT)
+#define VL_LANE_BYTES(aux) (1u << ((aux)&VL_LANE))
+
+// aux of floating-point ops (scalar; vector ones have VL_* in the low 5 bits and these above).
+enum {
+    FPA_RM_SHIFT = 8, // 0: the dynamic mode of env.fp; else enum fp_rounding + 1
+    FPA_RM = 7 << FPA_RM_SHIFT,
+    FPA_NAN_SHIFT = 11, // enum fp_nan
+    FPA_NAN = 3 << FPA_NAN_SHIFT,
+    FPA_SIGNAL = 1 << 13, // compare: quiet NaNs raise invalid too; round to integral: raise inexact
+    FPA_UNSIGNED = 1 << 14, // conversions: the integer side is unsigned
+    FPA_NANMAX = 1 << 15,   // to integer: NaN gives the largest value (RISC-V), else 0 (Arm)
+};
+#define FPA_RM_FIXED(rm) (((rm) + 1) << FPA_RM_SHIFT)
+#define FPA_NAN_MODE(n)  ((n) << FPA_NAN_SHIFT)
+
+struct ir_insn {
+    uint8_t op, type; // enum ir_op; enum ir_type of the result
+    uint16_t aux;
+    ir_ref a, b, c; // operands; calls: a = first index in region.args, b = count
+    uint64_t imm;   // constants: the value; ops that can leave: the snapshot's index; exits to a
+                    // constant pc: see ir_exit
+};
+
+// A value while interpreting, and in the scratch area of out-of-line expansions. Unused high parts
+// are zero.
+union ir_val {
+    uint64_t u64[2];
+    uint32_t u32[4];
+    uint16_t u16[8];
+    uint8_t u8[16];
+    float f32[4];
+    double f64[2];
+    v128 v;
+};
+
+// ---- guest state ----
+
+#define IR_MAX_SLOTS 160
+struct ir_slot {
+    const char *name;
+    uint16_t offset; // from struct env; naturally aligned
+    uint8_t type;    // enum ir_type; FLAGS slots hold the packed form in a uint32_t
+};
+struct ir_guest {
+    const char *name;
+    const struct ir_slot *slots;
+    unsigned n_slots;
+    unsigned pc; // the slot of the program counter
+};
+
+// ---- helpers: C functions called from translated code ----
+
+enum {
+    HELPER_PURE = 0, // a function of its arguments alone
+    HELPER_FP = 1,   // also reads env.fp and adds to env.fp.flags; first argument is env
+    HELPER_READ = 2, // may read any guest slot (pc included, exact); first argument is env
+    HELPER_STATE =
+        4, // may read and write any slot, access guest memory and leave; first argument is env
+    HELPER_ENDS = 8, // (with STATE) the region ends after it: the mode or pc may have changed
+};
+struct ir_helper {
+    const char *name;
+    void *fn; // SysV-like C calling convention; integers and BOOL/FLAGS in integer registers,
+              // F32/F64/V128 in vector registers
+    uint8_t flags;
+    uint8_t ret;     // enum ir_type
+    uint8_t n_args;  // without env
+    uint8_t args[5]; // enum ir_type
+};
+
+// ---- snapshots ----
+
+struct ir_snap_entry {
+    uint16_t slot;
+    ir_ref val;
+};
+// What must be true of guest state if the instruction leaves: entries [first, first+n) of
+// region.snap_entries, and pc. Equal lists are shared.
+struct ir_snap {
+    uint32_t first, n;
+    uint64_t pc;    // of the guest instruction (what the pc slot must hold)
+    uint32_t insns; // guest instructions completed before it in this region
+};
+
+// ---- regions ----
+
+struct ir_region {
+    const struct ir_guest *guest;
+    uint64_t pc, mode;
+    VEC(struct ir_insn) insns; // insns.data[0] is unused
+    VEC(ir_ref) args;
+    VEC(struct ir_snap) snaps;
+    VEC(struct ir_snap_entry) snap_entries;
+    VEC(const struct ir_helper *) helpers; // call.aux indexes it
+    unsigned n_guest_insns;
+    uint32_t n_bytes; // of guest code from pc, for display and write detection (regions follow
+                      // jumps within one page only)
+};
+void ir_region_reset(struct ir_region *r, const struct ir_guest *g, uint64_t pc,
+                     uint64_t mode); // keeps the memory
+void ir_region_free(struct ir_region *r);
+
+struct ir_op_info {
+    const char *name;
+    uint8_t result, a, b, c; // operand classes, see ops.def
+    uint8_t effects;
+};
+extern const struct ir_op_info ir_op_info[IR_OPS];
+enum { // effects
+    FX_NONE = 0,
+    FX_COMM = 1,  // a and b may be exchanged
+    FX_READ = 2,  // reads memory or env beyond slots: not merged
+    FX_WRITE = 4, // not dropped, not moved
+    FX_LEAVE = 8, // can leave: imm is a snapshot
+    FX_END = 16,  // ends the region
+    FX_FP = 32,   // reads rounding mode, adds to the sticky flags: merged only with an equal one
+                  // before, not dropped unless flags are known dead
+};
+enum { // operand classes in ops.def
+    C_NONE,
+    C_ANY,
+    C_BOOL,
+    C_I32,
+    C_I64,
+    C_INT /* I32 or I64 */,
+    C_F32,
+    C_F64,
+    C_FP /* F32 or F64 */,
+    C_V128,
+    C_FLAGS,
+    C_T /* same as the result type */,
+    C_ARGS,
+};
+
+struct buf;
+void ir_print(const struct ir_region *r, struct buf *out);
+struct err;
+int ir_verify(const struct ir_region *r, struct err *e) MUST_CHECK;
+
+// Evaluate one operation without memory or control effects: the oracle, and what host back ends
+// call for ops they have no rule for.
+typedef void ir_eval_fn(struct env *e, unsigned type, unsigned aux, union ir_val *result,
+                        const union ir_val *abc);
+extern ir_eval_fn *const ir_eval[IR_OPS]; // NULL for memory, state and control ops
+
+// Execute a region from its entry with env's state. Memory goes through env->exec. Returns how it
+// left, with the state stored.
+struct ir_outcome {
+    enum { OUT_GOTO, OUT_INDIRECT, OUT_CALL, OUT_RET, OUT_LEAVE } kind; // pc slot holds the target
+    uint32_t insns; // guest instructions completed
+};
+struct ir_outcome ir_interp(const struct ir_region *r, struct env *e);

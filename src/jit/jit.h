@@ -1,0 +1,61 @@
+// IR to host code, and the run time around it: code cache, look-up, linking, soft MMU, exits. One
+// struct jit per machine, one jit_vcpu per CPU. The accelerator supplies the function that makes a
+// region for a guest pc; everything else about the guest arrives through env (ir/env.h) and
+// ir_guest slots.
+#pragma once
+
+#include "base/err.h"
+#include "ir/ir.h"
+#include "memory/space.h"
+
+struct jit;
+struct jit_vcpu;
+
+struct jit_config {
+    uint64_t cache_size; // bytes of code cache; 0: default
+    const struct ir_guest *guest;
+    size_t cpu_size; // of the guest's state
+    unsigned max_vcpus;
+    bool user_mode; // guest addresses are host addresses + user_base, no soft MMU
+    uint8_t *user_base;
+    // Fill `r` with the region at pc in `mode` for e's current state. `code` points at guest bytes
+    // from pc to the end of its page (host memory, write-protected for the translator), `avail` of
+    // them; for an instruction that crosses into the next page the callback uses `fetch`. False:
+    // the guest's exception for the fetch was taken (state changed).
+    bool (*translate)(void *opaque, struct env *e, uint64_t pc, uint64_t mode, const uint8_t *code,
+                      unsigned avail, struct ir_region *r);
+    void *opaque;
+    // Switches: on by default, each can be turned off to measure or to find a bug.
+    bool no_chain, no_returns, no_inline_lookup, no_inline_tlb, no_host_fp;
+    bool interpret; // run the IR interpreter instead of host code
+    bool verify;    // run both on each region and compare (slow)
+};
+
+struct jit *jit_new(const struct jit_config *c, struct err *e);
+void jit_free(struct jit *j);
+// Allocates the vCPU's state (cpu_size bytes, zeroed, begins with struct env) with the executor's
+// part around it, and sets env.exec.
+struct env *jit_vcpu_new(struct jit *j, unsigned index, struct err *e);
+void jit_vcpu_free(struct env *e);
+void jit_thread_enter(
+    struct env *e); // once on the vCPU's thread before jit_run: signal stack, FP control
+void jit_thread_leave(struct env *e);
+// Runs guest code until something needs the accelerator. env.interrupt makes it return
+// LEAVE_INTERRUPT.
+enum env_leave jit_run(struct env *e);
+
+// Code bytes at va for the translator in e's context: copies up to n bytes, returns how many (0:
+// fault recorded in e->fault, not taken).
+unsigned jit_fetch(struct env *e, uint64_t va, void *dst, unsigned n);
+// The address space changed: every vCPU drops cached look-ups at its next poll.
+void jit_memory_changed(struct jit *j);
+void jit_flush_all(struct jit *j); // all translated code, e.g. breakpoints changed; any thread
+
+struct buf;
+struct jit_stats {
+    uint64_t regions, guest_insns, host_bytes, evictions, invalidations, tlb_fills, tlb_retags,
+        slow_loads, slow_stores, lookups, lookup_misses, translate_ns, fp_traps;
+};
+void jit_get_stats(struct jit *j, struct jit_stats *s);
+// Translate and print one region: guest, IR, host code (`myna explain`, -d).
+void jit_explain(struct env *e, uint64_t pc, struct buf *out);
