@@ -9,18 +9,19 @@
 
 #define ARRAY_SIZE(a)                   (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
-#define MIN(a, b)                                                                                  \
+#define BASE_JOIN_(a, b)                a##b
+#define BASE_JOIN(a, b)                 BASE_JOIN_(a, b)
+#define BASE_PICK(a, op, b)                                                                        \
+    BASE_PICK_(a, op, b, BASE_JOIN(a_, __COUNTER__), BASE_JOIN(b_, __COUNTER__))
+#define BASE_PICK_(a, op, b, x, y)                                                                 \
     ({                                                                                             \
-        __auto_type a_ = (a);                                                                      \
-        __auto_type b_ = (b);                                                                      \
-        a_ < b_ ? a_ : b_;                                                                         \
+        __auto_type x = (a);                                                                       \
+        __auto_type y = (b);                                                                       \
+        x op y ? x : y;                                                                            \
     })
-#define MAX(a, b)                                                                                  \
-    ({                                                                                             \
-        __auto_type a_ = (a);                                                                      \
-        __auto_type b_ = (b);                                                                      \
-        a_ > b_ ? a_ : b_;                                                                         \
-    })
+// Each argument is evaluated once; they nest.
+#define MIN(a, b) BASE_PICK(a, <, b)
+#define MAX(a, b) BASE_PICK(a, >, b)
 
 #define KiB ((uint64_t)1 << 10)
 #define MiB ((uint64_t)1 << 20)

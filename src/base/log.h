@@ -28,6 +28,8 @@ void log_guest_at(struct log_site *site, const char *fmt, ...) PRINTF(2, 3);
         static struct log_site site_ = {.what = what_};                                            \
         log_guest_at(&site_, __VA_ARGS__);                                                         \
     } while (0)
+struct buf;
+void log_guest_print(struct buf *out); // `info guest-errors`: count and site, one a line
 
 // -d categories. The table in log.c gives their names and help.
 enum log_mask {
@@ -45,7 +47,7 @@ enum log_mask {
 extern uint32_t log_mask_; // written before threads start and by the monitor's `log` command
 static inline bool log_on(enum log_mask m)
 {
-    return unlikely(log_mask_ & m);
+    return unlikely(__atomic_load_n(&log_mask_, __ATOMIC_RELAXED) & m);
 }
 // Write to the debug log (stderr, or the file of -D). No newline is added.
 void log_debug(const char *fmt, ...) PRINTF(1, 2);

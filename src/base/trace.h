@@ -18,6 +18,6 @@ void trace_enable(const char *glob); // before the machine starts or from the mo
         static struct trace_point tp_ = {.name = #name_};                                          \
         if (unlikely(!__atomic_load_n(&tp_.linked, __ATOMIC_ACQUIRE)))                             \
             trace_point_link(&tp_);                                                                \
-        if (unlikely(tp_.on))                                                                      \
+        if (unlikely(__atomic_load_n(&tp_.on, __ATOMIC_RELAXED)))                                  \
             trace_write(&tp_, __VA_ARGS__);                                                        \
     } while (0)

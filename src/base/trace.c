@@ -1,0 +1,62 @@
+// Trace points register themselves at first use; patterns are kept, so that they also decide about
+// points reached later.
+#include "base/trace.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "base/vec.h"
+
+#include <fnmatch.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct {
+    pthread_mutex_t lock;
+    struct trace_point *points;
+    VEC(char *) patterns; // "-glob" switches off; the last that matches decides
+} trace_state = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void decide(struct trace_point *t)
+{
+    bool on = false;
+    for (size_t i = 0; i < trace_state.patterns.len; i++) {
+        const char *p = trace_state.patterns.data[i];
+        if (!fnmatch(p + (*p == '-'), t->name, 0))
+            on = *p != '-';
+    }
+    __atomic_store_n(&t->on, on, __ATOMIC_RELAXED);
+}
+
+void trace_point_link(struct trace_point *t)
+{
+    mutex_lock(&trace_state.lock);
+    if (!t->linked) {
+        decide(t);
+        t->next = trace_state.points;
+        trace_state.points = t;
+        __atomic_store_n(&t->linked, true, __ATOMIC_RELEASE);
+    }
+    mutex_unlock(&trace_state.lock);
+}
+
+void trace_enable(const char *glob)
+{
+    mutex_lock(&trace_state.lock);
+    vec_push(&trace_state.patterns, xstrdup(glob));
+    for (struct trace_point *t = trace_state.points; t; t = t->next)
+        decide(t);
+    mutex_unlock(&trace_state.lock);
+}
+
+void trace_write(const struct trace_point *t, const char *fmt, ...)
+{
+    char *text;
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vasprintf(&text, fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        return;
+    log_debug("%d %s %s", thread_host_id(), t->name, text);
+    free(text);
+}
