@@ -58,7 +58,9 @@ enum arm_out {
     ARM_OUT_TIMER_HYP,
     ARM_OUT_TIMER_SEC,
     ARM_OUT_TIMER_HYPVIRT,
-    ARM_OUT_PMU
+    ARM_OUT_PMU,
+    ARM_OUT_WORLD, // with EL3 only, on every change: level 0 non-secure, 1 secure EL0 and EL1,
+                   // 2 EL3; the GIC chooses between IRQ and FIQ by it
 };
 enum arm_line { ARM_LINE_IRQ, ARM_LINE_FIQ, ARM_LINE_VIRQ, ARM_LINE_VFIQ, ARM_LINES };
 enum arm_timer {
