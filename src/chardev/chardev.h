@@ -30,6 +30,8 @@ const char *
 chardev_describe(struct chardev *c);     // "pty:/dev/pts/3", "stdio": query-chardev's filename
 bool chardev_is_open(struct chardev *c); // a peer is connected
 bool chardev_is_mux(struct chardev *c);
+bool chardev_is_busy(const struct chardev *c); // has a front end: must not be removed
+void chardev_send_break(struct chardev *c);
 
 // Attach a front end (one; several with mux). All calls on the loop's thread except chr_write,
 // which any thread may make.
@@ -43,11 +45,13 @@ void chr_write_all(struct chr_frontend *f, const void *p,
                    size_t n); // queues the rest, bounded at 1 MiB, then drops the oldest
 void chr_accept_input(struct chr_frontend *f); // can_receive() grew
 bool chr_frontend_open(const struct chr_frontend *f);
-int chr_get_msgfd(struct chr_frontend *f); // an fd received over a unix socket, or -1
-// Mux: what Ctrl-A x, h and c do. Set by control.
+int chr_get_msgfd(struct chr_frontend *f);   // an fd received over a unix socket, or -1
+void chr_take_focus(struct chr_frontend *f); // mux input goes here; else to the first attached
+// Mux: what Ctrl-A x, h and s do; any may be NULL. Set by control.
 struct chr_mux_ops {
     void (*quit)(void *opaque);
-    void (*help)(void *opaque, struct chardev *c);
+    void (*help)(void *opaque, struct chardev *c); // NULL: the built-in text
+    void (*commit)(void *opaque);
     void *opaque;
 };
 void chardev_set_mux_ops(struct chardev *c, const struct chr_mux_ops *ops);

@@ -1,0 +1,83 @@
+// The short forms that clients pass to -serial, -monitor and -qmp.
+#include "harness.h"
+
+static void expect(const char *spec, const char *want)
+{
+    struct opts o = {0};
+    struct err e = {0};
+    bool mux = false;
+    if (chardev_opts_from_legacy(spec, &o, &mux, &e))
+        fail_msg("%s: %s", spec, e.msg);
+    struct opts w = {0};
+    assert_int_equal(opts_parse(&w, want, "backend", &e), 0);
+    assert_int_equal(o.len, w.len);
+    for (size_t i = 0; i < w.len; i++) {
+        const char *got = opts_get(&o, w.data[i].key);
+        if (!got || strcmp(got, w.data[i].val))
+            fail_msg("%s: %s is %s, not %s", spec, w.data[i].key, got ? got : "absent",
+                     w.data[i].val);
+    }
+    assert_int_equal(mux, !strncmp(spec, "mon:", 4));
+    opts_free(&o);
+    opts_free(&w);
+}
+
+static void every_form(void **state)
+{
+    expect("stdio", "stdio");
+    expect("mon:stdio", "stdio,mux=on,signal=off");
+    expect("null", "null");
+    expect("none", "none");
+    expect("pty", "pty");
+    expect("vc", "vc");
+    expect("vc:80Cx24C", "vc");
+    expect("file:/tmp/a,b.log", "file,path=/tmp/a,,b.log");
+    expect("pipe:/tmp/p", "pipe,path=/tmp/p");
+    expect("/dev/ttyS0", "serial,path=/dev/ttyS0");
+    expect("unix:/run/s", "socket,path=/run/s");
+    expect("unix:/run/s,server=on,wait=off", "socket,path=/run/s,server=on,wait=off");
+    expect("tcp:0.0.0.0:4001,server=on", "socket,host=0.0.0.0,port=4001,server=on");
+    expect("tcp::4444", "socket,port=4444");
+    expect("tcp:[::1]:4444", "socket,host=::1,port=4444");
+    expect("mon:telnet::5000,server=on", "socket,port=5000,telnet=on,server=on,mux=on");
+    expect("udp::6000", "udp,port=6000");
+    expect("udp:h:1@:2", "udp,host=h,port=1,localport=2");
+}
+
+static void bare_flags(void **state)
+{
+    struct opts o = {0};
+    struct err e = {0};
+    bool mux, server = false, wait = true;
+    assert_int_equal(chardev_opts_from_legacy("telnet:127.0.0.1:5000,server,nowait", &o, &mux, &e),
+                     0);
+    assert_int_equal(opts_get_bool(&o, "server", &server, &e), 0);
+    assert_int_equal(opts_get_bool(&o, "wait", &wait, &e), 0);
+    assert_true(server);
+    assert_false(wait);
+    opts_free(&o);
+}
+
+static void rejected(void **state)
+{
+    static const char *const bad[] = {"stdout", "tcp:4444", "tcp:",  "telnet:h:", "tcp:[::1:5",
+                                      "mon:",   "",         "udp:x", "chardev"};
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        struct opts o = {0};
+        struct err e = {0};
+        bool mux;
+        assert_int_equal(chardev_opts_from_legacy(bad[i], &o, &mux, &e), -1);
+        assert_true(e.msg[0]);
+        opts_free(&o);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_form),
+        cmocka_unit_test(bare_flags),
+        cmocka_unit_test(rejected),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
