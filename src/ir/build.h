@@ -17,27 +17,35 @@ struct ir_switches { // -accel tcg,opt-…=off; all on by default
 };
 extern const struct ir_switches ir_switches_all;
 
+// Zeroed before its first use, then good for any number of regions.
 struct ir_build {
     struct ir_region *r;
     struct ir_switches sw;
-    ir_ref slot_val[IR_MAX_SLOTS]; // current value, or IR_NONE when not known
-    bool slot_dirty[IR_MAX_SLOTS]; // differs from memory
-    uint64_t pc;                   // of the instruction being lifted
-    bool ended;                    // an FX_END op was emitted
-    bool follow; // ended by a goto the driver may continue through (superblock): see ir_goto
+    uint64_t pc; // of the instruction being lifted
+    bool ended;  // an FX_END op was emitted; whatever is emitted after it is thrown away
+    // Ended by a goto the driver may continue through (superblock) with ir_build_insn(follow_pc),
+    // or close with ir_build_end(follow_pc). What the instruction still emits is thrown away.
+    bool follow;
     uint64_t follow_pc;
+
     // private to build.c from here
-    uint32_t snap; // current snapshot, 0 when state or pc changed since
-    uint32_t vn_heads[256];
-    VEC(ir_ref) vn_next;
-    uint32_t mem_epoch;
-    uint16_t dirty_list[IR_MAX_SLOTS];
-    unsigned n_dirty;
+    ir_ref slot_val[IR_MAX_SLOTS];              // current value, or IR_NONE when not known
+    uint16_t known[IR_MAX_SLOTS];               // the slots whose value is known
+    uint16_t dirty_at[IR_MAX_SLOTS];            // 1 + index in `dirty`; 0: equal to memory
+    struct ir_snap_entry dirty[IR_MAX_SLOTS];   // slots that differ from memory
+    unsigned n_known, n_dirty;
+    uint32_t list_first; // where `dirty` was last copied to in region.snap_entries ...
+    bool list_current;   // ... and has not changed since
+    uint32_t snap;       // the latest snapshot with that list, 0: none
+    uint64_t high_pc;    // highest instruction so far: exits at or below it poll
+    ir_ref sync;         // the last node that made memory agree with the slots
+    ir_ref fp_barrier;   // the last node that may have changed the rounding mode
+    ir_ref numbers[1024]; // value numbers: direct-mapped, never cleared, a hit is compared
 };
 
 void ir_build_begin(struct ir_build *b, struct ir_region *r, const struct ir_switches *sw);
 void ir_build_insn(struct ir_build *b, uint64_t pc); // the next guest instruction starts
-// Ends a region that ran into a limit: goto pc.
+// Ends a region that ran into a limit: goto pc. No effect on one that has ended.
 void ir_build_end(struct ir_build *b, uint64_t pc);
 
 // The general form; the rest of this file is shorthand for it. Returns the value (perhaps an
@@ -65,7 +73,7 @@ ir_ref ir_atomic(struct ir_build *b, unsigned op, unsigned type, ir_ref addr, ir
 void ir_fence(struct ir_build *b, unsigned mo);
 
 // Up to 5 arguments after env. STATE helpers see exact slots and pc; every slot is unknown
-// afterwards.
+// afterwards. A STATE helper that also ENDS the region leaves in the pc slot where to go on.
 ir_ref ir_call(struct ir_build *b, const struct ir_helper *h, const ir_ref *args);
 #define ir_call0(b, h)      ir_call(b, h, NULL)
 #define ir_callv(b, h, ...) ir_call(b, h, (const ir_ref[]){__VA_ARGS__})

@@ -97,8 +97,7 @@ struct ir_insn {
     uint8_t op, type; // enum ir_op; enum ir_type of the result
     uint16_t aux;
     ir_ref a, b, c; // operands; calls: a = first index in region.args, b = count
-    uint64_t imm;   // constants: the value; ops that can leave: the snapshot's index; exits to a
-                    // constant pc: see ir_exit
+    uint64_t imm;   // constants: the value; ops that can leave: the snapshot's index
 };
 
 // A value while interpreting, and in the scratch area of out-of-line expansions. Unused high parts
@@ -172,7 +171,7 @@ struct ir_region {
     VEC(struct ir_snap) snaps;
     VEC(struct ir_snap_entry) snap_entries;
     VEC(const struct ir_helper *) helpers; // call.aux indexes it
-    unsigned n_guest_insns;
+    unsigned n_guest_insns; // counted by the builder
     uint32_t n_bytes; // of guest code from pc, for display and write detection (regions follow
                       // jumps within one page only)
 };
@@ -218,9 +217,11 @@ struct err;
 int ir_verify(const struct ir_region *r, struct err *e) MUST_CHECK;
 
 // Evaluate one operation without memory or control effects: the oracle, and what host back ends
-// call for ops they have no rule for.
-typedef void ir_eval_fn(struct env *e, unsigned type, unsigned aux, union ir_val *result,
+// call for ops they have no rule for. `types` is IR_EVAL_TYPES of the result and operand a. Integers
+// are zero-extended, BOOL is 0 or 1, FLAGS are packed (PACK_*); result may not overlap abc.
+typedef void ir_eval_fn(struct env *e, unsigned types, unsigned aux, union ir_val *result,
                         const union ir_val *abc);
+#define IR_EVAL_TYPES(result, a) ((result) | (a) << 4)
 extern ir_eval_fn *const ir_eval[IR_OPS]; // NULL for memory, state and control ops
 
 // Execute a region from its entry with env's state. Memory goes through env->exec. Returns how it

@@ -1,0 +1,8 @@
+// The table of evaluation functions; ops without one have effects beyond their result.
+#include "ir/eval.h"
+
+ir_eval_fn *const ir_eval[IR_OPS] = {
+#define ENTRY(name) [IR_##name] = ir_eval_##name,
+    EVAL_INT(ENTRY)
+#undef ENTRY
+};
