@@ -1,0 +1,167 @@
+// The registers that a GICv3 distributor and a redistributor's SGI frame have in common, for 32
+// interrupts at a time (IHI 0069H, 12.9 and 12.11): group, enable, pending, active, priority,
+// configuration, and what of them a non-secure access may see (4.8, NSACR).
+#include "device/irqchip/gicv3_state.h"
+
+enum { // offset & 0xf80
+    REG_IGROUPR = 0x080,
+    REG_ISENABLER = 0x100,
+    REG_ICENABLER = 0x180,
+    REG_ISPENDR = 0x200,
+    REG_ICPENDR = 0x280,
+    REG_ISACTIVER = 0x300,
+    REG_ICACTIVER = 0x380,
+    REG_ICFGR = 0xc00,
+    REG_ICFGR_HIGH = 0xc80,
+    REG_IGRPMODR = 0xd00,
+    REG_NSACR = 0xe00,
+    REG_NSACR_HIGH = 0xe80,
+};
+
+// The interrupts of which NSACR allows the non-secure side at least `least`.
+static uint32_t nsacr_allows(const struct gic_block *b, unsigned least)
+{
+    uint32_t m = 0;
+    for (unsigned i = 0; i < 32; i++)
+        if ((b->nsacr[i / 16] >> (i % 16 * 2) & 3) >= least)
+            m |= 1u << i;
+    return m;
+}
+
+// What an access may touch: everything, or from the non-secure side group 1 and what NSACR adds
+// (`least` above 3: nothing).
+static uint32_t visible(const struct gicv3 *g, const struct gic_block *b, bool secure,
+                        unsigned least)
+{
+    if (secure || gic_is_ds(g))
+        return ~0u;
+    return b->group | (least <= 3 ? nsacr_allows(b, least) : 0);
+}
+
+// Bit i of m becomes bit 2i + 1 of the half-word's configuration register, and back.
+static uint32_t spread(uint32_t m)
+{
+    uint32_t v = 0;
+    for (unsigned i = 0; i < 16; i++)
+        v |= (m >> i & 1) << (2 * i + 1);
+    return v;
+}
+static uint32_t gather(uint32_t v)
+{
+    uint32_t m = 0;
+    for (unsigned i = 0; i < 16; i++)
+        m |= (v >> (2 * i + 1) & 1) << i;
+    return m;
+}
+
+bool gic_block_read(struct gicv3 *g, struct gic_block *b, uint32_t off, bool secure, uint32_t *v)
+{
+    bool full = secure || gic_is_ds(g);
+    unsigned half = off >> 2 & 1;
+    switch (off & 0xf80) {
+    case REG_IGROUPR:
+        *v = full ? b->group : 0;
+        return true;
+    case REG_ISENABLER:
+    case REG_ICENABLER:
+        *v = b->enable & visible(g, b, secure, 4);
+        return true;
+    case REG_ISPENDR:
+    case REG_ICPENDR:
+        *v = gic_block_pending(b) & visible(g, b, secure, 1);
+        return true;
+    case REG_ISACTIVER:
+    case REG_ICACTIVER:
+        *v = b->active & visible(g, b, secure, 2);
+        return true;
+    case REG_ICFGR:
+    case REG_ICFGR_HIGH:
+        *v = spread((b->edge & visible(g, b, secure, 4)) >> (16 * half));
+        return true;
+    case REG_IGRPMODR:
+        *v = secure && !gic_is_ds(g) ? b->grpmod : 0;
+        return true;
+    case REG_NSACR:
+    case REG_NSACR_HIGH:
+        *v = secure && !gic_is_ds(g) ? b->nsacr[half] : 0;
+        return true;
+    }
+    return false;
+}
+
+bool gic_block_write(struct gicv3 *g, struct gic_block *b, uint32_t off, bool secure, uint32_t v,
+                     uint32_t *changed)
+{
+    bool full = secure || gic_is_ds(g), banked = secure && !gic_is_ds(g);
+    unsigned half = off >> 2 & 1;
+    struct gic_block old = *b;
+    switch (off & 0xf80) {
+    case REG_IGROUPR:
+        b->group = full ? v : b->group;
+        break;
+    case REG_ISENABLER:
+        b->enable |= v & visible(g, b, secure, 4);
+        break;
+    case REG_ICENABLER:
+        b->enable &= ~(v & visible(g, b, secure, 4));
+        break;
+    case REG_ISPENDR:
+        b->latch |= v & visible(g, b, secure, 1);
+        break;
+    case REG_ICPENDR:
+        b->latch &= ~(v & visible(g, b, secure, 2));
+        break;
+    case REG_ISACTIVER:
+        b->active |= v & visible(g, b, secure, 4);
+        break;
+    case REG_ICACTIVER:
+        b->active &= ~(v & visible(g, b, secure, 4));
+        break;
+    case REG_ICFGR:
+    case REG_ICFGR_HIGH: {
+        uint32_t m = (0xffffu << (16 * half)) & visible(g, b, secure, 4);
+        b->edge = (b->edge & ~m) | ((gather(v) << (16 * half)) & m);
+        break;
+    }
+    case REG_IGRPMODR:
+        b->grpmod = banked ? v : b->grpmod;
+        break;
+    case REG_NSACR:
+    case REG_NSACR_HIGH:
+        b->nsacr[half] = banked ? v : b->nsacr[half];
+        return true;
+    default:
+        return false;
+    }
+    *changed = (old.group ^ b->group) | (old.grpmod ^ b->grpmod) | (old.enable ^ b->enable) |
+               (old.latch ^ b->latch) | (old.active ^ b->active) | (old.edge ^ b->edge);
+    return true;
+}
+
+// The non-secure side sees the lower half of the priorities as if it were all (4.8.1).
+uint8_t gic_prio_read(struct gicv3 *g, struct gic_block *b, unsigned i, bool secure)
+{
+    if (secure || gic_is_ds(g))
+        return b->prio[i];
+    return bit(b->group, i) ? (uint8_t)(b->prio[i] << 1) : 0;
+}
+
+bool gic_prio_write(struct gicv3 *g, struct gic_block *b, unsigned i, bool secure, uint8_t v)
+{
+    if (!secure && !gic_is_ds(g)) {
+        if (!bit(b->group, i))
+            return false;
+        v = 0x80 | v >> 1;
+    }
+    v &= PRIORITY_MASK;
+    bool moved = b->prio[i] != v;
+    b->prio[i] = v;
+    return moved;
+}
+
+uint32_t gic_id_register(uint32_t off, uint8_t part)
+{
+    // PIDR4 to PIDR7, PIDR0 to PIDR3, CIDR0 to CIDR3: Arm, architecture revision 3.
+    const uint8_t id[12] = {0x44, 0, 0, 0, part, 0xb4, 0x3b, 0, 0x0d, 0xf0, 0x05, 0xb1};
+    return id[(off - 0xffd0) / 4];
+}
