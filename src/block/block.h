@@ -29,11 +29,9 @@ struct block_req {
 // Opens from QEMU-style options: "file" or "filename", "format"/"driver", "read-only", "snapshot",
 // "cache", "aio", "discard", "detect-zeroes", "node-name", dotted children ("file.filename",
 // "backing.…"). Unknown keys are errors. An image without a stated format that is writable is raw,
-// with a warning (R9). `nodes` resolves children given by node-name; NULL when there are none.
+// with a warning (R9).
 struct drives;
 struct block_node *block_open(struct opts *o, struct loop *loop, struct err *e);
-struct block_node *block_open_in(struct drives *nodes, struct opts *o, struct loop *loop,
-                                 struct err *e);
 struct block_node *block_ref(struct block_node *n);
 void block_unref(struct block_node *n); // the last one flushes and closes; drains first
 uint64_t block_size(const struct block_node *n);

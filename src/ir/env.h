@@ -86,6 +86,9 @@ struct env_isa_ops {
     bool (*take_interrupt)(struct env *e);
     // Halted (WFI): is there a reason to run on?
     bool (*has_work)(struct env *e);
+    // Bits of a context id that only tell address spaces apart: contexts that are equal but for
+    // these see the same global mappings. 0: global mappings are never shared.
+    uint64_t ctx_space_mask;
 };
 
 // ---- what the executor offers the ISA's helpers ----

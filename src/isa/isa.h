@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/loop.h"
 #include "base/opt.h"
 #include "ir/build.h"
 #include "memory/irq.h"
@@ -63,6 +64,12 @@ struct isa_config {
     struct space *secure_memory; // Arm secure space, or NULL
     struct space *sysregs;       // system registers that belong to devices, or NULL
     struct clock *clock;
+    struct loop *loop; // CPU timers fire here
+    enum {
+        CONDUIT_NONE,
+        CONDUIT_HVC,
+        CONDUIT_SMC
+    } conduit; // firmware calls the CPU answers itself
     const struct isa_platform *platform;
     struct irq out[8]; // lines the CPU drives: meaning per ISA (Arm: enum arm_out in isa/arm/arm.h)
     bool has_el2, has_el3; // Arm: virtualization=on, secure=on

@@ -18,12 +18,13 @@ struct jit_config {
     unsigned max_vcpus;
     bool user_mode; // guest addresses are host addresses + user_base, no soft MMU
     uint8_t *user_base;
-    // Fill `r` with the region at pc in `mode` for e's current state. `code` points at guest bytes
-    // from pc to the end of its page (host memory, write-protected for the translator), `avail` of
-    // them; for an instruction that crosses into the next page the callback uses `fetch`. False:
-    // the guest's exception for the fetch was taken (state changed).
+    // Fill `r` with the region at pc in `mode` for e's current state, of at most max_insns guest
+    // instructions (1: exactly one is executed). `code` points at guest bytes from pc to the end of
+    // its page (host memory, write-protected for the translator), `avail` of them; for an
+    // instruction that crosses into the next page the callback uses jit_fetch. False: the guest's
+    // exception for the fetch was taken (state changed).
     bool (*translate)(void *opaque, struct env *e, uint64_t pc, uint64_t mode, const uint8_t *code,
-                      unsigned avail, struct ir_region *r);
+                      unsigned avail, unsigned max_insns, struct ir_region *r);
     void *opaque;
     // Switches: on by default, each can be turned off to measure or to find a bug.
     bool no_chain, no_returns, no_inline_lookup, no_inline_tlb, no_host_fp;

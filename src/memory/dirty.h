@@ -8,14 +8,16 @@
 enum dirty_user { DIRTY_DISPLAY, DIRTY_MIGRATION, DIRTY_USERS };
 #define DIRTY_PAGE_SIZE 4096
 
+// From the first moment on every page counts as written, so that nothing is missed.
 void dirty_enable(struct ram *r, enum dirty_user u, bool on);
 bool dirty_wanted(const struct ram *r);                     // any consumer enabled
 void dirty_mark(struct ram *r, uint64_t off, uint64_t len); // any thread
 // A page whose next store must be seen: enabled for someone and clean for that someone.
 bool dirty_needs_trap(const struct ram *r, uint64_t off);
 // Copy bits for [off, off+len) into `bitmap` (bit 0 = first page) and clear them; returns how many
-// were set. After the call the memory's users must be made to trap again: `space` bumps its
-// generation, which vCPUs honour before their next store.
+// were set. Before it returns, the spaces that map the block have a new generation and their
+// listeners have been called, so that translators trap the next store to a page now clean; the
+// consumer reads the pages after that.
 uint64_t dirty_fetch(struct ram *r, enum dirty_user u, uint64_t off, uint64_t len,
                      uint64_t *bitmap);
 

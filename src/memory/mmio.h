@@ -23,10 +23,10 @@ struct mmio_ops {
 struct mmio_guard {
     pthread_mutex_t lock; // held while a handler runs, and by the device's own timers, deferred
                           // work and completions
-    bool engaged;         // under lock
+    unsigned engaged;     // how often the device is on the lock holder's stack
     uint64_t refused;     // re-entrant accesses turned away
 };
 void mmio_guard_init(struct mmio_guard *g);
-void mmio_guard_enter(
-    struct mmio_guard *g); // for the device's own asynchronous work: lock + engaged
+// For the device's own asynchronous work: lock and engaged. Nests.
+void mmio_guard_enter(struct mmio_guard *g);
 void mmio_guard_leave(struct mmio_guard *g);

@@ -26,10 +26,13 @@ struct region *space_map_romd(struct space *s, const char *name, gpa_t base, str
                               struct mmio_guard *guard, int prio);
 void region_set_romd(struct region *r, bool rom_mode);
 // A window onto [other_base, other_base+size) of another space (PCI memory behind a host bridge, a
-// vCPU's private view).
+// vCPU's private view). Where the other space has nothing, lower priorities show through. `size` 0
+// stands for 2^64.
 struct region *space_map_alias(struct space *s, const char *name, gpa_t base, struct space *other,
                                gpa_t other_base, uint64_t size, int prio);
-void region_unmap(struct region *r); // gone from every view; waits until nobody looks at it
+// Gone from every view; waits until no access is inside, so not to be called from the region's own
+// handlers. The space keeps the name alive for late look-up results, which then hit nothing.
+void region_unmap(struct region *r);
 void region_move(struct region *r, gpa_t base);
 void region_enable(struct region *r, bool on);
 
@@ -58,7 +61,7 @@ enum mem_result space_read(struct space *s, gpa_t a, unsigned size, uint64_t *va
                            struct mem_attrs attrs);
 enum mem_result space_write(struct space *s, gpa_t a, unsigned size, uint64_t val,
                             struct mem_attrs attrs);
-// The same for a hit already looked up.
+// The same for a hit already looked up; MEM_ERROR when the access goes beyond h->len.
 enum mem_result space_read_hit(const struct space_hit *h, unsigned size, uint64_t *val,
                                struct mem_attrs attrs);
 enum mem_result space_write_hit(const struct space_hit *h, unsigned size, uint64_t val,

@@ -1,0 +1,297 @@
+// Drives and named nodes of one machine: -drive, -blockdev, and how devices find them.
+
+#include "block/node.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+struct drives {
+    struct loop *loop;
+    struct engine *eng; // shared by -blockdev nodes, which refer to each other
+    struct list drives; // struct drive
+    struct list nodes;  // struct block_node
+};
+
+struct drives *drives_new(struct loop *loop)
+{
+    struct drives *d = xalloc(sizeof *d);
+    d->loop = loop;
+    d->eng = engine_new(loop);
+    list_init(&d->drives);
+    list_init(&d->nodes);
+    return d;
+}
+
+static void unregister_node(struct block_node *n)
+{
+    list_remove(&n->link);
+    block_unref(n);
+}
+
+void drives_free(struct drives *d)
+{
+    if (!d)
+        return;
+    struct drive *drive, *next;
+    list_for_each_safe(drive, next, &d->drives, link) drives_del(d, drive);
+    // Parents were added after their children.
+    while (!list_empty(&d->nodes))
+        unregister_node(list_entry(d->nodes.prev, struct block_node, link));
+    engine_unref(d->eng);
+    free(d);
+}
+
+struct block_node *drives_find_node(struct drives *d, const char *node_name)
+{
+    struct block_node *n;
+    list_for_each(n, &d->nodes, link) if (!strcmp(n->node_name, node_name)) return n;
+    return NULL;
+}
+
+struct drive *drives_find(struct drives *d, const char *id)
+{
+    struct drive *drive;
+    list_for_each(drive, &d->drives, link) if (!strcmp(drive->id, id)) return drive;
+    return NULL;
+}
+
+struct drive *drives_find_slot(struct drives *d, const char *interface, int index)
+{
+    struct drive *drive;
+    list_for_each(drive, &d->drives, link)
+    {
+        if (drive->index == index && !strcmp(drive->interface, interface))
+            return drive;
+    }
+    return NULL;
+}
+
+struct drive *drives_next(struct drives *d, struct drive *prev)
+{
+    struct list *at = prev ? prev->link.next : d->drives.next;
+    return at == &d->drives ? NULL : list_entry(at, struct drive, link);
+}
+
+struct block_node *drives_next_node(struct drives *d, struct block_node *prev)
+{
+    struct list *at = prev ? prev->link.next : d->nodes.next;
+    return at == &d->nodes ? NULL : list_entry(at, struct block_node, link);
+}
+
+struct block_node *drives_add_node(struct drives *d, struct opts *o, struct err *e)
+{
+    if (!opts_has(o, "node-name")) {
+        err_set(e, "-blockdev needs a node-name");
+        return NULL;
+    }
+    if (!opts_has(o, "driver")) {
+        err_set(e, "-blockdev needs a driver");
+        return NULL;
+    }
+    struct block_node *n = node_open_root(o, d, d->eng, e);
+    if (n)
+        list_append(&d->nodes, &n->link);
+    return n;
+}
+
+int drives_del_node(struct drives *d, const char *node_name, struct err *e)
+{
+    struct block_node *n = drives_find_node(d, node_name);
+    if (!n)
+        return err_set(e, "no block node is named '%s'", node_name);
+    if (n->refs > 1)
+        return err_set(e, "node '%s' is in use", node_name);
+    unregister_node(n);
+    return 0;
+}
+
+static const char *const interfaces[] = {"ide", "scsi",   "floppy", "pflash", "mtd",
+                                         "sd",  "virtio", "xen",    "none",   NULL};
+
+static int units_per_bus(const char *interface)
+{
+    return !strcmp(interface, "ide") ? 2 : !strcmp(interface, "scsi") ? 7 : 0;
+}
+
+static int read_place(struct drives *d, struct drive *drive, struct opts *o, struct err *e)
+{
+    uint64_t index = UINT64_MAX, bus = 0, unit = UINT64_MAX;
+    if (opts_get_u64(o, "index", &index, e) || opts_get_u64(o, "bus", &bus, e) ||
+        opts_get_u64(o, "unit", &unit, e))
+        return -1;
+    int per_bus = units_per_bus(drive->interface);
+    if ((index != UINT64_MAX && index > 1023) || bus > 1023 || (unit != UINT64_MAX && unit > 1023))
+        return err_set(e, "index, bus and unit go to 1023");
+    if (index == UINT64_MAX && unit != UINT64_MAX)
+        index = bus * (uint64_t)(per_bus ?: 1) + unit;
+    if (index == UINT64_MAX) {
+        // CD-ROM drives of an IDE machine start at the second channel, as users expect.
+        index = drive->is_cdrom && !strcmp(drive->interface, "ide") ? 2 : 0;
+        while (drives_find_slot(d, drive->interface, (int)index))
+            index++;
+    } else if (strcmp(drive->interface, "none") &&
+               drives_find_slot(d, drive->interface, (int)index)) {
+        return err_set(e, "drive with bus=%d, unit=%d (index=%d) exists",
+                       per_bus ? (int)index / per_bus : 0,
+                       per_bus ? (int)index % per_bus : (int)index, (int)index);
+    }
+    drive->index = (int)index;
+    drive->bus = per_bus ? (int)index / per_bus : 0;
+    drive->unit = per_bus ? (int)index % per_bus : (int)index;
+    return 0;
+}
+
+static int read_error_policy(struct opts *o, const char *key, enum drive_err *out, struct err *e)
+{
+    static const char *const names[] = {"report", "ignore", "enospc", "stop", NULL};
+    const char *v = opts_get(o, key);
+    if (!v)
+        return 0;
+    for (unsigned i = 0; names[i]; i++) {
+        if (!strcmp(v, names[i])) {
+            *out = (enum drive_err)i;
+            return 0;
+        }
+    }
+    err_set(e, "%s: unknown policy '%s'", key, v);
+    return err_did_you_mean(e, v, names);
+}
+
+static int read_kind(struct drive *drive, struct opts *o, const char *default_if, struct err *e)
+{
+    const char *interface = opts_get(o, "if") ?: default_if, *media = opts_get(o, "media");
+    bool known = false;
+    for (unsigned i = 0; interfaces[i]; i++)
+        known |= !strcmp(interfaces[i], interface);
+    if (!known) {
+        err_set(e, "unknown drive interface 'if=%s'", interface);
+        return err_did_you_mean(e, interface, interfaces);
+    }
+    if (media && strcmp(media, "disk") && strcmp(media, "cdrom"))
+        return err_set(e, "media=%s: expected 'disk' or 'cdrom'", media);
+    drive->interface = xstrdup(interface);
+    drive->is_cdrom = media && !strcmp(media, "cdrom");
+    drive->removable = drive->is_cdrom || !strcmp(interface, "floppy");
+    if (drive->is_cdrom)
+        opts_set(o, "read-only", "on");
+    drive->werror = DRIVE_ERR_ENOSPC;
+    drive->rerror = DRIVE_ERR_REPORT;
+    return read_error_policy(o, "werror", &drive->werror, e) ||
+                   read_error_policy(o, "rerror", &drive->rerror, e)
+               ? -1
+               : 0;
+}
+
+static void drive_free(struct drive *drive)
+{
+    block_unref(drive->node);
+    free(drive->id);
+    free(drive->serial);
+    free(drive->interface);
+    free(drive);
+}
+
+// The image of a drive: an own engine, so that a device may take it to another loop.
+static struct block_node *open_image(struct drives *d, struct opts *o, struct err *e)
+{
+    struct engine *eng = engine_new(d->loop);
+    struct block_node *n = node_open_root(o, d, eng, e);
+    engine_unref(eng);
+    return n;
+}
+
+static bool names_an_image(struct opts *o)
+{
+    const char *file = opts_get(o, "file");
+    if (file && *file)
+        return true;
+    for (size_t i = 0; i < o->len; i++)
+        if (!strncmp(o->data[i].key, "file.", 5) || !strcmp(o->data[i].key, "driver") ||
+            !strcmp(o->data[i].key, "filename"))
+            return true;
+    return false;
+}
+
+// Without an image, the keys that describe one are of no use but no mistake either.
+static int check_empty(struct opts *o, struct err *e)
+{
+    static const char *const idle[] = {"cache",   "format",        "aio",  "read-only", "snapshot",
+                                       "discard", "detect-zeroes", "file", "node-name"};
+    for (unsigned i = 0; i < ARRAY_SIZE(idle); i++)
+        opts_get(o, idle[i]);
+    return opts_check_unused(o, "-drive", NULL, e);
+}
+
+static int read_drive(struct drives *d, struct drive *drive, struct opts *o, const char *default_if,
+                      struct err *e)
+{
+    if (read_kind(drive, o, default_if, e) || read_place(d, drive, o, e))
+        return -1;
+    const char *id = opts_get(o, "id"), *serial = opts_get(o, "serial");
+    if (id && drives_find(d, id))
+        return err_set(e, "drive id '%s' is taken", id);
+    drive->id = id ? xstrdup(id)
+                   : xasprintf("%s%d%s%d", drive->interface, drive->bus,
+                               drive->is_cdrom ? "-cd" : "-hd", drive->unit);
+    drive->serial = serial ? xstrdup(serial) : NULL;
+    if (!names_an_image(o)) {
+        drive->removable = true;
+        return check_empty(o, e);
+    }
+    drive->node = open_image(d, o, e);
+    return drive->node ? 0 : -1;
+}
+
+struct drive *drive_open_from_opts(struct drives *d, struct opts *o, const char *default_if,
+                                   struct err *e)
+{
+    struct drive *drive = xalloc(sizeof *drive);
+    list_init(&drive->link);
+    if (read_drive(d, drive, o, default_if, e)) {
+        drive_free(drive);
+        return NULL;
+    }
+    list_append(&d->drives, &drive->link);
+    return drive;
+}
+
+struct drive *drives_get(struct drives *d, const char *name, struct err *e)
+{
+    struct drive *drive = drives_find(d, name);
+    if (drive)
+        return drive;
+    struct block_node *n = drives_find_node(d, name);
+    if (!n) {
+        err_set(e, "no drive or block node is called '%s'", name);
+        return NULL;
+    }
+    drive = xalloc(sizeof *drive);
+    drive->id = xstrdup(name);
+    drive->interface = xstrdup("none");
+    drive->index = -1;
+    drive->from_blockdev = true;
+    drive->werror = DRIVE_ERR_ENOSPC;
+    drive->node = block_ref(n);
+    list_append(&d->drives, &drive->link);
+    return drive;
+}
+
+void drives_del(struct drives *d, struct drive *drive)
+{
+    list_remove(&drive->link);
+    drive_free(drive);
+}
+
+int drive_change(struct drives *d, struct drive *drive, struct opts *o, struct err *e)
+{
+    struct block_node *fresh = NULL;
+    if (o && !(fresh = open_image(d, o, e)))
+        return -1;
+    struct block_node *old = drive->node;
+    if (old)
+        block_drain(old);
+    drive->node = fresh;
+    if (drive->media_changed)
+        drive->media_changed(drive->dev);
+    block_unref(old);
+    return 0;
+}

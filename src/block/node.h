@@ -1,0 +1,127 @@
+// Inside the block layer: what a node is, what a driver provides, and how drivers call their
+// children. All I/O functions here run in a coroutine of the node's engine.
+#pragma once
+
+#include "block/block.h"
+#include "block/co.h"
+#include "block/engine.h"
+#include "block/iov.h"
+
+// What a range of a node reads as, for `map`, `convert` and jobs.
+struct block_extent {
+    uint64_t bytes; // this much from the asked offset has one state
+    bool data;      // stored here (else it reads from the backing file, or zero)
+    bool zero;      // reads as zeros
+    bool allocated; // this layer decides what it reads as (data or zero)
+    bool compressed;
+    bool offset_valid; // plain bytes at `offset` of `file`
+    uint64_t offset;
+    struct block_node *file;
+};
+
+struct block_check {
+    uint64_t corruptions, leaks, check_errors, corruptions_fixed, leaks_fixed;
+    uint64_t total_clusters, allocated_clusters, fragmented_clusters, compressed_clusters;
+    uint64_t image_end_offset;
+    bool fix_leaks, fix_errors; // asked for
+    void (*report)(void *opaque, const char *line);
+    void *opaque;
+};
+
+struct block_driver {
+    const char *name;
+    bool protocol;       // names a host object itself; has no file child
+    bool copies_backing; // has a backing child in its open options
+    size_t state_size;
+    const char *const *options; // its own keys, for did-you-mean; NULL-terminated
+    int (*open)(struct block_node *n, struct opts *o, struct err *e);
+    void (*close)(struct block_node *n);
+    int (*read)(struct block_node *n, uint64_t off, uint64_t bytes, struct iov_view v);
+    int (*write)(struct block_node *n, uint64_t off, uint64_t bytes, struct iov_view v,
+                 uint32_t flags);
+    int (*write_zeroes)(struct block_node *n, uint64_t off, uint64_t bytes, uint32_t flags);
+    int (*discard)(struct block_node *n, uint64_t off, uint64_t bytes);
+    int (*flush)(struct block_node *n);
+    int (*status)(struct block_node *n, uint64_t off, uint64_t bytes, struct block_extent *x);
+    int (*resize)(struct block_node *n, uint64_t size, struct err *e);
+    int (*probe)(const uint8_t *head, size_t len); // 0: not mine; else how sure, to 100
+    int (*check)(struct block_node *n, struct block_check *c, struct err *e);
+    const struct block_snapshot_ops *snapshots;
+};
+
+struct block_snapshot_ops {
+    int (*list)(struct block_node *n, struct block_snapshot **out, struct err *e);
+    int (*create)(struct block_node *n, const struct block_snapshot *s, struct err *e);
+    int (*apply)(struct block_node *n, const char *id, struct err *e);
+    int (*del)(struct block_node *n, const char *id, struct err *e);
+    int (*vmstate_read)(struct block_node *n, uint64_t off, uint64_t bytes, struct iov_view v);
+    int (*vmstate_write)(struct block_node *n, uint64_t off, uint64_t bytes, struct iov_view v);
+};
+
+// Options that children take over from their parent unless they say otherwise.
+struct block_inherit {
+    bool read_only, auto_read_only, direct, no_flush, force_share, discard_unmap, no_io;
+    char aio[16];
+    unsigned depth; // of the backing chain
+};
+
+enum detect_zeroes { DETECT_OFF, DETECT_ON, DETECT_UNMAP };
+
+struct block_node {
+    const struct block_driver *drv;
+    void *s; // the driver's state
+    struct engine *eng;
+    struct drives *nodes;
+    unsigned refs;
+    char *node_name, *filename;
+    struct block_node *file, *backing;
+    bool backing_set; // by option: the header's name is not to be used
+    struct block_inherit in;
+    bool writethrough, guessed_raw;
+    enum detect_zeroes detect_zeroes;
+    uint64_t size;
+    unsigned align;
+    unsigned in_flight;
+    struct co_queue idle;
+    struct block_stats stats;
+    struct throttle *throttle;
+    struct list link; // in the machine's table
+};
+
+// The node's coroutine scheduler.
+static inline struct co_sched *node_co(const struct block_node *n)
+{
+    return engine_co(n->eng);
+}
+
+// Opens with inherited options; runs in a coroutine of `eng`. Consumes what it knows of `o`.
+struct block_node *node_open(struct opts *o, const struct block_inherit *in, struct drives *nodes,
+                             struct engine *eng, struct err *e);
+// The same from outside coroutines, with the top level's spelling ("file" may be a path,
+// snapshot=).
+struct block_node *node_open_root(struct opts *o, struct drives *nodes, struct engine *eng,
+                                  struct err *e);
+// The child at `key` of n's options: a node name, dotted options or (for "backing") nothing.
+// *found is false when the key is absent.
+struct block_node *node_open_child(struct block_node *n, struct opts *o, const char *key,
+                                   const struct block_inherit *in, bool *found, struct err *e);
+struct block_node *node_open_name(struct block_node *parent, const char *filename,
+                                  const char *format, const struct block_inherit *in,
+                                  struct err *e);
+void node_unref(struct block_node *n); // in a coroutine
+// Path of `name` as seen from the image at `base`: the caller frees it.
+char *node_resolve_name(const char *base, const char *name);
+const struct block_driver *block_driver_find(const char *name);
+const struct block_driver *block_driver_at(unsigned i); // NULL at the end
+
+// 0 or -errno. Reads beyond the end of a protocol node give zeros.
+int node_read(struct block_node *n, uint64_t off, uint64_t bytes, struct iov_view v);
+int node_write(struct block_node *n, uint64_t off, uint64_t bytes, struct iov_view v,
+               uint32_t flags);
+int node_read_buf(struct block_node *n, uint64_t off, void *buf, size_t len);
+int node_write_buf(struct block_node *n, uint64_t off, const void *buf, size_t len);
+int node_write_zeroes(struct block_node *n, uint64_t off, uint64_t bytes, uint32_t flags);
+int node_discard(struct block_node *n, uint64_t off, uint64_t bytes);
+int node_flush(struct block_node *n);
+int node_status(struct block_node *n, uint64_t off, uint64_t bytes, struct block_extent *x);
+int node_resize(struct block_node *n, uint64_t size, struct err *e);

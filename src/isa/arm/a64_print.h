@@ -1,0 +1,42 @@
+// Operands of A64 assembly: what the generated disassembler calls for each <operand> of a64.decode.
+#pragma once
+
+#include "isa/arm/a64_decode.h"
+#include "isa/arm/a64_imm.h"
+
+void a64_print_reg(struct disas_out *o, unsigned sf, unsigned n);   // x0, wzr
+void a64_print_regsp(struct disas_out *o, unsigned sf, unsigned n); // x0, wsp
+void a64_print_imm(struct disas_out *o, uint32_t v);                // #0x1f
+void a64_print_dec(struct disas_out *o, int v);                     // #31
+void a64_print_hex64(struct disas_out *o, uint64_t v);
+void a64_print_bitmask(struct disas_out *o, unsigned sf, unsigned n, unsigned immr, unsigned imms);
+void a64_print_lsl(struct disas_out *o, unsigned amount);
+void a64_print_shift(struct disas_out *o, unsigned kind, unsigned amount);
+void a64_print_extend(struct disas_out *o, unsigned sf, unsigned option, unsigned amount, bool s,
+                      unsigned rd, unsigned rn);
+void a64_print_cond(struct disas_out *o, unsigned cond);
+void a64_print_label(struct disas_out *o, int32_t offset);
+void a64_print_page(struct disas_out *o, int32_t pages);
+
+void a64_print_suffix(struct disas_out *o, unsigned size);        // b, h or nothing
+void a64_print_signed_suffix(struct disas_out *o, unsigned size); // b, h, w
+void a64_print_letter(struct disas_out *o, unsigned size);        // b, h, w, x
+void a64_print_order(struct disas_out *o, bool acquire, bool release);
+void a64_print_offset(struct disas_out *o, uint32_t v);
+void a64_print_soffset(struct disas_out *o, int v);
+void a64_print_preoffset(struct disas_out *o, int v); // shown even when zero
+void a64_print_index(struct disas_out *o, unsigned size, unsigned option, bool s, unsigned rm);
+void a64_print_prfop(struct disas_out *o, unsigned op);
+
+void a64_print_ab(struct disas_out *o, unsigned b);
+void a64_print_key(struct disas_out *o, unsigned key);
+void a64_print_zero_key(struct disas_out *o, unsigned key);
+void a64_print_bti(struct disas_out *o, unsigned targets);
+void a64_print_barrier(struct disas_out *o, unsigned option);
+void a64_print_nxs(struct disas_out *o, unsigned option);
+void a64_print_sysreg(struct disas_out *o, unsigned op0, unsigned op1, unsigned crn, unsigned crm,
+                      unsigned op2);
+void a64_print_sys(struct disas_out *o, unsigned op1, unsigned crn, unsigned crm, unsigned op2,
+                   unsigned rt);
+void a64_print_cr(struct disas_out *o, unsigned n);
+void a64_print_pstate(struct disas_out *o, unsigned op1, unsigned op2);

@@ -1,0 +1,251 @@
+// State of an AArch64 CPU (Arm Architecture Reference Manual, DDI 0487) and what the files of this
+// folder share: slots, mode bits, features, exception and system-register entry points.
+#pragma once
+
+#include "base/bits.h"
+#include "isa/isa.h"
+
+// Guest slots: values the translator keeps in host registers.
+enum arm_slot {
+    ARM_X0 = 0,  // X0..X30
+    ARM_SP = 31, // the current stack pointer, whichever is banked in
+    ARM_PC = 32,
+    ARM_NZCV = 33,
+    ARM_BTYPE = 34,  // PSTATE.BTYPE, I32
+    ARM_SP_EL0 = 35, // the EL0 bank while it is not the current stack pointer
+    ARM_TPIDR_EL0 = 36,
+    ARM_TPIDRRO_EL0 = 37,
+    ARM_TPIDR_EL1 = 38,
+    ARM_QC = 39, // V128: any bit set means FPSR.QC
+    ARM_V0 = 40, // V0..V31
+    ARM_SLOTS = 72,
+};
+
+// env_isa_ops.mode: everything besides pc that the meaning of code depends on.
+enum {
+    ARM_MODE_EL = 3,            // current exception level
+    ARM_MODE_FP_TRAP = 1 << 2,  // FP/SIMD instructions trap
+    ARM_MODE_DN = 1 << 3,       // FPCR.DN
+    ARM_MODE_BE = 1 << 4,       // data is big-endian
+    ARM_MODE_ALIGN = 1 << 5,    // SCTLR.A: all data accesses check alignment
+    ARM_MODE_SP_ALIGN = 1 << 6, // SCTLR.SA / SA0
+    ARM_MODE_BTYPE_SHIFT = 7,   // 2 bits, PSTATE.BTYPE at entry
+    ARM_MODE_BTYPE = 3 << ARM_MODE_BTYPE_SHIFT,
+    ARM_MODE_STEP = 1 << 9, // architectural or debugger single step: one instruction per region
+    ARM_MODE_STEP_ACTIVE = 1 << 10, // software step: after this instruction a step exception is due
+    ARM_MODE_IL = 1 << 11,          // PSTATE.IL: every instruction is illegal
+    ARM_MODE_E2H = 1 << 12,         // HCR_EL2.E2H: EL1 register names at EL2 mean EL2's
+    ARM_MODE_PAUTH_SHIFT = 13,      // SCTLR.EnIA, EnIB, EnDA, EnDB in 4 bits
+    ARM_MODE_PAUTH = 15 << ARM_MODE_PAUTH_SHIFT,
+    ARM_MODE_HW_BREAK =
+        1 << 17, // some hardware breakpoint is enabled: regions consult arm_lift_breakpoint
+    ARM_MODE_BT = 1 << 18, // SCTLR.BT: how PACIASP acts as a landing pad
+    ARM_MODE_FZ16 = 1 << 19,
+};
+
+// Features: one line each in features.def (name, ID register field that advertises it).
+enum arm_feature {
+#define FEATURE(name, ...) ARM_FEAT_##name,
+#include "isa/arm/features.def"
+#undef FEATURE
+    ARM_FEATURES,
+};
+_Static_assert(ARM_FEATURES <= 64, "features fit one word");
+
+enum arm_out {
+    ARM_OUT_TIMER_PHYS,
+    ARM_OUT_TIMER_VIRT,
+    ARM_OUT_TIMER_HYP,
+    ARM_OUT_TIMER_SEC,
+    ARM_OUT_TIMER_HYPVIRT,
+    ARM_OUT_PMU,
+    ARM_OUT_WORLD, // with EL3 only, on every change: level 0 non-secure, 1 secure EL0 and EL1,
+                   // 2 EL3; the GIC chooses between IRQ and FIQ by it
+};
+enum arm_line { ARM_LINE_IRQ, ARM_LINE_FIQ, ARM_LINE_VIRQ, ARM_LINE_VFIQ, ARM_LINES };
+enum arm_timer {
+    ARM_TIMER_PHYS,
+    ARM_TIMER_VIRT,
+    ARM_TIMER_HYP,
+    ARM_TIMER_SEC,
+    ARM_TIMER_HYPVIRT,
+    ARM_TIMERS
+};
+
+struct arm_cpu {
+    struct env env;
+    // slots
+    uint64_t x[31];
+    uint64_t sp, pc;
+    uint32_t nzcv; // packed (ir/env.h)
+    uint32_t btype;
+    uint64_t sp_el0, tpidr_el0, tpidrro_el0, tpidr_el1;
+    v128 qc;
+    v128 v[32];
+
+    // PSTATE beside NZCV and BTYPE
+    uint8_t el, spsel;
+    bool daif_d, daif_a, daif_i, daif_f;
+    bool pan, uao, dit, ssbs, il, ss;
+    uint32_t fpcr;
+
+    // Banked by exception level; index 0 unused unless stated.
+    uint64_t sp_el[4]; // [1..3]; SP_EL0 has its slot
+    uint64_t elr[4], spsr[4], vbar[4], esr[4], far[4], sctlr[4], tcr[4], ttbr0[4], ttbr1[4],
+        mair[4], amair[4], afsr0[4], afsr1[4], actlr[4], contextidr[4];
+    uint64_t tpidr_el2, tpidr_el3, rvbar, rmr;
+    uint64_t cpacr_el1, cptr_el2, cptr_el3, hcr_el2, hcrx_el2, hstr_el2, mdcr_el2, mdcr_el3,
+        vttbr_el2, vtcr_el2, hpfar_el2, vpidr_el2, vmpidr_el2, scr_el3, hacr_el2, sder32_el3,
+        vdisr_el2, vsesr_el2, disr_el1;
+    uint64_t par_el1, csselr_el1, mdscr_el1, osdlr_el1, oslsr_el1, mdccint_el1, osdtrrx_el1,
+        osdtrtx_el1, oseccr_el1, dbgclaim_el1;
+    uint64_t dbgbvr[16], dbgbcr[16], dbgwvr[16], dbgwcr[16];
+    uint64_t cntkctl_el1, cnthctl_el2, cntvoff_el2, cntfrq;
+    uint64_t scxtnum_el0, scxtnum_el1, scxtnum_el2, scxtnum_el3;
+    uint64_t keys[5][2]; // PAuth: APIA, APIB, APDA, APDB, APGA; low and high halves
+    uint64_t pmcr, pmcntenset, pmovsset, pmselr, pmuserenr, pmintenset, pmccntr_base, pmccfiltr,
+        pmevcntr[8], pmevtyper[8];
+
+    struct arm_timer_state {
+        uint64_t cval, ctl; // ctl: ENABLE, IMASK
+        struct loop_timer timer;
+        struct arm_cpu *cpu;
+        bool level;
+    } timers[ARM_TIMERS];
+
+    // identity
+    uint64_t features; // bit set of enum arm_feature
+    uint64_t midr, mpidr, ctr, revidr, dczid, clidr, ccsidr[7];
+    uint64_t id_aa64pfr[2], id_aa64dfr[2], id_aa64isar[3], id_aa64mmfr[3], id_aa64zfr0,
+        id_aa64afr[2];
+    uint8_t pa_bits;
+    bool has_el2, has_el3;
+    bool debug_step; // the debugger steps this CPU
+    bool power_off;
+    _Atomic uint32_t lines; // levels of enum arm_line
+    bool event;             // event register of WFE/SEV
+    uint64_t mode_cache;
+    struct isa_config config;
+};
+
+static inline struct arm_cpu *arm_cpu(struct env *e)
+{
+    return (struct arm_cpu *)e;
+}
+static inline bool arm_has(const struct arm_cpu *c, enum arm_feature f)
+{
+    return c->features >> f & 1;
+}
+
+extern const struct ir_guest arm_guest;
+extern const struct isa isa_aarch64;
+
+// ---- exceptions (exception.c) ----
+
+enum arm_ec { // ESR_ELx.EC
+    EC_UNKNOWN = 0x00,
+    EC_WFX = 0x01,
+    EC_FP = 0x07,
+    EC_PAUTH = 0x09,
+    EC_BTI = 0x0d,
+    EC_ILLEGAL = 0x0e,
+    EC_SVC = 0x15,
+    EC_HVC = 0x16,
+    EC_SMC = 0x17,
+    EC_SYSREG = 0x18,
+    EC_FPAC = 0x1c,
+    EC_IABORT_LOWER = 0x20,
+    EC_IABORT = 0x21,
+    EC_PC_ALIGN = 0x22,
+    EC_DABORT_LOWER = 0x24,
+    EC_DABORT = 0x25,
+    EC_SP_ALIGN = 0x26,
+    EC_FP_TRAP = 0x2c,
+    EC_SERROR = 0x2f,
+    EC_BREAK_LOWER = 0x30,
+    EC_BREAK = 0x31,
+    EC_STEP_LOWER = 0x32,
+    EC_STEP = 0x33,
+    EC_WATCH_LOWER = 0x34,
+    EC_WATCH = 0x35,
+    EC_BRK = 0x3c,
+};
+#define ESR_MAKE(ec, iss) ((uint64_t)(ec) << 26 | 1ull << 25 | (iss))
+
+// Take a synchronous exception to `target_el` (1..3; raised to the current EL if lower) with pc the
+// preferred return address; sets ESR and, when `far` is not NULL, FAR. State must be exact. Does
+// not leave translated code.
+void arm_take_exception(struct arm_cpu *c, unsigned target_el, uint64_t esr, const uint64_t *far,
+                        uint64_t return_pc);
+unsigned arm_sync_target(
+    const struct arm_cpu *c); // EL that takes undefined instructions, SVC and the like from here
+void arm_exception_return(struct arm_cpu *c, uint64_t new_pc);
+uint64_t arm_pstate(const struct arm_cpu *c);          // in SPSR format
+void arm_set_pstate(struct arm_cpu *c, uint64_t spsr); // EL, SP bank and all fields
+void arm_state_changed(struct arm_cpu *c);     // after any change to what mode(), MMU contexts or
+                                               // interrupt masks depend on
+void arm_update_interrupts(struct arm_cpu *c); // recompute whether a line is deliverable
+
+// ---- lifting (lift_system.c; called by the decoder's handlers) ----
+
+void arm_lift_undefined(struct lift *l);
+// MRS, MSR (register), SYS, SYSL: `key` is ARM_SYSREG(op0, op1, crn, crm, op2).
+void arm_lift_sysreg(struct lift *l, bool read, uint32_t key, unsigned rt);
+void arm_lift_msr_imm(struct lift *l, unsigned op1, unsigned op2, unsigned crm);
+enum arm_trap { TRAP_SVC, TRAP_HVC, TRAP_SMC, TRAP_BRK, TRAP_HLT };
+void arm_lift_trap(struct lift *l, enum arm_trap kind, unsigned imm16);
+void arm_lift_eret(struct lift *l, ir_ref new_pc); // ERET (ELR) and the authenticated forms, which
+                                                   // pass the checked address; IR_NONE: ELR
+void arm_lift_wait(struct lift *l, bool event);    // WFI, WFE
+void arm_lift_sev(struct lift *l, bool local);
+void arm_lift_yield(struct lift *l);
+// True when FP/SIMD is accessible; otherwise emits the trap and ends the region: the handler
+// returns.
+bool arm_lift_fp_check(struct lift *l);
+// Emits an exception with this syndrome at the instruction, to the EL that takes undefined
+// instructions, and ends the region.
+void arm_lift_exception(struct lift *l, uint64_t esr);
+
+#define ARM_SYSREG(op0, op1, crn, crm, op2)                                                        \
+    ((uint32_t)((op0) << 14 | (op1) << 11 | (crn) << 7 | (crm) << 3 | (op2)))
+
+// ---- memory management (mmu.c), timers (timer.c), registers (sysreg.c), power (psci.c) ----
+
+int arm_translate(struct env *e, gva_t va, enum env_access access, unsigned mmu,
+                  struct env_xlat *out, struct env_fault *f);
+void arm_mmu_set_contexts(struct arm_cpu *c); // tell the executor which contexts are current
+void arm_tlbi(struct arm_cpu *c, uint32_t key, uint64_t arg);
+void arm_address_translate(struct arm_cpu *c, uint32_t key,
+                           uint64_t va); // AT instructions: sets PAR_EL1
+void arm_fault_take(struct env *e, const struct env_fault *f);
+void arm_bus_fault(struct env *e, gva_t va, enum env_access access, enum mem_result why,
+                   struct env_fault *f);
+void arm_align_fault(struct env *e, gva_t va, enum env_access access, unsigned mo,
+                     struct env_fault *f);
+int arm_watch(struct env *e, gva_t va, unsigned size, enum env_access access, struct env_fault *f);
+
+void arm_timers_init(struct arm_cpu *c);
+void arm_timers_exit(struct arm_cpu *c);
+uint64_t arm_timer_count(struct arm_cpu *c,
+                         enum arm_timer t);                 // the counter this timer compares with
+uint64_t arm_counter(struct arm_cpu *c);                    // physical count
+void arm_timer_update(struct arm_cpu *c, enum arm_timer t); // after CVAL, CTL or an offset changed
+
+// Firmware call with the function id in w0 (PSCI, SMCCC). True when it was one of ours; results are
+// in x0..x3.
+bool arm_psci_call(struct arm_cpu *c);
+
+// ---- model (model.c) ----
+int arm_model_apply(struct arm_cpu *c, const char *model, struct opts *features, struct err *e);
+extern const struct isa_model arm_models[];
+
+// ---- pointer authentication (pauth.c) ----
+enum arm_pac_key { PAC_IA, PAC_IB, PAC_DA, PAC_DB, PAC_GA };
+uint64_t arm_pac_add(struct env *e, uint64_t ptr, uint64_t modifier, uint32_t key);
+uint64_t arm_pac_auth(struct env *e, uint64_t ptr, uint64_t modifier, uint32_t key);
+uint64_t arm_pac_strip(struct env *e, uint64_t ptr, uint32_t instruction);
+uint64_t arm_pac_generic(struct env *e, uint64_t value, uint64_t modifier);
+// Effective TBI and address size for a pointer in the current regime: bit 55 selects the half.
+// `bits` is the number of address bits in use (VA size).
+void arm_address_format(const struct arm_cpu *c, uint64_t ptr, bool instruction, bool *tbi,
+                        unsigned *bits);
