@@ -2,7 +2,7 @@
 // raises.
 #include "base/thread.h"
 #include "base/log.h"
-#include "base/os.h"
+#include "base/os/os.h"
 
 #include <signal.h>
 #include <stdio.h>

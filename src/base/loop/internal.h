@@ -1,8 +1,8 @@
-// The loop's state, shared by loop.c and loop_timer.c alone.
+// The loop's state, shared by loop.c and timer.c alone.
 #pragma once
 
 #include "base/loop.h"
-#include "base/os.h"
+#include "base/os/os.h"
 #include "base/thread.h"
 #include "base/vec.h"
 

@@ -1,5 +1,5 @@
 // What the host's operating system must give: threads' names and numbers, and a way to wait for
-// descriptors, a wake-up and one timer at once. For base/ alone; one os_*.c per system.
+// descriptors, a wake-up and one timer at once. For base/ alone; one file per system.
 #pragma once
 
 #include "base/base.h"

@@ -1,7 +1,7 @@
 // JSON option text (as -blockdev and -device take it), read by json-c and flattened to dotted keys:
 // {"file": {"filename": "a"}, "hosts": ["x"]} becomes file.filename=a, hosts.0=x. Booleans become
 // on/off, null the empty value.
-#include "base/opt_json.h"
+#include "base/opt/json.h"
 #include "base/vec.h"
 
 #include <json-c/json.h>

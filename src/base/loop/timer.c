@@ -1,7 +1,7 @@
 // The loop's timers. Setting one from another thread re-arms the OS timer directly when the loop
 // sleeps; a loop that is awake arms it itself before it sleeps. Moving a deadline away leaves the
 // OS timer alone: one early wake-up is cheaper than a system call per cancel.
-#include "base/loop_internal.h"
+#include "base/loop/internal.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 // The event loop: descriptors, deferred work, and calls from other threads. One round waits once,
 // then fires timers, serves ready descriptors and runs the work deferred before it began; work
 // deferred meanwhile waits for the next round, so that nothing starves. Rounds nest (draining).
-#include "base/loop_internal.h"
+#include "base/loop/internal.h"
 
 #include <stdatomic.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 // Linux: epoll with an eventfd for wake-ups and a timerfd for the loop's earliest timer (its
 // nanoseconds matter to guests; epoll's own timeout has milliseconds).
-#include "base/os.h"
+#include "base/os/os.h"
 #include "base/log.h"
 #include "base/loop.h"
 

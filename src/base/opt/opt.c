@@ -1,6 +1,6 @@
 // Option lists: the comma syntax, and the typed accessors that remember what was asked for.
 #include "base/opt.h"
-#include "base/opt_json.h"
+#include "base/opt/json.h"
 #include "base/vec.h"
 
 #include <stdlib.h>

@@ -1,0 +1,32 @@
+# Thin: meson and ninja build, scripts/check.py counts. Everything goes to build*/.
+BUILD  ?= build
+PREFIX ?= /usr/local
+
+.PHONY: all demo check check-full bench install clean
+
+all: $(BUILD)/build.ninja
+	ninja -C $(BUILD) programs
+
+$(BUILD)/build.ninja:
+	scripts/packages.sh build
+	meson setup $(BUILD) --prefix $(PREFIX)
+
+demo: all
+	scripts/demo.sh $(BUILD)
+
+check:
+	scripts/packages.sh check
+	python3 scripts/check.py
+
+check-full:
+	scripts/packages.sh check
+	python3 scripts/check.py --full
+
+bench: all
+	tests/bench/run $(BUILD)
+
+install: all
+	meson install -C $(BUILD) --no-rebuild
+
+clean:
+	rm -rf build build-*

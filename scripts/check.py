@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+"""Builds and tests everything, and ends with one line: N passed, N failed[, N skipped].
+
+The numbers are those of meson's JUnit report, one per test case; a build counts as one case and a
+build that fails as one failure. --full adds the slow suites and the thread sanitizer.
+"""
+import argparse
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# What each build is for: folder, compiler, meson options, suites to run (None: build only).
+MAIN = ("build", "gcc", [], [])
+CLANG = ("build-clang", "clang", [], None)
+ASAN = ("build-asan", "clang", ["-Db_sanitize=address,undefined", "-Db_lundef=false"], ["unit"])
+TSAN = ("build-tsan", "clang", ["-Db_sanitize=thread", "-Db_lundef=false"], ["unit"])
+ENV = {
+    "ASAN_OPTIONS": "detect_stack_use_after_return=0:allocator_may_return_null=1:abort_on_error=0",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+}
+
+
+class Count:
+    passed = failed = skipped = 0
+    failures = []
+
+    def add(self, name, result):
+        setattr(self, result, getattr(self, result) + 1)
+        if result == "failed":
+            self.failures.append(name)
+
+
+def run(*argv, **kw):
+    print("+", " ".join(argv), flush=True)
+    return subprocess.run(argv, cwd=TOP, **kw).returncode
+
+
+def build(folder, compiler, options, count):
+    env = dict(os.environ, CC=compiler)
+    ok = os.path.exists(os.path.join(TOP, folder, "build.ninja")) or not run(
+        "meson", "setup", folder, *options, env=env)
+    ok = ok and not run("ninja", "-C", folder, "-k0")
+    count.add(f"{folder}: the build", "passed" if ok else "failed")
+    return ok
+
+
+def count_report(folder, count):
+    """One case for each cmocka test, or for a program that reports none."""
+    for suite in ET.parse(os.path.join(TOP, folder, "meson-logs/testlog.junit.xml")).iter("testsuite"):
+        for case in suite.iter("testcase"):
+            bad = case.find("failure") is not None or case.find("error") is not None
+            skip = case.find("skipped") is not None
+            name = f"{folder}: {suite.get('name')}: {case.get('name')}"
+            count.add(name, "failed" if bad else "skipped" if skip else "passed")
+
+
+def test(folder, arguments, count):
+    report = os.path.join(TOP, folder, "meson-logs/testlog.junit.xml")
+    if os.path.exists(report):
+        os.unlink(report)
+    code = run("meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs", *arguments,
+               env=dict(ENV, **os.environ))
+    before = count.failed
+    if os.path.exists(report):
+        count_report(folder, count)
+    if code and count.failed == before:  # a failure that the report does not show
+        count.add(f"{folder}: meson test", "failed")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true")
+    full = parser.parse_args().full
+    count, start = Count(), time.time()
+    for folder, compiler, options, suites in [MAIN, CLANG, ASAN] + ([TSAN] if full else []):
+        if not build(folder, compiler, options, count) or suites is None:
+            continue
+        arguments = [a for s in suites for a in ("--suite", s)]
+        if not suites and not full:
+            arguments = ["--no-suite", "slow"]
+        test(folder, arguments, count)
+    for name in count.failures:
+        print("FAILED", name)
+    print(f"took {time.time() - start:.0f} s")
+    skipped = f", {count.skipped} skipped" if count.skipped else ""
+    print(f"{count.passed} passed, {count.failed} failed{skipped}")
+    sys.exit(1 if count.failed or not count.passed else 0)
+
+
+main()

@@ -1,0 +1,33 @@
+#!/bin/sh
+# packages.sh build|check: makes sure that the Debian packages are there which building, or building
+# and testing, needs. Installs what is missing when run as root; otherwise says which command would.
+set -eu
+
+build="gcc libc6-dev meson ninja-build pkg-config python3 libslirp-dev libfdt-dev liburing-dev
+    zlib1g-dev libzstd-dev libjson-c-dev libcapstone-dev libcmocka-dev"
+check="clang clang-format libclang-rt-14-dev busybox-static ca-certificates cpio
+    device-tree-compiler e2fsprogs
+    gcc-aarch64-linux-gnu libc6-dev-arm64-cross gdb-multiarch qemu-user-static qemu-utils"
+
+case "${1:-build}" in
+build) want=$build ;;
+check) want="$build $check" ;;
+*) echo "usage: packages.sh build|check" >&2; exit 2 ;;
+esac
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "packages.sh: not a Debian system; trusting that these are installed:" $want >&2
+    exit 0
+fi
+missing=
+for p in $want; do
+    dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing="$missing $p"
+done
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+    echo "packages are missing; run: sudo apt-get install$missing" >&2
+    exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+apt-get install -q -y --no-install-recommends $missing
