@@ -163,6 +163,10 @@ struct ir_snap {
 
 // ---- regions ----
 
+// In region.mode, set by the ISA: regions of one instruction that are never linked to others, so that mode() is asked
+// again after each (single step).
+#define IR_MODE_SINGLE (1ull << 63)
+
 struct ir_region {
     const struct ir_guest *guest;
     uint64_t pc, mode;

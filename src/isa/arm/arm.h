@@ -31,8 +31,8 @@ enum {
     ARM_MODE_SP_ALIGN = 1 << 6, // SCTLR.SA / SA0
     ARM_MODE_BTYPE_SHIFT = 7,   // 2 bits, PSTATE.BTYPE at entry
     ARM_MODE_BTYPE = 3 << ARM_MODE_BTYPE_SHIFT,
-    ARM_MODE_STEP = 1 << 9, // architectural or debugger single step: one instruction per region
-    ARM_MODE_STEP_ACTIVE = 1 << 10, // software step: after this instruction a step exception is due
+    ARM_MODE_SS = 1 << 9,           // PSTATE.SS
+    ARM_MODE_STEP_ACTIVE = 1 << 10, // software step is active (IR_MODE_SINGLE is set too)
     ARM_MODE_IL = 1 << 11,          // PSTATE.IL: every instruction is illegal
     ARM_MODE_E2H = 1 << 12,         // HCR_EL2.E2H: EL1 register names at EL2 mean EL2's
     ARM_MODE_PAUTH_SHIFT = 13,      // SCTLR.EnIA, EnIB, EnDA, EnDB in 4 bits
@@ -41,6 +41,7 @@ enum {
         1 << 17, // some hardware breakpoint is enabled: regions consult arm_lift_breakpoint
     ARM_MODE_BT = 1 << 18, // SCTLR.BT: how PACIASP acts as a landing pad
     ARM_MODE_FZ16 = 1 << 19,
+    ARM_MODE_TRAPS = 1 << 20, // EL2 or EL3 traps some system registers of this level
 };
 
 // Features: one line each in features.def (name, ID register field that advertises it).
