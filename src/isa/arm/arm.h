@@ -141,6 +141,10 @@ static inline bool arm_has(const struct arm_cpu *c, enum arm_feature f)
 extern const struct ir_guest arm_guest;
 extern const struct isa isa_aarch64;
 
+// One instruction to IR, and to text (lift.c).
+void arm_lift(struct lift *l);
+unsigned arm_disas(const uint8_t *code, unsigned avail, uint64_t pc, char *out, size_t n);
+
 // ---- exceptions (exception.c) ----
 
 enum arm_ec { // ESR_ELx.EC
