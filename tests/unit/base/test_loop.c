@@ -101,8 +101,8 @@ static void test_delete_in_callback(void **state)
 static void count(void *opaque)
 {
     struct tally *t = opaque;
-    t->n++;
     t->at = host_monotonic_ns();
+    __atomic_add_fetch(&t->n, 1, __ATOMIC_RELEASE);
 }
 
 static void count_and_defer(void *opaque)

@@ -174,7 +174,7 @@ static void test_random_trees(void **state)
         change_one(&w);
         for (int s = 0; s < SPACES; s++) {
             struct answer now = resolve(&w, s, probe);
-            if (memcmp(&now, &before[s], sizeof now))
+            if (!continues(now, before[s], 0))
                 assert_true(space_generation(w.space[s]) != gen[s]);
             compare(&w, s);
         }

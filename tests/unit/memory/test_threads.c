@@ -101,6 +101,7 @@ static void test_lookups_while_changing(void **state)
 // byte or the writer's report came (and invalidates).
 struct race {
     struct ram *ram;
+    struct space *space;
     _Atomic int phase;
     _Atomic bool reported;
 };
@@ -114,7 +115,7 @@ static void writer(void *opaque)
     for (int i = 1; i <= 20000; i++) {
         while (atomic_load(&x->phase) != 2 * i - 1)
             sched_yield();
-        ram_write(x->ram, 100, &(uint8_t){(uint8_t)i}, 1);
+        space_write(x->space, 100, 1, (uint8_t)i, (struct mem_attrs){0});
         atomic_store(&x->phase, 2 * i);
     }
 }
@@ -122,7 +123,8 @@ static void writer(void *opaque)
 static void test_code_mark_race(void **state)
 {
     struct err e;
-    struct race x = {.ram = ram_new("r", 4096, false, &e)};
+    struct race x = {.ram = ram_new("r", 4096, false, &e), .space = space_new("s", 0xffff)};
+    space_map_ram(x.space, "r", 0, x.ram, 0, 4096, false, 0);
     ram_code_listen(x.ram, on_code, &x);
     pthread_t th = thread_start("writer", writer, &x);
     for (int i = 1; i <= 20000; i++) {
@@ -136,6 +138,7 @@ static void test_code_mark_race(void **state)
         assert_true(seen == (uint8_t)i || atomic_load(&x.reported));
     }
     pthread_join(th, NULL);
+    space_free(x.space);
     ram_free(x.ram);
 }
 
