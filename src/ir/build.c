@@ -104,6 +104,8 @@ ir_ref ir_emit(struct ir_build *b, unsigned op, unsigned type, unsigned aux, ir_
                ir_ref z)
 {
     unsigned fx = ir_op_info[op].effects;
+    if (unlikely(dead(b))) // operands may be gone
+        return append(b, &(struct ir_insn){.op = (uint8_t)op, .type = (uint8_t)type});
     if (fx & FX_COMM) {
         const struct ir_insn *data = b->r->insns.data;
         bool cx = data[x].op == IR_const, cy = data[y].op == IR_const;

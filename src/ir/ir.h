@@ -228,10 +228,13 @@ typedef void ir_eval_fn(struct env *e, unsigned types, unsigned aux, union ir_va
 #define IR_EVAL_TYPES(result, a) ((result) | (a) << 4)
 extern ir_eval_fn *const ir_eval[IR_OPS]; // NULL for memory, state and control ops
 
-// Execute a region from its entry with env's state. Memory goes through env->exec. Returns how it
-// left, with the state stored.
+// Execute a region from its entry with env's state; returns how it left, with the state stored.
+// Memory and leaving go through env->exec: state is exact there (the snapshot has been stored), and
+// its functions may leave non-locally to whoever called (nothing is held here). Atomics are a load
+// and a store: other vCPUs must stand still meanwhile.
 struct ir_outcome {
     enum { OUT_GOTO, OUT_INDIRECT, OUT_CALL, OUT_RET, OUT_LEAVE } kind; // pc slot holds the target
-    uint32_t insns; // guest instructions completed
+    uint32_t insns;     // guest instructions completed
+    enum env_leave why; // of OUT_LEAVE
 };
 struct ir_outcome ir_interp(const struct ir_region *r, struct env *e);

@@ -133,7 +133,7 @@ static ir_ref right_const(struct ir_build *b, unsigned op, unsigned type, ir_ref
     }
 }
 
-static ir_ref both_same(struct ir_build *b, unsigned op, unsigned type, ir_ref x)
+static ir_ref both_same(struct ir_build *b, unsigned op, unsigned type, unsigned aux, ir_ref x)
 {
     switch (op) {
     case IR_sub:
@@ -146,9 +146,10 @@ static ir_ref both_same(struct ir_build *b, unsigned op, unsigned type, ir_ref x
     case IR_or:
     case IR_band:
     case IR_bor:
+        return x;
     case IR_vand:
     case IR_vor:
-        return x;
+        return aux & (VL_HALF | VL_SCALAR) ? IR_NONE : x;
     default:
         return IR_NONE;
     }
@@ -236,7 +237,7 @@ static ir_ref unary(struct ir_build *b, unsigned op, unsigned type, unsigned aux
     case IR_fneg:
     case IR_vnot:
         if (n.op == op)
-            return n.a;
+            return (n.aux | aux) & (VL_HALF | VL_SCALAR) ? IR_NONE : n.a;
         if (op == IR_bnot && n.op == IR_cmp)
             return ir_cmp(b, inverse[n.aux], n.a, n.b);
         if (op == IR_bnot && n.op == IR_fcond)
@@ -352,7 +353,7 @@ ir_ref ir_simplify(struct ir_build *b, unsigned op, unsigned type, unsigned aux,
     if (!y)
         return unary(b, op, type, aux, x);
     if (x == y)
-        return both_same(b, op, type, x);
+        return both_same(b, op, type, aux, x);
     if (op == IR_sub && is_const(b, x) && !node(b, x)->imm)
         return ir_neg(b, y);
     if (is_const(b, y) && op <= IR_bor)
