@@ -1,0 +1,102 @@
+// The `virt` board's own view: properties resolved, the slot table, and the addresses that depend
+// on the amount of RAM. Device tree (arm_virt_fdt.c) and tables (arm_virt_acpi.c) are written from
+// this structure alone.
+#pragma once
+
+#include "board/board.h"
+#include "board/boot/kernel.h"
+
+enum virt_slot_id {
+    VIRT_FLASH,
+    VIRT_GIC_DIST,
+    VIRT_GIC_CPU,
+    VIRT_GIC_V2M,
+    VIRT_GIC_HYP,
+    VIRT_GIC_VCPU,
+    VIRT_GIC_ITS,
+    VIRT_GIC_REDIST,
+    VIRT_UART,
+    VIRT_RTC,
+    VIRT_FW_CFG,
+    VIRT_GPIO,
+    VIRT_SECURE_UART,
+    VIRT_SECURE_GPIO,
+    VIRT_VIRTIO,
+    VIRT_SECURE_RAM,
+    VIRT_PCIE_MMIO,
+    VIRT_PCIE_PIO,
+    VIRT_PCIE_ECAM,
+    VIRT_RAM,
+    VIRT_SLOTS,
+};
+
+enum {
+    SLOT_SECURE = 1 << 0,    // in the secure address space only
+    SLOT_EDGE = 1 << 1,      // interrupt is described as edge-triggered
+    SLOT_APB_CLOCK = 1 << 2, // PrimeCell: has a bus clock
+    SLOT_UART_CLOCK = 1 << 3,
+    SLOT_COHERENT = 1 << 4, // DMA is coherent
+    SLOT_GPIO = 1 << 5,
+};
+
+struct virt_slot {
+    const char *name; // of the region, and of the device tree node
+    gpa_t base;
+    uint64_t size;
+    int spi;                        // first shared interrupt, or -1
+    unsigned count;                 // how many side by side, each with the next interrupt; 0: 1
+    const struct device_type *type; // a system device made here; NULL: the board does it
+    const char *compatible; // device tree; several strings with \0 between, or NULL: no node
+    size_t compatible_len;
+    const char *hid; // ACPI, or NULL: not listed
+    unsigned flags;
+};
+extern const struct virt_slot virt_slots[VIRT_SLOTS];
+
+// Interrupts beside the slots' own.
+enum {
+    VIRT_SPIS = 256,
+    VIRT_SPI_PCIE = 3, // INTA to INTD: 3 to 6
+    VIRT_SPI_V2M = 48, // 64 message interrupts
+    VIRT_N_V2M = 64,
+    VIRT_PPI_PMU = 7, // PPIs as numbered in the device tree (INTID - 16)
+    VIRT_PPI_MAINTENANCE = 9,
+    VIRT_PPI_TIMER_HYP = 10,
+    VIRT_PPI_TIMER_VIRT = 11,
+    VIRT_PPI_TIMER_SECURE = 13,
+    VIRT_PPI_TIMER_PHYS = 14,
+    VIRT_REDISTS_LOW = 123, // redistributors that fit below the UART
+    VIRT_GPIO_POWER_PIN = 3,
+};
+
+struct virt {
+    struct machine *m;
+    // -machine
+    unsigned gic_version; // 2 or 3
+    bool secure, virtualization, its, acpi, highmem, highmem_ecam, highmem_mmio, highmem_redists;
+    const char *dumpdtb;
+
+    bool has_pmu;
+    gpa_t redist2, ecam, high_mmio; // 0: not there
+    uint64_t redist2_size, ecam_size, high_mmio_size;
+
+    struct device *gic, *msi; // msi: ITS or v2m frame, or NULL
+    struct device *gpio, *fw_cfg, *flash[2];
+    struct ram *secure_ram;
+    struct space **sysregs; // one per vCPU
+    struct irq gpio_power;
+    struct loop_timer power_key; // lets go of the power button
+
+    // Boot
+    struct boot_kernel kernel;
+    bool firmware; // starts in flash
+    gpa_t initrd, dtb;
+    uint64_t initrd_len;
+    gpa_t entry, entry_arg;
+    unsigned entry_level;
+};
+
+// Affinity bits of vCPU i: clusters of 8 with GICv2 and 16 with GICv3, as far as an SGI reaches.
+uint64_t virt_affinity(const struct virt *v, unsigned i);
+// The device tree as a malloc'ed blob.
+int virt_build_fdt(const struct virt *v, uint8_t **blob, size_t *len, struct err *e) MUST_CHECK;

@@ -1,0 +1,119 @@
+// Boards: what a machine consists of. A board is a slot table and a few functions; this file is
+// what the control plane sees of it: the configuration that options add up to, and the machine made
+// from it. Everything here is called on the main loop's thread with the vCPUs paused unless stated.
+#pragma once
+
+#include "accel/vcpu.h"
+#include "base/buf.h"
+#include "base/opt.h"
+#include "device/device.h"
+
+struct block_node;
+struct chardev;
+struct machine;
+
+struct board_prop {
+    const char *name; // as in -machine NAME=…
+    const char *help; // values and meaning
+};
+
+struct board {
+    const char *name, *desc;
+    const char *arch; // isa name
+    unsigned max_cpus;
+    uint64_t default_ram;
+    const struct board_prop *props; // ends with .name == NULL
+    // Check the configuration, make spaces, RAM, vCPUs, devices and buses. -1 with one line.
+    int (*create)(struct machine *m, struct err *e);
+    // All -device are there: images, device tree, tables.
+    int (*finish)(struct machine *m, struct err *e);
+    void (*reset)(struct machine *m); // devices are reset and images placed: power on the boot CPU
+    void (*powerdown)(struct machine *m); // press the power button
+    void (*destroy)(struct machine *m);
+};
+extern const struct board *const boards[]; // NULL-terminated, from boards.def
+// By name, or by name and version ("virt-7.2"); NULL.
+const struct board *board_find(const char *arch, const char *name);
+
+struct machine_config {
+    const struct board *board;
+    struct loop *loop;
+    struct clock *clock; // the machine's own when NULL
+
+    const char *cpu;                            // model; NULL: the ISA's default
+    struct opts *cpu_features;                  // rest of -cpu, or NULL
+    unsigned cpus, max_cpus;                    // -smp; 0: 1, and as many as cpus
+    unsigned sockets, clusters, cores, threads; // 0: computed
+    uint64_t ram_size;                          // 0: the board's default
+    bool ram_shared;
+
+    struct opts *props;  // -machine, all but the type; unknown ones are errors; or NULL
+    struct opts *accels; // -accel in order of preference
+    unsigned n_accels;
+
+    const char *kernel, *initrd, *append, *dtb, *bios;
+    struct block_node *pflash[2];
+    struct chardev *serial[4];
+    struct opts *smbios; // -smbios, with type=N
+    unsigned n_smbios;
+    struct opts *fw_cfg; // -fw_cfg name=,file= or string=
+    unsigned n_fw_cfg;
+    uint64_t rtc_base;      // seconds since the epoch, 0: the host's time
+    const char *name;       // -name
+    const uint8_t *uuid;    // 16 bytes or NULL
+    const char *boot_order; // "order" of -boot, or NULL
+
+    // What devices and the guest ask of the machine. Any thread; may be NULL.
+    void (*on_reset)(void *opaque, const char *reason);
+    void (*on_shutdown)(void *opaque, const char *reason, int exit_status);
+    void (*on_event)(void *opaque, const char *name, const char *json_data);
+    void *opaque;
+};
+
+struct machine {
+    const struct board *board;
+    struct machine_config config; // strings are the caller's and outlive the machine
+    struct machine_env env;
+    struct device_tree tree;
+    const struct isa *isa;
+    struct accel *accel;
+    struct vcpus *vcpus;
+    struct space *memory;        // physical memory; with TrustZone the non-secure one
+    struct space *secure_memory; // or NULL
+    struct ram *ram;
+    gpa_t ram_base;
+    bool own_clock;
+    void *priv; // the board's
+    VEC(struct machine_image) images;
+};
+
+// Makes the machine and its fixed devices; -device may follow, then machine_finish.
+struct machine *machine_new(const struct machine_config *c, struct err *e);
+// Loads images, resets; the machine can run. Once.
+int machine_finish(struct machine *m, struct err *e) MUST_CHECK;
+void machine_reset(struct machine *m);
+void machine_run(struct machine *m);   // vCPUs and clock go
+void machine_pause(struct machine *m); // nothing of the guest runs when this returns
+void machine_powerdown(struct machine *m);
+void machine_free(struct machine *m); // NULL is fine
+void machine_print_mtree(struct machine *m, struct buf *out);
+void board_print_help(const struct board *b, struct buf *out); // -machine NAME,help
+
+// ---- for boards ----
+
+// A file's bytes that belong in RAM: put there at every reset.
+struct machine_image {
+    char *name;
+    gpa_t at;
+    uint8_t *data;
+    size_t len;
+};
+// Takes over `data` (malloc). -1 when it does not lie in RAM or overlaps another image.
+int machine_place(struct machine *m, const char *name, gpa_t at, uint8_t *data, size_t len,
+                  struct err *e) MUST_CHECK;
+// RAM at `base`, mapped in `memory`; sets ram and ram_base.
+int machine_add_ram(struct machine *m, gpa_t base, struct err *e) MUST_CHECK;
+// Accelerator and vCPUs; `config` as for vcpus_new.
+int machine_add_cpus(struct machine *m,
+                     void (*config)(void *opaque, unsigned i, struct isa_config *c), void *opaque,
+                     struct err *e) MUST_CHECK;

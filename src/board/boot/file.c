@@ -1,0 +1,136 @@
+// Boot images from the host's files. Formats: gzip (RFC 1952, by zlib), Zstandard (RFC 8878, by
+// libzstd), and Linux's EFI zboot container (a PE file with "zimg" at offset 4 whose header gives
+// offset, size and compression of the payload).
+#include "board/boot/file.h"
+#include "base/bits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+#include <zstd.h>
+
+int boot_file_read(const char *what, const char *path, uint64_t max, struct boot_file *f,
+                   struct err *e)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st)) {
+        int error = errno;
+        if (fd >= 0)
+            close(fd);
+        return err_errno(e, error, "%s %s", what, path);
+    }
+    if (!S_ISREG(st.st_mode)) {
+        close(fd);
+        return err_set(e, "%s %s: not a regular file", what, path);
+    }
+    if ((uint64_t)st.st_size > max) {
+        close(fd);
+        return err_set(e, "%s %s: %" PRIu64 " MiB are too large; at most %" PRIu64 " MiB fit", what,
+                       path, (uint64_t)st.st_size / MiB, max / MiB);
+    }
+    f->len = 0;
+    f->data = xalloc((size_t)st.st_size + 1);
+    while (f->len < (size_t)st.st_size) {
+        ssize_t n = read(fd, f->data + f->len, (size_t)st.st_size - f->len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        f->len += (size_t)n;
+    }
+    close(fd);
+    if (f->len == (size_t)st.st_size)
+        return 0;
+    boot_file_free(f);
+    return err_set(e, "%s %s: read error", what, path);
+}
+
+void boot_file_free(struct boot_file *f)
+{
+    free(f->data);
+    *f = (struct boot_file){0};
+}
+
+static void replace(struct boot_file *f, uint8_t *data, size_t len)
+{
+    free(f->data);
+    f->data = data;
+    f->len = len;
+}
+
+static int unpack_gzip(const char *path, uint64_t max, struct boot_file *f, struct err *e)
+{
+    z_stream z = {.next_in = f->data, .avail_in = (unsigned)MIN(f->len, (size_t)UINT32_MAX)};
+    if (inflateInit2(&z, 15 + 16) != Z_OK)
+        return err_set(e, "kernel %s: zlib cannot start", path);
+    uint8_t *out = NULL;
+    size_t cap = 0, len = 0;
+    int r = Z_OK;
+    while (r == Z_OK && len < max) {
+        cap = MIN(MAX(cap * 2, (size_t)(16 * MiB)), (size_t)max);
+        out = xrealloc(out, cap);
+        z.next_out = out + len;
+        z.avail_out = (unsigned)MIN(cap - len, (size_t)UINT32_MAX);
+        r = inflate(&z, Z_NO_FLUSH);
+        len = (size_t)(z.next_out - out);
+        if (r == Z_OK && !z.avail_in && z.avail_out)
+            r = Z_BUF_ERROR;
+    }
+    inflateEnd(&z);
+    if (r == Z_STREAM_END) { // what follows (a signature, padding) is not ours
+        replace(f, out, len);
+        return 0;
+    }
+    free(out);
+    if (r == Z_OK)
+        return err_set(e, "kernel %s: unpacks to more than %" PRIu64 " MiB", path, max / MiB);
+    return err_set(e, "kernel %s: gzip data is %s", path,
+                   r == Z_BUF_ERROR ? "truncated" : "damaged");
+}
+
+static int unpack_zstd(const char *path, uint64_t max, struct boot_file *f, struct err *e)
+{
+    ZSTD_DStream *z = ZSTD_createDStream();
+    ZSTD_inBuffer in = {f->data, f->len, 0};
+    ZSTD_outBuffer out = {NULL, 0, 0};
+    size_t left = 1;
+    while (z && left && !ZSTD_isError(left) && out.pos < max) {
+        if (out.pos == out.size) {
+            out.size = MIN(MAX(out.size * 2, (size_t)(16 * MiB)), (size_t)max);
+            out.dst = xrealloc(out.dst, out.size);
+        }
+        size_t before = out.pos;
+        left = ZSTD_decompressStream(z, &out, &in);
+        if (in.pos == in.size && out.pos == before)
+            break;
+    }
+    ZSTD_freeDStream(z);
+    if (!left) {
+        replace(f, out.dst, out.pos);
+        return 0;
+    }
+    free(out.dst);
+    return err_set(e, "kernel %s: zstd data is damaged, truncated or larger than %" PRIu64 " MiB",
+                   path, max / MiB);
+}
+
+int boot_file_unpack(const char *path, uint64_t max, struct boot_file *f, struct err *e)
+{
+    if (f->len >= 64 && !memcmp(f->data, "MZ", 2) && !memcmp(f->data + 4, "zimg", 4)) {
+        uint64_t at = ld_le32(f->data + 8), n = ld_le32(f->data + 12);
+        if (at > f->len || n > f->len - at)
+            return err_set(e, "kernel %s: EFI zboot image is truncated", path);
+        memmove(f->data, f->data + at, n);
+        f->len = n;
+    }
+    if (f->len >= 18 && f->data[0] == 0x1f && f->data[1] == 0x8b)
+        return unpack_gzip(path, max, f, e);
+    if (f->len >= 4 && ld_le32(f->data) == 0xfd2fb528)
+        return unpack_zstd(path, max, f, e);
+    return 0;
+}

@@ -1,0 +1,18 @@
+// Reading boot images from the host: whole files, decompressed where their format says so.
+#pragma once
+
+#include "base/err.h"
+
+// A file's bytes. `data` is malloc'ed; free it or hand it to machine_place.
+struct boot_file {
+    uint8_t *data;
+    size_t len;
+};
+// `what` begins the error line ("kernel"); larger than `max` is an error.
+int boot_file_read(const char *what, const char *path, uint64_t max, struct boot_file *f,
+                   struct err *e) MUST_CHECK;
+void boot_file_free(struct boot_file *f);
+
+// Undo what wraps a kernel: gzip, zstd, and the EFI zboot container of either. A file that is none
+// of these stays as it is. `max` bounds the result.
+int boot_file_unpack(const char *path, uint64_t max, struct boot_file *f, struct err *e) MUST_CHECK;
