@@ -122,6 +122,7 @@ struct device {
 struct bus_type {
     const char *name;     // matches device_type.bus
     unsigned max_devices; // 0: no limit of its own
+    size_t size;          // of the structure that begins with struct bus; 0: struct bus itself
     // Assign the address ("addr" etc. are properties already set) and connect; called before
     // type->init / after exit.
     int (*plug)(struct bus *b, struct device *d, struct err *e);

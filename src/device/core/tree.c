@@ -48,7 +48,7 @@ struct device *device_find(struct device_tree *t, const char *id)
 struct bus *bus_new(struct device_tree *t, const struct bus_type *type, const char *name,
                     struct device *owner)
 {
-    struct bus *b = xalloc(sizeof *b);
+    struct bus *b = xalloc(MAX(sizeof *b, type->size));
     b->type = type;
     b->name = xstrdup(name);
     b->owner = owner;
