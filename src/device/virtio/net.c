@@ -58,7 +58,6 @@ struct virtio_net {
     uint8_t macs[MACS_MAX][6];
     uint8_t vlans[VLANS / 8];
     bool attached;
-    bool sending; // netdev_send is on the stack (loop thread, device locked)
     struct loop_work rx_ready;
     uint64_t rx_dropped;
     struct vq_chain tx, rx;
@@ -190,8 +189,6 @@ static bool receive_locked(struct virtio_net *n, const uint8_t *frame, size_t le
 static bool receive(void *nic, const uint8_t *frame, size_t len)
 {
     struct virtio_net *n = nic;
-    if (n->sending) // an answer that the back end makes while it takes our frame
-        return receive_locked(n, frame, len);
     device_lock(&n->v.dev);
     bool taken = receive_locked(n, frame, len);
     device_unlock(&n->v.dev);
@@ -218,9 +215,7 @@ static bool send_chain(struct virtio_net *n, struct virtqueue *q)
     struct dma_span spans[TX_PIECES];
     if (vq_pin(q, &n->tx, false, hdr, n->tx.out_len - hdr, iov, spans, &n_iov, TX_PIECES))
         return true;
-    n->sending = true;
     bool taken = !n->attached || netdev_send(n->netdev, iov, n_iov);
-    n->sending = false;
     dma_unpin(spans, n_iov, false);
     return taken;
 }
