@@ -101,8 +101,10 @@ static int check_slot(struct pci_bus *b, struct pci_device *p, unsigned devfn, s
                        b->bus.name);
     for (unsigned f = 1; !func && !p->multifunction && f < 8; f++)
         if (b->functions[slot << 3 | f])
-            return err_set(e, "PCI slot %x of bus '%s' has other functions: function 0 needs "
-                              "multifunction=on", slot, b->bus.name);
+            return err_set(e,
+                           "PCI slot %x of bus '%s' has other functions: function 0 needs "
+                           "multifunction=on",
+                           slot, b->bus.name);
     return 0;
 }
 
@@ -110,7 +112,7 @@ static int plug(struct bus *bus, struct device *d, struct err *e)
 {
     struct pci_bus *b = container_of(bus, struct pci_bus, bus);
     struct pci_device *p = container_of(d, struct pci_device, dev);
-    unsigned devfn;
+    unsigned devfn = 0;
     if (choose_devfn(b, p, &devfn, e) || check_slot(b, p, devfn, e))
         return err_prefix(e, "device '%s'", d->type->name);
     p->bus = b;

@@ -50,7 +50,7 @@ unsigned pci_add_cap(struct pci_device *p, uint8_t id, unsigned size)
     p->config[at] = id;
     p->config[at + 1] = 0;
     p->config[PCI_STATUS] |= PCI_STS_CAPS;
-    p->cap_end = MIN(align_up(at + size, 4), 252);
+    p->cap_end = align_up(at + size, 4);
     return at;
 }
 
@@ -318,7 +318,8 @@ static int function_post_load(struct device *d, struct err *e)
     struct pci_device *p = of(d);
     for (unsigned i = 0; i < PCI_CONFIG; i++) {
         uint8_t fixed = ~(p->writable[i] | p->w1c[i]);
-        bool live = i == PCI_STATUS || (p->cap_exp && i >= p->cap_exp && i < p->cap_exp + EXP_SIZE);
+        bool live =
+            i == PCI_STATUS || (p->cap_exp && i >= p->cap_exp && i - p->cap_exp < EXP_SIZE + 0u);
         if (!live && ((p->config[i] ^ p->at_reset[i]) & fixed))
             return err_set(e, "%s: saved configuration byte 0x%x is of another device",
                            d->type->name, i);

@@ -44,7 +44,7 @@ struct pci_device {
     uint8_t config[PCI_CONFIG];
     uint8_t *writable, *w1c, *at_reset; // as long as config: bits a write changes, bits it clears
     struct pci_bar bars[PCI_BARS + 1];
-    uint8_t cap_end; // next free byte for a capability
+    uint16_t cap_end; // next free byte for a capability
     uint8_t cap_msi, cap_msix, cap_exp;
     // MSI-X.
     uint16_t msix_n;
@@ -73,13 +73,13 @@ extern const struct device_type pci_bridge_base;
 // What is above the first bus: made by a host bridge.
 struct pci_root {
     struct pci_bus *bus;
-    struct space *mem, *io;  // what BARs are mapped into
-    struct space *dma;       // what functions reach
-    struct space *no_dma;    // what they reach without bus mastering: nothing
-    struct irq intx[4];      // host lines; slot s, pin p uses (s + p) % 4
+    struct space *mem, *io; // what BARs are mapped into
+    struct space *dma;      // what functions reach
+    struct space *no_dma;   // what they reach without bus mastering: nothing
+    struct irq intx[4];     // host lines; slot s, pin p uses (s + p) % 4
     struct msi_target msi;
     pthread_mutex_t intx_lock;
-    unsigned intx_count[4];  // functions that assert each line
+    unsigned intx_count[4]; // functions that assert each line
 };
 
 struct pci_bus {

@@ -52,8 +52,13 @@ enum { // status
 };
 enum { PCI_HEADER_BRIDGE = 1, PCI_HEADER_MULTI = 0x80 };
 enum { PCI_BRIDGE_RESET = 0x40 };
-enum { PCI_CAP_MSI = 0x05, PCI_CAP_VENDOR = 0x09, PCI_CAP_SUBVENDOR = 0x0d, PCI_CAP_EXPRESS = 0x10,
-       PCI_CAP_MSIX = 0x11 };
+enum {
+    PCI_CAP_MSI = 0x05,
+    PCI_CAP_VENDOR = 0x09,
+    PCI_CAP_SUBVENDOR = 0x0d,
+    PCI_CAP_EXPRESS = 0x10,
+    PCI_CAP_MSIX = 0x11
+};
 enum { // MSI capability, 64-bit with masks
     MSI_FLAGS = 2,
     MSI_ADDR = 4,
@@ -95,7 +100,7 @@ enum { // PCI Express capability, version 2
 enum { EXP_ENDPOINT = 0, EXP_ROOT_PORT = 4, EXP_TO_PCI = 7 };
 enum { EXP_DEVCAP_FLR = 1 << 28, EXP_DEVCTL_FLR = 1 << 15 };
 enum { EXP_LNKCAP_DLLA = 1 << 20, EXP_LNKSTA_DLLA = 1 << 13 };
-enum { // slot
+enum {                  // slot
     EXP_SLT_ABP = 1,    // attention button
     EXP_SLT_PCP = 2,    // power controller
     EXP_SLT_AIP = 8,    // attention indicator
