@@ -55,6 +55,4 @@ struct irq vcpu_line(struct vcpu *v, unsigned n); // input line
 
 // Debugger (paused only).
 int vcpus_breakpoint(struct vcpus *vs, uint64_t pc, bool insert);
-enum { WATCH_WRITE = 1, WATCH_READ = 2 };
-int vcpus_watchpoint(struct vcpus *vs, uint64_t va, uint64_t len, unsigned kind, bool insert);
 void vcpu_single_step(struct vcpu *v, bool on);

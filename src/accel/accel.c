@@ -1,0 +1,71 @@
+// Choosing an accelerator: the first of the operator's list that can be opened.
+#include "accel/accel.h"
+#include "base/log.h"
+#include <stdlib.h>
+
+#define ACCEL(s) extern const struct accel_ops s;
+#include "accel/accels.def"
+#undef ACCEL
+const struct accel_ops *const accels[] = {
+#define ACCEL(s) &s,
+#include "accel/accels.def"
+#undef ACCEL
+    NULL,
+};
+
+static const struct accel_ops *find(const char *name, struct err *e)
+{
+    const char *names[ARRAY_SIZE(accels) * 2] = {0};
+    unsigned n = 0;
+    for (unsigned i = 0; accels[i]; i++) {
+        if (!strcmp(accels[i]->name, name) || (accels[i]->alias && !strcmp(accels[i]->alias, name)))
+            return accels[i];
+        names[n++] = accels[i]->name;
+        if (accels[i]->alias)
+            names[n++] = accels[i]->alias;
+    }
+    static const char *const elsewhere[] = {"kvm", "hvf", "whpx", "nvmm", "xen", "hax"};
+    for (unsigned i = 0; i < ARRAY_SIZE(elsewhere); i++)
+        if (!strcmp(elsewhere[i], name)) {
+            err_set(e, "-accel %s: not available for this guest on this host", name);
+            return NULL;
+        }
+    err_set(e, "-accel %s: no such accelerator", name);
+    err_did_you_mean(e, name, names);
+    return NULL;
+}
+
+struct accel *accel_open(struct opts *list, unsigned n, const struct isa *isa, unsigned max_vcpus,
+                         struct space *memory, struct err *e)
+{
+    struct opts none = {0};
+    if (!n) {
+        opts_set(&none, "accel", accels[0]->name);
+        list = &none;
+        n = 1;
+    }
+    struct accel *a = xalloc(sizeof *a);
+    for (unsigned i = 0; i < n; i++) {
+        const char *name = opts_get(&list[i], "accel");
+        const struct accel_ops *ops = find(name ? name : "", e);
+        *a = (struct accel){.ops = ops, .isa = isa, .max_vcpus = max_vcpus, .memory = memory};
+        if (ops && !ops->open(a, &list[i], e)) {
+            opts_free(&none);
+            return a;
+        }
+        if (i + 1 < n)
+            log_warn("%s; trying %s", e->msg, opts_get(&list[i + 1], "accel"));
+    }
+    opts_free(&none);
+    free(a);
+    return NULL;
+}
+
+void accel_close(struct accel *a)
+{
+    if (!a)
+        return;
+    a->ops->close(a);
+    free(a->breakpoints);
+    free(a);
+}

@@ -1,0 +1,275 @@
+// Dynamic binary translation: forms regions out of guest instructions for the JIT. A region follows
+// the path that code takes when no conditional branch is taken, through forward jumps, within one
+// page of guest code.
+#include "accel/accel.h"
+#include "base/bits.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "isa/isa.h"
+#include "jit/jit.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum { REGION_MAX = 200, PAGE = 4096 };
+
+struct dbt {
+    struct accel *accel;
+    struct jit *jit;
+    struct ir_switches switches;
+    struct ir_build *builds; // one per vCPU: translation runs on the vCPU's thread
+};
+
+// Called before an instruction the debugger single-steps: translated code then leaves at its end.
+static void help_stepping(struct env *e)
+{
+    atomic_fetch_or(&e->interrupt, INTR_WORK);
+}
+static const struct ir_helper stepping = {
+    .name = "stepping", .fn = (void *)help_stepping, .flags = HELPER_READ, .ret = IR_VOID};
+
+static bool breakpoint_at(const struct accel *a, uint64_t pc)
+{
+    unsigned lo = 0, hi = a->n_breakpoints;
+    while (lo < hi) {
+        unsigned mid = (lo + hi) / 2;
+        if (a->breakpoints[mid] == pc)
+            return true;
+        if (a->breakpoints[mid] < pc)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return false;
+}
+
+static void log_insn(const struct isa *isa, const uint8_t *code, unsigned avail, uint64_t pc)
+{
+    char text[128];
+    unsigned n = isa->disas(code, avail, pc, text, sizeof text);
+    log_debug("0x%016llx:  %08x  %s", (unsigned long long)pc, n >= 4 ? (unsigned)ld_le32(code) : 0,
+              n ? text : "?");
+}
+
+static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, const uint8_t *code,
+                      unsigned avail, unsigned max_insns, struct ir_region *r)
+{
+    struct dbt *d = opaque;
+    const struct isa *isa = d->accel->isa;
+    struct ir_build *b = &d->builds[e->cpu_index];
+    uint64_t start = pc, page_end = start + avail, end = start;
+    unsigned limit = mode & IR_MODE_SINGLE ? 1 : MIN(max_insns, (unsigned)REGION_MAX);
+    uint8_t crossing[32];
+
+    ir_region_reset(r, isa->guest, pc, mode);
+    ir_build_begin(b, r, &d->switches);
+    if (log_on(LOG_IN_ASM))
+        log_debug("IN: mode 0x%llx", (unsigned long long)mode);
+    for (unsigned n = 0;; n++) {
+        struct lift l = {.b = b,
+                         .env = e,
+                         .pc = pc,
+                         .mode = mode,
+                         .code = code + (pc - start),
+                         .avail = (unsigned)(page_end - pc)};
+        if (n == limit || pc >= page_end) {
+            ir_build_end(b, pc);
+            break;
+        }
+        ir_build_insn(b, pc);
+        if (d->accel->n_breakpoints && breakpoint_at(d->accel, pc)) {
+            ir_leave(b, LEAVE_DEBUG, pc);
+            end = MAX(end, pc + 1);
+            break;
+        }
+        if (l.avail < isa->max_insn_bytes) { // may run into the next page
+            BUG_ON(isa->max_insn_bytes > sizeof crossing);
+            l.avail = jit_fetch(e, pc, crossing, isa->max_insn_bytes);
+            l.code = crossing;
+        }
+        if (mode & IR_MODE_SINGLE)
+            ir_call0(b, &stepping);
+        isa->lift(&l);
+        if (!l.length) { // only part of it is readable
+            if (n) {
+                ir_build_end(b, pc);
+                break;
+            }
+            e->isa->take_fault(e, &e->fault);
+            return false;
+        }
+        if (log_on(LOG_IN_ASM))
+            log_insn(isa, l.code, l.avail, pc);
+        end = MAX(end, pc + l.length);
+        if (!b->ended) {
+            pc += l.length;
+            continue;
+        }
+        if (!b->follow)
+            break;
+        // Through a forward jump, as long as it stays in the page.
+        if (!d->switches.superblocks || b->follow_pc <= pc || b->follow_pc >= page_end ||
+            n + 1 >= limit) {
+            ir_build_end(b, b->follow_pc);
+            break;
+        }
+        pc = b->follow_pc;
+    }
+    r->n_bytes = (uint32_t)(end - start);
+    if (log_on(LOG_IR)) {
+        struct buf text = {0};
+        ir_print(r, &text);
+        log_debug("IR:\n%s", buf_str(&text));
+        buf_free(&text);
+    }
+    return true;
+}
+
+static int parse(struct dbt *d, struct jit_config *c, struct opts *o, struct err *e)
+{
+    static const char *const known[] = {"accel",
+                                        "interpret",
+                                        "one-insn-per-tb",
+                                        "opt-chain",
+                                        "opt-fold",
+                                        "opt-forward-slots",
+                                        "opt-host-fp",
+                                        "opt-inline-lookup",
+                                        "opt-inline-tlb",
+                                        "opt-returns",
+                                        "opt-superblocks",
+                                        "opt-value-numbering",
+                                        "split-wx",
+                                        "tb-size",
+                                        "thread",
+                                        "verify",
+                                        NULL};
+    struct {
+        const char *key;
+        bool *off;
+    } inverted[] = {{"opt-chain", &c->no_chain},
+                    {"opt-returns", &c->no_returns},
+                    {"opt-inline-lookup", &c->no_inline_lookup},
+                    {"opt-inline-tlb", &c->no_inline_tlb},
+                    {"opt-host-fp", &c->no_host_fp}};
+    struct {
+        const char *key;
+        bool *on;
+    } plain[] = {{"opt-fold", &d->switches.fold},
+                 {"opt-value-numbering", &d->switches.value_numbering},
+                 {"opt-forward-slots", &d->switches.forward_slots},
+                 {"opt-superblocks", &d->switches.superblocks},
+                 {"interpret", &c->interpret},
+                 {"verify", &c->verify}};
+    for (unsigned i = 0; i < ARRAY_SIZE(inverted); i++) {
+        bool on = true;
+        if (opts_get_bool(o, inverted[i].key, &on, e))
+            return -1;
+        *inverted[i].off = !on;
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(plain); i++)
+        if (opts_get_bool(o, plain[i].key, plain[i].on, e))
+            return -1;
+    const char *thread = opts_get(o, "thread");
+    if (thread && strcmp(thread, "multi") && strcmp(thread, "single"))
+        return err_set(e, "thread=%s: give multi or single", thread);
+    if (thread && !strcmp(thread, "single"))
+        log_warn("-accel thread=single: vCPUs run on one host thread each regardless");
+    bool ignored;
+    if (opts_get_bool(o, "split-wx", &ignored, e) ||
+        opts_get_bool(o, "one-insn-per-tb", &ignored, e))
+        return -1;
+    opts_get(o, "accel");
+    return opts_get_size(o, "tb-size", &c->cache_size, MiB, e) ||
+                   opts_check_unused(o, "-accel dbt", known, e)
+               ? -1
+               : 0;
+}
+
+static int dbt_open(struct accel *a, struct opts *o, struct err *e)
+{
+    struct dbt *d = xalloc(sizeof *d);
+    d->accel = a;
+    d->switches = ir_switches_all;
+    struct jit_config c = {.guest = a->isa->guest,
+                           .cpu_size = a->isa->cpu_size,
+                           .max_vcpus = a->max_vcpus,
+                           .translate = translate,
+                           .opaque = d};
+    if (parse(d, &c, o, e) || !(d->jit = jit_new(&c, e))) {
+        free(d);
+        return err_prefix(e, "-accel dbt");
+    }
+    d->builds = xcalloc(a->max_vcpus, sizeof *d->builds);
+    a->priv = d;
+    return 0;
+}
+
+static void dbt_close(struct accel *a)
+{
+    struct dbt *d = a->priv;
+    jit_free(d->jit);
+    free(d->builds);
+    free(d);
+}
+
+static struct env *dbt_cpu_new(struct accel *a, const struct isa_config *c, struct err *e)
+{
+    struct dbt *d = a->priv;
+    struct env *env = jit_vcpu_new(d->jit, c->index, e);
+    if (!env)
+        return NULL;
+    if (a->isa->init(env, c, e)) {
+        jit_vcpu_free(env);
+        return NULL;
+    }
+    return env;
+}
+
+static void dbt_cpu_free(struct accel *a, struct env *e)
+{
+    if (a->isa->exit)
+        a->isa->exit(e);
+    jit_vcpu_free(e);
+}
+
+static void dbt_thread_enter(struct accel *a, struct env *e)
+{
+    jit_thread_enter(e);
+}
+
+static void dbt_thread_leave(struct accel *a, struct env *e)
+{
+    jit_thread_leave(e);
+}
+
+static enum env_leave dbt_run(struct accel *a, struct env *e)
+{
+    return jit_run(e);
+}
+
+static void dbt_memory_changed(struct accel *a)
+{
+    struct dbt *d = a->priv;
+    jit_memory_changed(d->jit);
+}
+
+static void dbt_code_changed(struct accel *a)
+{
+    struct dbt *d = a->priv;
+    jit_flush_all(d->jit);
+}
+
+const struct accel_ops accel_dbt = {
+    .name = "dbt",
+    .alias = "tcg",
+    .desc = "dynamic binary translation",
+    .open = dbt_open,
+    .close = dbt_close,
+    .cpu_new = dbt_cpu_new,
+    .cpu_free = dbt_cpu_free,
+    .thread_enter = dbt_thread_enter,
+    .thread_leave = dbt_thread_leave,
+    .run = dbt_run,
+    .memory_changed = dbt_memory_changed,
+    .code_changed = dbt_code_changed,
+};
