@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 void bug(const char *file, int line, const char *what)
 {
@@ -14,17 +15,19 @@ void bug(const char *file, int line, const char *what)
     abort();
 }
 
-static _Noreturn void out_of_memory(size_t n, size_t size)
+void host_out_of_memory(size_t bytes)
 {
-    log_error("out of memory: the host refused %zu x %zu bytes", n, size);
-    exit(1);
+    // No formatting on the heap: that may be what has run out.
+    dprintf(STDERR_FILENO, "myna: out of memory: the host refused %zu bytes\n", bytes);
+    _exit(1);
 }
 
 void *xcalloc(size_t n, size_t size)
 {
+    size_t bytes;
     void *p = calloc(n ? n : 1, size ? size : 1);
     if (!p)
-        out_of_memory(n, size);
+        host_out_of_memory(__builtin_mul_overflow(n, size, &bytes) ? SIZE_MAX : bytes);
     return p;
 }
 
@@ -37,7 +40,7 @@ void *xrealloc(void *p, size_t size)
 {
     void *q = realloc(p, size ? size : 1);
     if (!q)
-        out_of_memory(1, size);
+        host_out_of_memory(size);
     return q;
 }
 
@@ -55,7 +58,7 @@ char *xasprintf(const char *fmt, ...)
     int n = vasprintf(&s, fmt, ap);
     va_end(ap);
     if (n < 0)
-        out_of_memory(1, strlen(fmt));
+        host_out_of_memory(strlen(fmt));
     return s;
 }
 
@@ -64,7 +67,7 @@ void *vec_grow_(void *data, size_t *cap, size_t want, size_t elem)
     size_t n = MAX(*cap + *cap / 2, MAX(want, (size_t)8));
     size_t bytes;
     if (__builtin_mul_overflow(n, elem, &bytes))
-        out_of_memory(n, elem);
+        host_out_of_memory(SIZE_MAX);
     *cap = n;
     return xrealloc(data, bytes);
 }

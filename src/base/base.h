@@ -43,6 +43,9 @@
     } while (0)
 _Noreturn void bug(const char *file, int line, const char *what);
 
+// The end when the host has no memory for `bytes` of our own: one line, exit status 1.
+_Noreturn void host_out_of_memory(size_t bytes);
+
 // Allocation that cannot fail for the caller: sizes are ours, not a guest's. Zeroed. Stops with one
 // line when the host is out of memory.
 void *xalloc(size_t size) __attribute__((malloc, alloc_size(1), returns_nonnull));

@@ -68,7 +68,8 @@ static int flatten(struct opts *o, const char *key, struct json_object *v, struc
 int opts_parse_json(struct opts *o, const char *text, struct err *e)
 {
     struct json_tokener *t = json_tokener_new_ex(DEEPEST);
-    BUG_ON(!t);
+    if (!t)
+        host_out_of_memory(0);
     json_tokener_set_flags(t, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     size_t len = strlen(text);
     int rc;
