@@ -8,8 +8,10 @@
 #include "board/boot/file.h"
 #include "device/gpio/pl061.h"
 #include "device/irqchip/gicv3.h"
+#include "device/pci/host_ecam.h"
 #include "device/serial/pl011.h"
 #include "device/timer/pl031.h"
+#include "device/virtio/mmio.h"
 #include "isa/arm/arm.h"
 
 #include <errno.h>
@@ -41,7 +43,7 @@ const struct virt_slot virt_slots[VIRT_SLOTS] = {
     [VIRT_SECURE_GPIO] = {"pl061", 0x090b0000, 0x1000, 0, 1, &pl061_type,
                           COMPATIBLE("arm,pl061\0arm,primecell"), NULL,
                           SLOT_APB_CLOCK | SLOT_GPIO | SLOT_SECURE},
-    [VIRT_VIRTIO] = {"virtio_mmio", 0x0a000000, 0x200, 16, 32, NULL,
+    [VIRT_VIRTIO] = {"virtio_mmio", 0x0a000000, VIRTIO_MMIO_SIZE, 16, 32, &virtio_mmio_type,
                      COMPATIBLE("virtio,mmio"), "LNRO0005", SLOT_EDGE | SLOT_COHERENT},
     [VIRT_SECURE_RAM] = {"secram", 0x0e000000, 16 * MiB, -1},
     [VIRT_PCIE_MMIO] = {"pcie-mmio", 0x10000000, 0x2eff0000, -1},
@@ -349,6 +351,24 @@ static int make_secure_world(struct virt *v, struct err *e)
     return 0;
 }
 
+static int make_pcie(struct virt *v, struct err *e)
+{
+    const struct virt_slot *mmio = &virt_slots[VIRT_PCIE_MMIO], *pio = &virt_slots[VIRT_PCIE_PIO];
+    struct pci_ecam_board b = {
+        .ecam_base = v->ecam,
+        .n_buses = (unsigned)(v->ecam_size / MiB),
+        .mmio_base = mmio->base,
+        .mmio_size = mmio->size,
+        .mmio64_base = v->high_mmio,
+        .mmio64_size = v->high_mmio_size,
+        .pio_base = pio->base,
+        .pio_size = pio->size,
+    };
+    for (unsigned i = 0; i < 4; i++)
+        b.intx[i] = spi(v, VIRT_SPI_PCIE + i);
+    return pci_ecam_create(&v->m->tree, &b, e) ? 0 : -1;
+}
+
 static void power_key_up(void *opaque)
 {
     struct virt *v = opaque;
@@ -373,7 +393,7 @@ static int virt_create(struct machine *m, struct err *e)
         if (s->type && (v->secure || !(s->flags & SLOT_SECURE)) && make_slot(v, id, e))
             return -1;
     }
-    return 0;
+    return make_pcie(v, e);
 }
 
 // ---- boot ----
