@@ -100,11 +100,11 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
         if (log_on(LOG_IN_ASM))
             log_insn(isa, l.code, l.avail, pc);
         end = MAX(end, pc + l.length);
-        if (!b->ended) {
+        if (!b->ended && !b->follow) {
             pc += l.length;
             continue;
         }
-        if (!b->follow)
+        if (b->ended)
             break;
         // Through a forward jump, as long as it stays in the page.
         if (!d->switches.superblocks || b->follow_pc <= pc || b->follow_pc >= page_end ||

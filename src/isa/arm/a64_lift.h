@@ -99,6 +99,3 @@ ir_ref a64_extend(struct lift *l, unsigned rm, unsigned option, unsigned amount)
 // Sign, check or strip `ptr`; the plain pointer where the key is disabled or the CPU has none.
 ir_ref a64_pac(struct lift *l, bool check, unsigned key, ir_ref ptr, ir_ref modifier);
 ir_ref a64_strip(struct lift *l, bool instruction, ir_ref ptr);
-
-// Decode and lift the instruction at l->code (a64_lift.c).
-void a64_lift(struct lift *l);

@@ -92,8 +92,7 @@ void a64_lift_barrier(struct lift *l, const struct a64_insn *i)
             ir_call0(l->b, &helper_dsb);
         break;
     case A64_ISB: // code after it may have changed: it starts a region of its own
-        ir_goto(l->b, l->pc + 4);
-        l->b->follow = false;
+        ir_build_end(l->b, l->pc + 4);
         break;
     }
 }

@@ -1,8 +1,9 @@
 // Pointer authentication codes (DDI 0487, FEAT_PAuth): insertion, checking and stripping, with
-// QARMA5 or, where the model says "implementation defined", a fast keyed mix. FEAT_EPAC, FEAT_PAuth2
-// and FEAT_FPAC are not modelled: a failed check leaves an address that faults when it is used.
+// QARMA5 or, where the model says "implementation defined", a fast keyed mix. FEAT_EPAC,
+// FEAT_PAuth2 and FEAT_FPAC are not modelled: a failed check leaves an address that faults when it
+// is used.
 #include "isa/arm/qarma.h"
-#include "isa/arm/arm.h"
+#include "isa/arm/arm_bits.h"
 
 // A keyed mix without cryptographic claim, for models that ask for speed.
 static uint64_t fast_mix(uint64_t x, uint64_t modifier, const uint64_t key[2])
@@ -78,4 +79,25 @@ uint64_t arm_pac_strip(struct env *e, uint64_t ptr, uint32_t instruction)
 uint64_t arm_pac_generic(struct env *e, uint64_t value, uint64_t modifier)
 {
     return compute(arm_cpu(e), value, modifier, PAC_GA) & 0xffffffff00000000;
+}
+
+void arm_address_format(const struct arm_cpu *c, uint64_t ptr, bool instruction, bool *tbi,
+                        unsigned *n_bits)
+{
+    unsigned r = arm_regime_el(c), size;
+    uint64_t tcr = c->tcr[r];
+    bool ignored; // TBID: the tag is not ignored for instructions
+    if (r == 1 || (r == 2 && (c->hcr_el2 & HCR_E2H))) {
+        unsigned half = (unsigned)bit(ptr, 55);
+        size = (unsigned)(half ? bits(tcr, 21, 16) : bits(tcr, 5, 0));
+        *tbi = bit(tcr, 37 + half);
+        ignored = bit(tcr, 51 + half);
+    } else {
+        size = (unsigned)bits(tcr, 5, 0);
+        *tbi = bit(tcr, 20);
+        ignored = bit(tcr, 29);
+    }
+    if (instruction && ignored)
+        *tbi = false;
+    *n_bits = 64 - MIN(MAX(size, 12u), 48u);
 }
