@@ -333,7 +333,7 @@ static int run_stdio_child(int in, int out, const char *spec, const char *expect
         for (int i = 0; i < 200 && r.in.len < strlen(expect); i++)
             loop_run_once(l, 10);
         chr_write_all(r.f, "reply", 5);
-        bool ok = r.in.len == strlen(expect) && !memcmp(r.in.data, expect, r.in.len);
+        bool ok = !strcmp(buf_str(&r.in), expect);
         chardev_close(c);
         _exit(ok ? 0 : 1);
     }
