@@ -84,6 +84,9 @@ struct device_type {
     // Wait until nothing is in flight (requests to back ends). Main loop thread, device not locked;
     // runs before reset, save and exit.
     void (*drain)(struct device *d);
+    // Unplug begins: take the registers out of the guest's reach; what is below goes next, then
+    // exit.
+    void (*hide)(struct device *d);
     void (*exit)(struct device *d); // unplug and end of machine; release everything, not locked
     int (*post_load)(struct device *d, struct err *e);
     const void *class_data; // family-specific, e.g. struct virtio_type

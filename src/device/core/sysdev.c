@@ -19,8 +19,8 @@ struct region *sys_map(struct sys_device *s, unsigned window, struct space *to, 
 {
     BUG_ON(window >= s->n_windows || s->windows[window].region);
     struct sys_window *w = &s->windows[window];
-    w->region =
-        space_map_mmio(to, w->name, base, w->size, w->ops, w->opaque, device_guard(&s->dev), 0);
+    struct mmio_guard *guard = w->unguarded ? NULL : device_guard(&s->dev);
+    w->region = space_map_mmio(to, w->name, base, w->size, w->ops, w->opaque, guard, 0);
     return w->region;
 }
 

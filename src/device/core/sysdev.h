@@ -15,6 +15,7 @@ struct sys_device {
         uint64_t size;
         const struct mmio_ops *ops;
         void *opaque;
+        bool unguarded;        // the handlers lock for themselves
         struct region *region; // NULL until mapped
     } windows[SYS_WINDOWS];
     unsigned n_windows, n_irqs;

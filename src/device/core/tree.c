@@ -261,6 +261,9 @@ fail:
 
 void device_unplug(struct device_tree *t, struct device *d)
 {
+    for (const struct device_type *b = d->type; b; b = b->base)
+        if (b->hide)
+            b->hide(d);
     while (d->child_buses.len) {
         struct bus *b = d->child_buses.data[d->child_buses.len - 1];
         while (!list_empty(&b->devices))

@@ -80,7 +80,8 @@ void pci_use_intx(struct pci_device *p)
 // --- BARs ---
 
 void pci_add_bar(struct pci_device *p, unsigned n, enum pci_bar_kind kind, bool prefetchable,
-                 uint64_t size, const char *name, const struct mmio_ops *ops, void *opaque)
+                 uint64_t size, const char *name, const struct mmio_ops *ops, void *opaque,
+                 struct mmio_guard *guard)
 {
     BUG_ON(n >= PCI_BARS || p->bars[n].kind || !is_pow2(size));
     struct pci_bar *b = &p->bars[n];
@@ -100,7 +101,7 @@ void pci_add_bar(struct pci_device *p, unsigned n, enum pci_bar_kind kind, bool 
     }
     struct space *s = kind == PCI_BAR_IO ? p->bus->root->io : p->bus->root->mem;
     // Made disabled: an address that no BAR can have meanwhile.
-    b->region = space_map_mmio(s, name, 0, size, ops, opaque, device_guard(&p->dev), -1);
+    b->region = space_map_mmio(s, name, 0, size, ops, opaque, guard, -1);
     region_enable(b->region, false);
 }
 
@@ -298,6 +299,15 @@ static void function_reset(struct device *d)
     pci_update_mappings(p);
 }
 
+static void function_hide(struct device *d)
+{
+    struct pci_device *p = of(d);
+    for (unsigned n = 0; n <= PCI_ROM_SLOT; n++) {
+        region_unmap(p->bars[n].region);
+        p->bars[n].region = NULL;
+    }
+}
+
 static void function_exit(struct device *d)
 {
     struct pci_device *p = of(d);
@@ -305,8 +315,7 @@ static void function_exit(struct device *d)
     device_lock(d);
     pci_set_intx(p, false);
     device_unlock(d);
-    for (unsigned n = 0; n <= PCI_ROM_SLOT; n++)
-        region_unmap(p->bars[n].region);
+    function_hide(d);
     if (p->rom)
         ram_free(p->rom);
     free(p->writable);
@@ -351,6 +360,7 @@ const struct device_type pci_device_base = {
     .fields = fields,
     .init = function_init,
     .reset = function_reset,
+    .hide = function_hide,
     .exit = function_exit,
     .post_load = function_post_load,
 };

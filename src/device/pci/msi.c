@@ -160,5 +160,6 @@ void pci_add_msix(struct pci_device *p, unsigned n, unsigned bar)
     st_le16(p->writable + at + MSIX_FLAGS, MSIX_ENABLE | MSIX_MASK_ALL);
     st_le32(p->config + at + MSIX_TABLE, bar);
     st_le32(p->config + at + MSIX_PBA, PENDING_AT | bar);
-    pci_add_bar(p, bar, PCI_BAR_MEM32, false, 4 * KiB, "msix", &table_ops, p);
+    pci_add_bar(p, bar, PCI_BAR_MEM32, false, 4 * KiB, "msix", &table_ops, p,
+                device_guard(&p->dev));
 }

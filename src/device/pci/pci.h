@@ -103,9 +103,11 @@ static inline uint16_t pci_rid(const struct pci_device *p)
 void pci_set_identity(struct pci_device *p, uint16_t vendor, uint16_t device, uint16_t class_code,
                       uint8_t prog, uint8_t revision);
 void pci_set_subsystem(struct pci_device *p, uint16_t vendor, uint16_t device);
-// `size` is a power of two. The handlers run under device_guard of the function.
+// `size` is a power of two. The handlers run under `guard`, as a rule device_guard of the function;
+// NULL if they lock for themselves.
 void pci_add_bar(struct pci_device *p, unsigned n, enum pci_bar_kind kind, bool prefetchable,
-                 uint64_t size, const char *name, const struct mmio_ops *ops, void *opaque);
+                 uint64_t size, const char *name, const struct mmio_ops *ops, void *opaque,
+                 struct mmio_guard *guard);
 // Room for a capability in configuration space: its offset. The list grows at its end.
 unsigned pci_add_cap(struct pci_device *p, uint8_t id, unsigned size);
 void pci_add_express(struct pci_device *p, unsigned port_type);

@@ -258,12 +258,12 @@ void virtio_queue_enable(struct virtio_device *v, unsigned queue)
 
 void virtio_notified(struct virtio_device *v, uint32_t queue)
 {
-    if (queue >= v->n_queues || !v->queues[queue].enabled) {
+    if (queue >= v->n_queues || !__atomic_load_n(&v->queues[queue].enabled, __ATOMIC_RELAXED)) {
         log_guest("virtio kick", "%s: kick of queue %" PRIu32 ", which is not enabled",
                   v->dev.type->name, queue);
         return;
     }
-    v->queues[queue].kicks++;
+    __atomic_fetch_add(&v->queues[queue].kicks, 1, __ATOMIC_RELAXED);
     loop_defer(&v->queues[queue].work);
 }
 

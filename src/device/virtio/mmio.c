@@ -130,31 +130,37 @@ static uint32_t read_register(struct virtio_mmio *m, gpa_t off)
     }
 }
 
+static uint64_t read_locked(struct virtio_mmio *m, gpa_t off, unsigned size)
+{
+    struct virtio_device *v = m->bus->vdev;
+    if (off >= R_CONFIG)
+        return v ? virtio_config_read(v, off - R_CONFIG, size) : 0;
+    if (size != 4 || off % 4) {
+        log_guest("virtio-mmio size", "virtio-mmio: %u-byte read of register 0x%03x", size,
+                  (unsigned)off);
+        return 0;
+    }
+    switch (off) {
+    case R_MAGIC:
+        return 0x74726976;
+    case R_VERSION:
+        return m->force_legacy ? 1 : 2;
+    case R_DEVICE_ID:
+        return v ? v->vtype->id : 0;
+    case R_VENDOR_ID:
+        return 0x554d4551;
+    default:
+        return v ? read_register(m, off) : 0;
+    }
+}
+
 static enum mem_result mmio_read(void *opaque, gpa_t off, unsigned size, uint64_t *val,
                                  struct mem_attrs attrs)
 {
     struct virtio_mmio *m = opaque;
-    struct virtio_device *v = m->bus->vdev;
-    *val = 0;
-    if (off >= R_CONFIG) {
-        *val = v ? virtio_config_read(v, off - R_CONFIG, size) : 0;
-        return MEM_OK;
-    }
-    if (size != 4 || off % 4) {
-        log_guest("virtio-mmio size", "virtio-mmio: %u-byte read of register 0x%03x", size,
-                  (unsigned)off);
-        return MEM_OK;
-    }
-    if (off == R_MAGIC)
-        *val = 0x74726976;
-    else if (off == R_VERSION)
-        *val = m->force_legacy ? 1 : 2;
-    else if (off == R_DEVICE_ID)
-        *val = v ? v->vtype->id : 0;
-    else if (off == R_VENDOR_ID)
-        *val = 0x554d4551;
-    else if (v)
-        *val = read_register(m, off);
+    device_lock(&m->sys.dev);
+    *val = read_locked(m, off, size);
+    device_unlock(&m->sys.dev);
     return MEM_OK;
 }
 
@@ -249,9 +255,6 @@ static void write_register(struct virtio_mmio *m, gpa_t off, uint32_t val)
     case R_QUEUE_SEL:
         m->queue_sel = val;
         return;
-    case R_QUEUE_NOTIFY:
-        virtio_notified(v, val & 0xffff);
-        return;
     case R_INTERRUPT_ACK:
         m->isr &= ~val;
         update_irq(m);
@@ -280,19 +283,27 @@ static void write_register(struct virtio_mmio *m, gpa_t off, uint32_t val)
     }
 }
 
+// A kick takes no lock, so that a vCPU never waits for the device's work on its queues.
 static enum mem_result mmio_write(void *opaque, gpa_t off, unsigned size, uint64_t val,
                                   struct mem_attrs attrs)
 {
     struct virtio_mmio *m = opaque;
-    if (!m->bus->vdev)
+    struct virtio_device *v = m->bus->vdev;
+    if (!v)
         return MEM_OK;
+    if (off == R_QUEUE_NOTIFY && size == 4) {
+        virtio_notified(v, val & 0xffff);
+        return MEM_OK;
+    }
+    device_lock(&m->sys.dev);
     if (off >= R_CONFIG)
-        virtio_config_write(m->bus->vdev, off - R_CONFIG, size, val);
+        virtio_config_write(v, off - R_CONFIG, size, val);
     else if (size != 4 || off % 4)
         log_guest("virtio-mmio size", "virtio-mmio: %u-byte write of register 0x%03x", size,
                   (unsigned)off);
     else
         write_register(m, off, val);
+    device_unlock(&m->sys.dev);
     return MEM_OK;
 }
 
@@ -313,6 +324,7 @@ static int mmio_init(struct device *d, struct err *e)
     char name[32];
     snprintf(name, sizeof name, "virtio-mmio-bus.%u", count_slots(d->tree));
     sys_add_window(&m->sys, "virtio-mmio", VIRTIO_MMIO_SIZE, &ops, m);
+    m->sys.windows[0].unguarded = true;
     sys_add_irq(&m->sys, &m->irq);
     m->bus = virtio_bus_new(d, name, &transport_ops, m, d->env->memory);
     return 0;

@@ -122,5 +122,6 @@ uint64_t virtio_config_read(struct virtio_device *v, unsigned off, unsigned size
 void virtio_config_write(struct virtio_device *v, unsigned off, unsigned size, uint64_t val);
 // Geometry: refused (counted) once the queue is enabled.
 void virtio_queue_enable(struct virtio_device *v, unsigned queue);
-void virtio_notified(struct virtio_device *v, uint32_t queue); // the guest's kick, checked
-void virtio_reset_now(struct virtio_device *v);                // system reset: drained before
+// The guest's kick, checked. Needs no lock.
+void virtio_notified(struct virtio_device *v, uint32_t queue);
+void virtio_reset_now(struct virtio_device *v); // system reset: drained before
