@@ -169,6 +169,13 @@ static int lay_out_high(struct virt *v, struct err *e)
 
 // ---- CPUs and the interrupt controller ----
 
+int virt_conduit(const struct virt *v)
+{
+    if (v->secure && v->firmware)
+        return CONDUIT_NONE;
+    return v->secure || v->virtualization ? CONDUIT_SMC : CONDUIT_HVC;
+}
+
 static void configure_cpu(void *opaque, unsigned i, struct isa_config *c)
 {
     struct virt *v = opaque;
@@ -189,6 +196,8 @@ static void configure_cpu(void *opaque, unsigned i, struct isa_config *c)
     c->secure_memory = v->m->secure_memory;
     c->sysregs = v->sysregs[i];
     c->clock = v->m->env.clock;
+    c->loop = v->m->env.loop;
+    c->conduit = virt_conduit(v);
     c->has_el2 = v->virtualization;
     c->has_el3 = v->secure;
     for (unsigned t = 0; t < ARRAY_SIZE(timers); t++)

@@ -98,5 +98,7 @@ struct virt {
 
 // Affinity bits of vCPU i: clusters of 8 with GICv2 and 16 with GICv3, as far as an SGI reaches.
 uint64_t virt_affinity(const struct virt *v, unsigned i);
+// By which call the guest reaches PSCI (CONDUIT_*): none where firmware of its own starts at EL3.
+int virt_conduit(const struct virt *v);
 // The device tree as a malloc'ed blob.
 int virt_build_fdt(const struct virt *v, uint8_t **blob, size_t *len, struct err *e) MUST_CHECK;

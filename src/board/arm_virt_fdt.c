@@ -69,12 +69,12 @@ static void put_chosen(const struct virt *v, struct fdt_out *o)
 // PSCI (Arm DEN 0022): firmware of its own replaces it where it starts at EL3.
 static void put_psci(const struct virt *v, struct fdt_out *o)
 {
-    if (v->secure && v->firmware)
+    if (virt_conduit(v) == CONDUIT_NONE)
         return;
     static const char compatible[] = "arm,psci-1.0\0arm,psci-0.2\0arm,psci";
     fdt_out_node(o, "psci");
     fdt_out_bytes(o, "compatible", compatible, sizeof compatible);
-    fdt_out_str(o, "method", v->virtualization || v->secure ? "smc" : "hvc");
+    fdt_out_str(o, "method", virt_conduit(v) == CONDUIT_SMC ? "smc" : "hvc");
     fdt_out_cells(o, "cpu_suspend", 0xc4000001);
     fdt_out_cells(o, "cpu_off", 0x84000002);
     fdt_out_cells(o, "cpu_on", 0xc4000003);

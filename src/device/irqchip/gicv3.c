@@ -135,23 +135,11 @@ void gic_deactivate(struct gicv3_cpu *c, uint32_t intid)
     }
 }
 
-// A line moved: edge-triggered interrupts latch on its rise.
-static bool line_moved(struct gic_block *b, unsigned i, int level)
-{
-    uint32_t m = 1u << i;
-    if (!(b->level & m) == !level)
-        return false;
-    b->level ^= m;
-    if (level && (b->edge & m))
-        b->latch |= m;
-    return true;
-}
-
 static void spi_set(void *opaque, int n, int level)
 {
     struct gicv3 *g = opaque;
     mutex_lock(&g->dist_lock);
-    if (line_moved(&g->spi[n / 32], (unsigned)n % 32, level))
+    if (gic_block_line(&g->spi[n / 32], (unsigned)n % 32, level))
         gic_spi_changed(g, (uint32_t)n);
     mutex_unlock(&g->dist_lock);
 }
@@ -160,7 +148,7 @@ static void ppi_set(void *opaque, int n, int level)
 {
     struct gicv3_cpu *c = opaque;
     mutex_lock(&c->lock);
-    if (line_moved(&c->own, (unsigned)n, level))
+    if (gic_block_line(&c->own, (unsigned)n, level))
         gic_scan_own(c);
     mutex_unlock(&c->lock);
 }

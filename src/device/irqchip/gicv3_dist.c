@@ -49,13 +49,6 @@ static struct gic_block *block_of(struct gicv3 *g, uint32_t intid)
     return gic_is_spi(g, intid) ? &g->spi[intid / 32] : NULL;
 }
 
-// The interrupt a register of the shared layout begins with.
-static uint32_t first_intid(uint32_t off)
-{
-    bool two_bits = (off & 0xf00) == GICD_ICFGR || (off & 0xf00) == 0xe00;
-    return two_bits ? (off & 0xff) / 4 * 16 : (off & 0x7f) / 4 * 32;
-}
-
 static bool route_visible(struct gicv3 *g, uint32_t intid, bool secure)
 {
     const struct gic_block *b = &g->spi[intid / 32];
@@ -94,7 +87,7 @@ static bool read32(struct gicv3 *g, uint32_t off, bool secure, uint32_t *v)
 {
     *v = 0;
     if (off >= GICD_ID) {
-        *v = gic_id_register(off, 0x92);
+        *v = gic_id_register(off, 0x92, 3);
         return true;
     }
     switch (off) {
@@ -114,9 +107,9 @@ static bool read32(struct gicv3 *g, uint32_t off, bool secure, uint32_t *v)
     if (off >= GICD_ITARGETSR && off < GICD_ICFGR)
         return true; // affinity routing: reserved, zero
     if (off < 0x1000) {
-        uint32_t intid = first_intid(off);
+        uint32_t intid = gic_block_first(off);
         struct gic_block *b = block_of(g, intid);
-        return !b || gic_block_read(g, b, off, secure, v);
+        return !b || gic_block_read(b, off, gic_view(g, secure), v);
     }
     return false;
 }
@@ -131,11 +124,11 @@ static bool write32(struct gicv3 *g, uint32_t off, bool secure, uint32_t v)
         return true;
     if (off >= 0x1000 || off < 0x80)
         return false;
-    uint32_t intid = first_intid(off), changed = 0;
+    uint32_t intid = gic_block_first(off), changed = 0;
     struct gic_block *b = block_of(g, intid);
     if (!b)
         return true; // SGIs and PPIs are the redistributors'
-    if (!gic_block_write(g, b, off, secure, v, &changed))
+    if (!gic_block_write(b, off, gic_view(g, secure), v, &changed))
         return false;
     for (; changed; changed &= changed - 1)
         gic_spi_changed(g, (intid & ~31u) + (uint32_t)__builtin_ctz(changed));
@@ -154,7 +147,7 @@ static enum mem_result dist_read(void *opaque, gpa_t off, unsigned size, uint64_
         for (unsigned i = 0; i < size; i++) {
             struct gic_block *b = block_of(g, at + i - GICD_IPRIORITYR);
             if (b)
-                *val |= (uint64_t)gic_prio_read(g, b, (at + i) % 32, secure) << (8 * i);
+                *val |= (uint64_t)gic_prio_read(b, (at + i) % 32, gic_view(g, secure)) << (8 * i);
         }
     } else if (is_route(g, at) && size >= 4) {
         uint32_t intid = (at & 0x1fff) / 8;
@@ -183,7 +176,7 @@ static enum mem_result dist_write(void *opaque, gpa_t off, unsigned size, uint64
         for (unsigned i = 0; i < size; i++) {
             uint32_t intid = at + i - GICD_IPRIORITYR;
             struct gic_block *b = block_of(g, intid);
-            if (b && gic_prio_write(g, b, intid % 32, secure, (uint8_t)(val >> (8 * i))))
+            if (b && gic_prio_write(b, intid % 32, gic_view(g, secure), (uint8_t)(val >> (8 * i))))
                 gic_spi_changed(g, intid);
         }
     } else if (is_route(g, at) && size >= 4) {

@@ -28,7 +28,7 @@ static uint64_t typer_read(const struct gicv3_cpu *c)
 static bool rd_read(struct gicv3_cpu *c, uint32_t off, unsigned size, bool secure, uint64_t *v)
 {
     if (off >= GICR_ID) {
-        *v = gic_id_register(off, 0x93);
+        *v = gic_id_register(off, 0x93, 3);
         return size == 4;
     }
     unsigned shift = off % 8 * 8;
@@ -117,12 +117,13 @@ static bool sgi_read(struct gicv3_cpu *c, uint32_t off, unsigned size, bool secu
     uint32_t v = 0;
     if (off >= SGI_IPRIORITYR && off < SGI_IPRIORITYR + 32) {
         for (unsigned i = 0; i < size; i++)
-            *val |= (uint64_t)gic_prio_read(c->gic, &c->own, (off + i) % 32, secure) << (8 * i);
+            *val |= (uint64_t)gic_prio_read(&c->own, (off + i) % 32, gic_view(c->gic, secure))
+                    << (8 * i);
         return true;
     }
     if (size != 4 || sgi_reserved(off))
         return false;
-    bool good = gic_block_read(c->gic, &c->own, off, secure, &v);
+    bool good = gic_block_read(&c->own, off, gic_view(c->gic, secure), &v);
     *val = v;
     return good;
 }
@@ -131,7 +132,8 @@ static bool sgi_write(struct gicv3_cpu *c, uint32_t off, unsigned size, bool sec
 {
     if (off >= SGI_IPRIORITYR && off < SGI_IPRIORITYR + 32) {
         for (unsigned i = 0; i < size; i++)
-            gic_prio_write(c->gic, &c->own, (off + i) % 32, secure, (uint8_t)(v >> (8 * i)));
+            gic_prio_write(&c->own, (off + i) % 32, gic_view(c->gic, secure),
+                           (uint8_t)(v >> (8 * i)));
         gic_scan_own(c);
         return true;
     }
@@ -140,7 +142,7 @@ static bool sgi_write(struct gicv3_cpu *c, uint32_t off, unsigned size, bool sec
         return false;
     if (off == 0xc00) // SGIs are always edge-triggered
         return true;
-    if (!gic_block_write(c->gic, &c->own, off, secure, (uint32_t)v, &changed))
+    if (!gic_block_write(&c->own, off, gic_view(c->gic, secure), (uint32_t)v, &changed))
         return false;
     gic_scan_own(c);
     return true;

@@ -8,25 +8,18 @@
 #include "base/bits.h"
 #include "base/map.h"
 #include "base/thread.h"
+#include "device/irqchip/gic_block.h"
+#include "device/irqchip/gic_virt.h"
 #include "device/irqchip/gicv3.h"
 
 enum {
-    GIC_INTERNAL = 32, // SGIs and PPIs
     GIC_MAX_SPI = 1020,
-    INTID_SECURE = 1020,
-    INTID_NONSECURE = 1021,
-    INTID_SPURIOUS = 1023,
     INTID_MAINTENANCE = 25,
-    LPI_FIRST = 8192,
+    LPI_FIRST = GIC_LPI_FIRST,
     LPI_ID_BITS = 16,
     LPI_END = 1 << LPI_ID_BITS,
-    PRIORITY_BITS = 5, // implemented priority and preemption bits, both interfaces
-    LIST_REGS = 4,
     NO_CPU = -1,
 };
-#define PRIORITY_MASK 0xf8u
-#define PRIORITY_IDLE 0xffu
-
 enum gic_group { GROUP_0, GROUP_1S, GROUP_1NS, GROUPS };
 
 enum {
@@ -38,27 +31,10 @@ enum {
     CTLR_DS = 1 << 6,
 };
 
-// 32 interrupts with consecutive INTIDs: a CPU's SGIs and PPIs, or a word of SPIs.
-struct gic_block {
-    uint32_t group, grpmod, enable;
-    uint32_t latch; // pending by edge, or by a write
-    uint32_t level; // the input lines
-    uint32_t edge;  // edge-triggered
-    uint32_t active;
-    uint32_t nsacr[2];
-    uint8_t prio[32];
-};
-
 struct gic_pending {
     uint32_t intid; // INTID_SPURIOUS: none
     uint8_t prio;
     uint8_t group;
-};
-
-struct gic_virt { // the virtual CPU interface (ICH_*)
-    uint64_t hcr, vmcr;
-    uint64_t lr[LIST_REGS];
-    uint32_t apr[2]; // active priorities of virtual groups 0 and 1
 };
 
 struct gicv3;
@@ -118,10 +94,6 @@ static inline bool gic_is_spi(const struct gicv3 *g, uint32_t intid)
 {
     return intid >= GIC_INTERNAL && intid < g->num_irq;
 }
-static inline uint32_t gic_block_pending(const struct gic_block *b)
-{
-    return b->latch | (b->level & ~b->edge);
-}
 static inline bool gic_better(struct gic_pending a, struct gic_pending b)
 {
     return a.intid != INTID_SPURIOUS && (b.intid == INTID_SPURIOUS || a.prio < b.prio ||
@@ -153,6 +125,12 @@ enum el1_reg {
     ICC_PMR = 0100, // in its own window
 };
 
+// How an access with this security attribute sees the registers.
+static inline enum gic_view gic_view(const struct gicv3 *g, bool secure)
+{
+    return gic_is_ds(g) ? GIC_VIEW_ALL : secure ? GIC_VIEW_SECURE : GIC_VIEW_NONSECURE;
+}
+
 // gicv3.c
 enum gic_group gic_block_group(const struct gicv3 *g, const struct gic_block *b, unsigned i);
 struct gicv3_cpu *gic_cpu_by_affinity(struct gicv3 *g, uint32_t affinity); // NULL: none
@@ -167,15 +145,6 @@ void gic_spi_changed(struct gicv3 *g, uint32_t intid);
 void gic_scan_everything(struct gicv3 *g);
 // Remove the active state. Holds no lock at entry.
 void gic_deactivate(struct gicv3_cpu *c, uint32_t intid);
-
-// gicv3_block.c: the register layout that distributor and SGI frame share. Offsets are those of the
-// distributor; `changed` gets the interrupts to look at again. False: no such register.
-bool gic_block_read(struct gicv3 *g, struct gic_block *b, uint32_t off, bool secure, uint32_t *v);
-bool gic_block_write(struct gicv3 *g, struct gic_block *b, uint32_t off, bool secure, uint32_t v,
-                     uint32_t *changed);
-uint8_t gic_prio_read(struct gicv3 *g, struct gic_block *b, unsigned i, bool secure);
-bool gic_prio_write(struct gicv3 *g, struct gic_block *b, unsigned i, bool secure, uint8_t v);
-uint32_t gic_id_register(uint32_t off, uint8_t part); // 0xffd0 to 0xfffc
 
 // gicv3_dist.c, gicv3_redist.c, gicv3_cpuif.c, gicv3_virt.c
 extern const struct mmio_ops gicv3_dist_ops, gicv3_redist_ops, gicv3_pmr_ops, gicv3_el1_ops,

@@ -1,7 +1,7 @@
-// The registers that a GICv3 distributor and a redistributor's SGI frame have in common, for 32
-// interrupts at a time (IHI 0069H, 12.9 and 12.11): group, enable, pending, active, priority,
-// configuration, and what of them a non-secure access may see (4.8, NSACR).
-#include "device/irqchip/gicv3_state.h"
+// Registers that all GICs have in common, for 32 interrupts at a time (gic_block.h): group, enable,
+// pending, active, priority, configuration, and what of them a non-secure access may see.
+#include "device/irqchip/gic_block.h"
+#include "base/bits.h"
 
 enum { // offset & 0xf80
     REG_IGROUPR = 0x080,
@@ -30,12 +30,22 @@ static uint32_t nsacr_allows(const struct gic_block *b, unsigned least)
 
 // What an access may touch: everything, or from the non-secure side group 1 and what NSACR adds
 // (`least` above 3: nothing).
-static uint32_t visible(const struct gicv3 *g, const struct gic_block *b, bool secure,
-                        unsigned least)
+static uint32_t visible(const struct gic_block *b, enum gic_view view, unsigned least)
 {
-    if (secure || gic_is_ds(g))
+    if (view != GIC_VIEW_NONSECURE)
         return ~0u;
     return b->group | (least <= 3 ? nsacr_allows(b, least) : 0);
+}
+
+bool gic_block_line(struct gic_block *b, unsigned i, int level)
+{
+    uint32_t m = 1u << i;
+    if (!(b->level & m) == !level)
+        return false;
+    b->level ^= m;
+    if (level && (b->edge & m))
+        b->latch |= m;
+    return true;
 }
 
 // Bit i of m becomes bit 2i + 1 of the half-word's configuration register, and back.
@@ -54,9 +64,9 @@ static uint32_t gather(uint32_t v)
     return m;
 }
 
-bool gic_block_read(struct gicv3 *g, struct gic_block *b, uint32_t off, bool secure, uint32_t *v)
+bool gic_block_read(const struct gic_block *b, uint32_t off, enum gic_view view, uint32_t *v)
 {
-    bool full = secure || gic_is_ds(g);
+    bool full = view != GIC_VIEW_NONSECURE, banked = view == GIC_VIEW_SECURE;
     unsigned half = off >> 2 & 1;
     switch (off & 0xf80) {
     case REG_IGROUPR:
@@ -64,35 +74,35 @@ bool gic_block_read(struct gicv3 *g, struct gic_block *b, uint32_t off, bool sec
         return true;
     case REG_ISENABLER:
     case REG_ICENABLER:
-        *v = b->enable & visible(g, b, secure, 4);
+        *v = b->enable & visible(b, view, 4);
         return true;
     case REG_ISPENDR:
     case REG_ICPENDR:
-        *v = gic_block_pending(b) & visible(g, b, secure, 1);
+        *v = gic_block_pending(b) & visible(b, view, 1);
         return true;
     case REG_ISACTIVER:
     case REG_ICACTIVER:
-        *v = b->active & visible(g, b, secure, 2);
+        *v = b->active & visible(b, view, 2);
         return true;
     case REG_ICFGR:
     case REG_ICFGR_HIGH:
-        *v = spread((b->edge & visible(g, b, secure, 4)) >> (16 * half));
+        *v = spread((b->edge & visible(b, view, 4)) >> (16 * half));
         return true;
     case REG_IGRPMODR:
-        *v = secure && !gic_is_ds(g) ? b->grpmod : 0;
+        *v = banked ? b->grpmod : 0;
         return true;
     case REG_NSACR:
     case REG_NSACR_HIGH:
-        *v = secure && !gic_is_ds(g) ? b->nsacr[half] : 0;
+        *v = banked ? b->nsacr[half] : 0;
         return true;
     }
     return false;
 }
 
-bool gic_block_write(struct gicv3 *g, struct gic_block *b, uint32_t off, bool secure, uint32_t v,
+bool gic_block_write(struct gic_block *b, uint32_t off, enum gic_view view, uint32_t v,
                      uint32_t *changed)
 {
-    bool full = secure || gic_is_ds(g), banked = secure && !gic_is_ds(g);
+    bool full = view != GIC_VIEW_NONSECURE, banked = view == GIC_VIEW_SECURE;
     unsigned half = off >> 2 & 1;
     struct gic_block old = *b;
     switch (off & 0xf80) {
@@ -100,26 +110,26 @@ bool gic_block_write(struct gicv3 *g, struct gic_block *b, uint32_t off, bool se
         b->group = full ? v : b->group;
         break;
     case REG_ISENABLER:
-        b->enable |= v & visible(g, b, secure, 4);
+        b->enable |= v & visible(b, view, 4);
         break;
     case REG_ICENABLER:
-        b->enable &= ~(v & visible(g, b, secure, 4));
+        b->enable &= ~(v & visible(b, view, 4));
         break;
     case REG_ISPENDR:
-        b->latch |= v & visible(g, b, secure, 1);
+        b->latch |= v & visible(b, view, 1);
         break;
     case REG_ICPENDR:
-        b->latch &= ~(v & visible(g, b, secure, 2));
+        b->latch &= ~(v & visible(b, view, 2));
         break;
     case REG_ISACTIVER:
-        b->active |= v & visible(g, b, secure, 4);
+        b->active |= v & visible(b, view, 4);
         break;
     case REG_ICACTIVER:
-        b->active &= ~(v & visible(g, b, secure, 4));
+        b->active &= ~(v & visible(b, view, 4));
         break;
     case REG_ICFGR:
     case REG_ICFGR_HIGH: {
-        uint32_t m = (0xffffu << (16 * half)) & visible(g, b, secure, 4);
+        uint32_t m = (0xffffu << (16 * half)) & visible(b, view, 4);
         b->edge = (b->edge & ~m) | ((gather(v) << (16 * half)) & m);
         break;
     }
@@ -139,16 +149,16 @@ bool gic_block_write(struct gicv3 *g, struct gic_block *b, uint32_t off, bool se
 }
 
 // The non-secure side sees the lower half of the priorities as if it were all (4.8.1).
-uint8_t gic_prio_read(struct gicv3 *g, struct gic_block *b, unsigned i, bool secure)
+uint8_t gic_prio_read(const struct gic_block *b, unsigned i, enum gic_view view)
 {
-    if (secure || gic_is_ds(g))
+    if (view != GIC_VIEW_NONSECURE)
         return b->prio[i];
     return bit(b->group, i) ? (uint8_t)(b->prio[i] << 1) : 0;
 }
 
-bool gic_prio_write(struct gicv3 *g, struct gic_block *b, unsigned i, bool secure, uint8_t v)
+bool gic_prio_write(struct gic_block *b, unsigned i, enum gic_view view, uint8_t v)
 {
-    if (!secure && !gic_is_ds(g)) {
+    if (view == GIC_VIEW_NONSECURE) {
         if (!bit(b->group, i))
             return false;
         v = 0x80 | v >> 1;
@@ -159,9 +169,16 @@ bool gic_prio_write(struct gicv3 *g, struct gic_block *b, unsigned i, bool secur
     return moved;
 }
 
-uint32_t gic_id_register(uint32_t off, uint8_t part)
+uint32_t gic_block_first(uint32_t off)
 {
-    // PIDR4 to PIDR7, PIDR0 to PIDR3, CIDR0 to CIDR3: Arm, architecture revision 3.
-    const uint8_t id[12] = {0x44, 0, 0, 0, part, 0xb4, 0x3b, 0, 0x0d, 0xf0, 0x05, 0xb1};
-    return id[(off - 0xffd0) / 4];
+    bool two_bits = (off & 0xf00) == REG_ICFGR || (off & 0xf00) == REG_NSACR;
+    return two_bits ? (off & 0xff) / 4 * 16 : (off & 0x7f) / 4 * 32;
+}
+
+uint32_t gic_id_register(uint32_t off, uint8_t part, uint8_t revision)
+{
+    // PIDR4 to PIDR7, PIDR0 to PIDR3, CIDR0 to CIDR3; designed by Arm.
+    const uint8_t id[12] = {0x44, 0,    0,    0,    part, 0xb4, (uint8_t)(revision << 4 | 0xb),
+                            0,    0x0d, 0xf0, 0x05, 0xb1};
+    return id[(off & 0x3f) / 4 - 4];
 }
