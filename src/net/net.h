@@ -9,11 +9,16 @@
 #include "base/opt.h"
 #include <sys/uio.h>
 
+#define NET_FRAME_MAX (65536 + 18) // Ethernet header and VLAN tag over 64 KiB
+#define NET_FRAME_MIN 14
+
 struct netdev;
 
 struct netdev_ops {
-    const char *name; // "user", "tap", …
-    const char *help;
+    const char *name;        // "user", "tap", …
+    const char *help;        // one line of options
+    const char *const *keys; // options of this type, for did-you-mean; may be NULL
+    // Returns a structure that begins with struct netdev, from xalloc; may set its ops.
     struct netdev *(*open)(struct opts *o, struct loop *loop, struct err *e);
     // A frame from the guest. Returns true when taken; false: full, nic_ops.can_send is called
     // later.
@@ -25,11 +30,12 @@ struct netdev_ops {
     void (*close)(struct netdev *n);
 };
 struct nic_ops {
-    // A frame for the guest (at most 64 KiB + 14). False: no room; the back end keeps it (bounded)
-    // and waits for rx_ready.
+    // A frame for the guest (at most NET_FRAME_MAX). False: no room; the back end keeps it
+    // (bounded) and waits for rx_ready. Never called from inside netdev_send.
     bool (*receive)(void *nic, const uint8_t *frame, size_t len);
     void (*can_send)(void *nic);
     void (*link_changed)(void *nic, bool up);
+    void (*gone)(void *nic); // the back end is being closed: forget it; may be NULL
 };
 struct netdev {
     const struct netdev_ops *ops;
@@ -38,10 +44,11 @@ struct netdev {
     const struct nic_ops *nic_ops; // NULL while no NIC is attached: frames are dropped
     void *nic;
     bool link_up;
+    bool sending; // netdev_send is on the stack
     uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes, dropped;
     struct list link;
 };
-// -netdev TYPE,id=…; all on the loop's thread.
+// -netdev TYPE,id=… (the key of TYPE is "type"); all on the loop's thread.
 struct netdev *netdev_open(struct opts *o, struct loop *loop, struct err *e);
 void netdev_close(struct netdev *n);
 int netdev_attach(struct netdev *n, const struct nic_ops *ops, void *nic, struct err *e) MUST_CHECK;
@@ -49,6 +56,16 @@ void netdev_detach(struct netdev *n);
 bool netdev_send(struct netdev *n, const struct iovec *iov, unsigned n_iov);
 void netdev_rx_ready(struct netdev *n);
 void netdev_set_link(struct netdev *n, bool up);
+void netdev_can_send(struct netdev *n); // back ends: there is room again
 bool netdev_deliver(struct netdev *n, const uint8_t *frame,
                     size_t len); // back ends: hand a frame to the NIC
+// hostfwd_add, hostfwd_remove, usernet (its state as text): -1 when this back end has no such
+// command.
+int netdev_command(struct netdev *n, const char *verb, const char *arg, struct buf *out,
+                   struct err *e) MUST_CHECK;
+// "user,net=10.0.2.0/24,restrict=off": one line without its end, for `info network`.
+void netdev_print(struct netdev *n, struct buf *out);
 void netdev_print_help(struct buf *out);
+// Ties a new hubport to the hub of its number and to the netdev it names, both looked up among
+// `all`, a list through netdev.link. Does nothing for other back ends.
+int netdev_join_hub(struct netdev *n, struct list *all, struct err *e) MUST_CHECK;
