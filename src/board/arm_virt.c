@@ -7,6 +7,8 @@
 #include "block/block.h"
 #include "board/boot/file.h"
 #include "device/gpio/pl061.h"
+#include "device/irqchip/gicv2.h"
+#include "device/irqchip/gicv2m.h"
 #include "device/irqchip/gicv3.h"
 #include "device/pci/host_ecam.h"
 #include "device/serial/pl011.h"
@@ -176,6 +178,16 @@ int virt_conduit(const struct virt *v)
     return v->secure || v->virtualization ? CONDUIT_SMC : CONDUIT_HVC;
 }
 
+static struct irq ppi(struct virt *v, unsigned cpu, unsigned n)
+{
+    return v->gic_version == 3 ? gicv3_ppi(v->gic, cpu, 16 + n) : gicv2_ppi(v->gic, cpu, 16 + n);
+}
+
+static struct irq spi(struct virt *v, unsigned n)
+{
+    return v->gic_version == 3 ? gicv3_spi(v->gic, 32 + n) : gicv2_spi(v->gic, 32 + n);
+}
+
 static void configure_cpu(void *opaque, unsigned i, struct isa_config *c)
 {
     struct virt *v = opaque;
@@ -201,8 +213,8 @@ static void configure_cpu(void *opaque, unsigned i, struct isa_config *c)
     c->has_el2 = v->virtualization;
     c->has_el3 = v->secure;
     for (unsigned t = 0; t < ARRAY_SIZE(timers); t++)
-        c->out[timers[t].out] = gicv3_ppi(v->gic, i, 16 + timers[t].ppi);
-    if (v->secure)
+        c->out[timers[t].out] = ppi(v, i, timers[t].ppi);
+    if (v->secure && v->gic_version == 3)
         c->out[ARM_OUT_WORLD] = gicv3_world(v->gic, i);
 }
 
@@ -243,19 +255,59 @@ static int make_gicv3(struct virt *v, struct err *e)
     return 0;
 }
 
+static int make_v2m(struct virt *v, struct err *e)
+{
+    struct device *d = device_new(&v->m->tree, &gicv2m_type, NULL);
+    if (set_u32(d, "base-spi", 32 + VIRT_SPI_V2M, e) || set_u32(d, "num-spi", VIRT_N_V2M, e)) {
+        device_discard(d);
+        return -1;
+    }
+    if (start(v, d, e))
+        return -1;
+    v->msi = d;
+    v->msi_target = gicv2m_target(d, virt_slots[VIRT_GIC_V2M].base);
+    sys_map(container_of(d, struct sys_device, dev), 0, v->m->memory,
+            virt_slots[VIRT_GIC_V2M].base);
+    for (unsigned i = 0; i < VIRT_N_V2M; i++)
+        gicv2m_connect(d, i, spi(v, VIRT_SPI_V2M + i));
+    return 0;
+}
+
+static int make_gicv2(struct virt *v, struct err *e)
+{
+    static const enum virt_slot_id windows[] = {VIRT_GIC_DIST, VIRT_GIC_CPU, VIRT_GIC_HYP,
+                                                VIRT_GIC_VCPU};
+    struct device *d = device_new(&v->m->tree, &gicv2_type, NULL);
+    if (set_u32(d, "num-cpu", v->m->config.cpus, e) || set_u32(d, "num-irq", VIRT_SPIS + 32, e) ||
+        device_set(d, "has-security-extensions", v->secure ? "on" : "off", e) ||
+        device_set(d, "has-virtualization-extensions", v->virtualization ? "on" : "off", e) ||
+        device_set(d, "reset-nonsecure", v->secure && !v->firmware ? "on" : "off", e)) {
+        device_discard(d);
+        return -1;
+    }
+    if (start(v, d, e))
+        return -1;
+    v->gic = d;
+    for (unsigned i = 0; i < (v->virtualization ? 4u : 2u); i++)
+        sys_map(container_of(d, struct sys_device, dev), i, v->m->memory,
+                virt_slots[windows[i]].base);
+    return make_v2m(v, e);
+}
+
 static void connect_cpus(struct virt *v)
 {
+    _Static_assert((int)GIC_CPU_LINES == (int)GICV2_LINES &&
+                       (int)GIC_CPU_VFIQ == (int)ARM_LINE_VFIQ,
+                   "one order of lines");
     for (unsigned i = 0; i < v->m->vcpus->n; i++) {
         struct irq lines[GIC_CPU_LINES];
         for (unsigned l = 0; l < GIC_CPU_LINES; l++)
             lines[l] = vcpu_line(v->m->vcpus->v[i], l);
-        gicv3_set_cpu(v->gic, i, (uint32_t)virt_affinity(v, i), lines);
+        if (v->gic_version == 3)
+            gicv3_set_cpu(v->gic, i, (uint32_t)virt_affinity(v, i), lines);
+        else
+            gicv2_set_cpu(v->gic, i, lines);
     }
-}
-
-static struct irq spi(struct virt *v, unsigned n)
-{
-    return gicv3_spi(v->gic, 32 + n);
 }
 
 static int make_cpus(struct virt *v, struct err *e)
@@ -263,7 +315,8 @@ static int make_cpus(struct virt *v, struct err *e)
     v->sysregs = xcalloc(v->m->config.cpus, sizeof *v->sysregs);
     for (unsigned i = 0; i < v->m->config.cpus; i++)
         v->sysregs[i] = space_new("sysregs", (1u << 19) - 1);
-    if (make_gicv3(v, e) || machine_add_cpus(v->m, configure_cpu, v, e))
+    if ((v->gic_version == 3 ? make_gicv3(v, e) : make_gicv2(v, e)) ||
+        machine_add_cpus(v->m, configure_cpu, v, e))
         return -1;
     connect_cpus(v);
     const struct arm_cpu *cpu = arm_cpu(v->m->vcpus->v[0]->env);
@@ -372,6 +425,7 @@ static int make_pcie(struct virt *v, struct err *e)
         .mmio64_size = v->high_mmio_size,
         .pio_base = pio->base,
         .pio_size = pio->size,
+        .msi = v->msi_target,
     };
     for (unsigned i = 0; i < 4; i++)
         b.intx[i] = spi(v, VIRT_SPI_PCIE + i);

@@ -81,6 +81,7 @@ struct virt {
     uint64_t redist2_size, ecam_size, high_mmio_size;
 
     struct device *gic, *msi; // msi: ITS or v2m frame, or NULL
+    struct msi_target msi_target;
     struct device *gpio, *fw_cfg, *flash[2];
     struct ram *secure_ram;
     struct space **sysregs; // one per vCPU
