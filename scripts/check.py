@@ -13,11 +13,12 @@ import xml.etree.ElementTree as ET
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-# What each build is for: folder, compiler, meson options, suites to run (None: build only).
-MAIN = ("build", "gcc", [], [])
+# The builds: folder, compiler, meson options, arguments of the test run (None: build only).
+MAIN = ("build", "gcc", [], ["--no-suite", "slow"])
 CLANG = ("build-clang", "clang", [], None)
-ASAN = ("build-asan", "clang", ["-Db_sanitize=address,undefined", "-Db_lundef=false"], ["unit"])
-TSAN = ("build-tsan", "clang", ["-Db_sanitize=thread", "-Db_lundef=false"], ["unit"])
+SLOW = ["--suite", "unit", "--timeout-multiplier", "5"]
+ASAN = ("build-asan", "clang", ["-Db_sanitize=address,undefined", "-Db_lundef=false"], SLOW)
+TSAN = ("build-tsan", "clang", ["-Db_sanitize=thread", "-Db_lundef=false"], SLOW)
 ENV = {
     "ASAN_OPTIONS": "detect_stack_use_after_return=0:allocator_may_return_null=1:abort_on_error=0",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
@@ -77,13 +78,9 @@ def main():
     parser.add_argument("--full", action="store_true")
     full = parser.parse_args().full
     count, start = Count(), time.time()
-    for folder, compiler, options, suites in [MAIN, CLANG, ASAN] + ([TSAN] if full else []):
-        if not build(folder, compiler, options, count) or suites is None:
-            continue
-        arguments = [a for s in suites for a in ("--suite", s)]
-        if not suites and not full:
-            arguments = ["--no-suite", "slow"]
-        test(folder, arguments, count)
+    for folder, compiler, options, arguments in [MAIN, CLANG, ASAN] + ([TSAN] if full else []):
+        if build(folder, compiler, options, count) and arguments is not None:
+            test(folder, [] if full and folder == MAIN[0] else arguments, count)
     for name in count.failures:
         print("FAILED", name)
     print(f"took {time.time() - start:.0f} s")

@@ -3,8 +3,8 @@
 # and testing, needs. Installs what is missing when run as root; otherwise says which command would.
 set -eu
 
-build="gcc libc6-dev meson ninja-build pkg-config python3 libslirp-dev libfdt-dev liburing-dev
-    zlib1g-dev libzstd-dev libjson-c-dev libcapstone-dev libcmocka-dev"
+build="gcc libc6-dev meson ninja-build pkg-config python3 libcapstone-dev libcmocka-dev libfdt-dev
+    libglib2.0-dev libjson-c-dev libslirp-dev liburing-dev libzstd-dev zlib1g-dev"
 check="clang clang-format libclang-rt-14-dev busybox-static ca-certificates cpio
     device-tree-compiler e2fsprogs
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross gdb-multiarch qemu-user-static qemu-utils"
