@@ -29,17 +29,17 @@ struct ir_build {
     uint64_t follow_pc;
 
     // private to build.c from here
-    ir_ref slot_val[IR_MAX_SLOTS];              // current value, or IR_NONE when not known
-    uint16_t known[IR_MAX_SLOTS];               // the slots whose value is known
-    uint16_t dirty_at[IR_MAX_SLOTS];            // 1 + index in `dirty`; 0: equal to memory
-    struct ir_snap_entry dirty[IR_MAX_SLOTS];   // slots that differ from memory
+    ir_ref slot_val[IR_MAX_SLOTS];            // current value, or IR_NONE when not known
+    uint16_t known[IR_MAX_SLOTS];             // the slots whose value is known
+    uint16_t dirty_at[IR_MAX_SLOTS];          // 1 + index in `dirty`; 0: equal to memory
+    struct ir_snap_entry dirty[IR_MAX_SLOTS]; // slots that differ from memory
     unsigned n_known, n_dirty;
-    uint32_t list_first; // where `dirty` was last copied to in region.snap_entries ...
-    bool list_current;   // ... and has not changed since
-    uint32_t snap;       // the latest snapshot with that list, 0: none
-    uint64_t high_pc;    // highest instruction so far: exits at or below it poll
-    ir_ref sync;         // the last node that made memory agree with the slots
-    ir_ref fp_barrier;   // the last node that may have changed the rounding mode
+    uint32_t list_first;  // where `dirty` was last copied to in region.snap_entries ...
+    bool list_current;    // ... and has not changed since
+    uint32_t snap;        // the latest snapshot with that list, 0: none
+    uint64_t high_pc;     // highest instruction so far: exits at or below it poll
+    ir_ref sync;          // the last node that made memory agree with the slots
+    ir_ref fp_barrier;    // the last node that may have changed the rounding mode
     ir_ref numbers[1024]; // value numbers: direct-mapped, never cleared, a hit is compared
 };
 
@@ -99,10 +99,12 @@ void ir_leave(struct ir_build *b, enum env_leave why, uint64_t pc);
     }
 IR_BIN(add)
 IR_BIN(sub)
-IR_BIN(mul) IR_BIN(mulhu) IR_BIN(mulhs) IR_BIN(udiv) IR_BIN(sdiv) IR_BIN(urem) IR_BIN(srem)
-    IR_BIN(and) IR_BIN(or) IR_BIN(xor) IR_BIN(andn) IR_BIN(shl) IR_BIN(shr) IR_BIN(sar) IR_BIN(rotr)
-        IR_BIN(band) IR_BIN(bor) IR_UN(not ) IR_UN(neg) IR_UN(clz) IR_UN(ctz) IR_UN(popcnt)
-            IR_UN(bswap) IR_UN(bitrev) IR_UN(bnot)
+IR_BIN(mul)
+IR_BIN(mulhu)
+IR_BIN(mulhs) IR_BIN(udiv) IR_BIN(sdiv) IR_BIN(urem) IR_BIN(srem) IR_BIN(and) IR_BIN(or) IR_BIN(xor)
+    IR_BIN(andn) IR_BIN(shl) IR_BIN(shr) IR_BIN(sar) IR_BIN(rotr) IR_BIN(band) IR_BIN(bor)
+        IR_UN(not ) IR_UN(neg) IR_UN(clz) IR_UN(ctz) IR_UN(popcnt) IR_UN(bswap) IR_UN(bitrev)
+            IR_UN(bnot)
 #undef IR_UN
 #undef IR_BIN
                 static inline ir_ref ir_i32(struct ir_build *b, uint32_t v)

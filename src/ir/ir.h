@@ -163,8 +163,8 @@ struct ir_snap {
 
 // ---- regions ----
 
-// In region.mode, set by the ISA: regions of one instruction that are never linked to others, so that mode() is asked
-// again after each (single step).
+// In region.mode, set by the ISA: regions of one instruction that are never linked to others, so
+// that mode() is asked again after each (single step).
 #define IR_MODE_SINGLE (1ull << 63)
 
 struct ir_region {
@@ -175,7 +175,7 @@ struct ir_region {
     VEC(struct ir_snap) snaps;
     VEC(struct ir_snap_entry) snap_entries;
     VEC(const struct ir_helper *) helpers; // call.aux indexes it
-    unsigned n_guest_insns; // counted by the builder
+    unsigned n_guest_insns;                // counted by the builder
     uint32_t n_bytes; // of guest code from pc, for display and write detection (regions follow
                       // jumps within one page only)
 };
@@ -221,8 +221,9 @@ struct err;
 int ir_verify(const struct ir_region *r, struct err *e) MUST_CHECK;
 
 // Evaluate one operation without memory or control effects: the oracle, and what host back ends
-// call for ops they have no rule for. `types` is IR_EVAL_TYPES of the result and operand a. Integers
-// are zero-extended, BOOL is 0 or 1, FLAGS are packed (PACK_*); result may not overlap abc.
+// call for ops they have no rule for. `types` is IR_EVAL_TYPES of the result and operand a.
+// Integers are zero-extended, BOOL is 0 or 1, FLAGS are packed (PACK_*); result may not overlap
+// abc.
 typedef void ir_eval_fn(struct env *e, unsigned types, unsigned aux, union ir_val *result,
                         const union ir_val *abc);
 #define IR_EVAL_TYPES(result, a) ((result) | (a) << 4)

@@ -215,6 +215,36 @@ static void vector_known_answers(void **state)
     assert_true(eval(IR_vcls, VL_16 | half, 0xffff00017fff8000, 0).u64[0] == 0x000f000e00000000);
 }
 
+static void every_operation_evaluates(void **state)
+{
+    for (unsigned op = IR_add; op < IR_call; op++) {
+        bool pure = !(ir_op_info[op].effects & (FX_READ | FX_WRITE | FX_LEAVE));
+        if (pure != (ir_eval[op] != NULL))
+            fail_msg("%s", ir_op_info[op].name);
+    }
+}
+
+// Scalar and lanes agree, flags accumulate, the fixed rounding mode beats the dynamic one.
+static void floating_point_environment(void **state)
+{
+    struct ir_build *b = begin(0x1000);
+    cpu.env.fp.rounding = FP_RUP;
+    cpu.env.fp.flags = FP_DIVZERO;
+    union ir_val one = {.f64 = {1, 1}}, three = {.f64 = {3, 3}};
+    ir_ref x = ir_const(b, IR_F64, one.u64[0]), y = ir_const(b, IR_F64, three.u64[0]);
+    unsigned down = FPA_RM_FIXED(FP_RDN);
+    ir_put(b, S_X0, ir_emit(b, IR_fbits, IR_I64, 0, ir_f2(b, IR_fdiv, 0, x, y), 0, 0));
+    ir_put(b, S_X1, ir_emit(b, IR_fbits, IR_I64, 0, ir_f2(b, IR_fdiv, down, x, y), 0, 0));
+    ir_put(b, S_V0,
+           ir_v2(b, IR_vfdiv, VL_64 | down, ir_const(b, IR_V128, one.u64[0]),
+                 ir_const(b, IR_V128, three.u64[0])));
+    run();
+    assert_true(cpu.x[0] == 0x3fd5555555555556);
+    assert_true(cpu.x[1] == 0x3fd5555555555555);
+    assert_true(((uint64_t *)&cpu.v[0])[1] == 0x3fd5555555555555);
+    assert_int_equal(cpu.env.fp.flags, FP_DIVZERO | FP_INEXACT);
+}
+
 // ---- random regions ----
 
 static uint64_t seed = 1;
@@ -414,6 +444,8 @@ int main(void)
         cmocka_unit_test(atomics),
         cmocka_unit_test(aes_known_answer),
         cmocka_unit_test(vector_known_answers),
+        cmocka_unit_test(every_operation_evaluates),
+        cmocka_unit_test(floating_point_environment),
         cmocka_unit_test(random_regions_agree),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
