@@ -25,7 +25,9 @@ check-full:
 bench: all
 	tests/bench/run $(BUILD)
 
-install: all
+install: $(BUILD)/build.ninja
+	meson configure $(BUILD) --prefix $(PREFIX)
+	ninja -C $(BUILD) programs
 	meson install -C $(BUILD) --no-rebuild
 
 clean:
