@@ -17,8 +17,12 @@ void device_tree_global(struct device_tree *t, const char *driver, const char *p
 
 void device_tree_free(struct device_tree *t)
 {
-    while (t->devices.len)
-        device_unplug(t, t->devices.data[t->devices.len - 1]);
+    while (t->devices.len) {
+        struct device *d = t->devices.data[t->devices.len - 1];
+        while (d->parent_bus && d->parent_bus->owner) // what carries others takes them along
+            d = d->parent_bus->owner;
+        device_unplug(t, d);
+    }
     struct bus *b, *tmp;
     list_for_each_safe(b, tmp, &t->buses, link) bus_free(b);
     for (size_t i = 0; i < t->globals.len; i++) {
@@ -264,13 +268,13 @@ void device_unplug(struct device_tree *t, struct device *d)
     for (const struct device_type *b = d->type; b; b = b->base)
         if (b->hide)
             b->hide(d);
+    run_drain(d);
     while (d->child_buses.len) {
         struct bus *b = d->child_buses.data[d->child_buses.len - 1];
         while (!list_empty(&b->devices))
             device_unplug(t, list_entry(b->devices.prev, struct device, siblings));
         bus_free(b);
     }
-    run_drain(d);
     device_lock(d);
     d->generation++;
     device_unlock(d);

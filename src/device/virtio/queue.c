@@ -67,7 +67,7 @@ int vq_chain_indirect(struct virtqueue *q, struct vq_chain *c, const struct vq_d
         if (read_desc(q, d->addr, i, &e))
             return -1;
         if (in_order) {
-            e.flags &= DESC_WRITE;
+            e.flags = e.next & DESC_WRITE; // a packed descriptor has its flags last
             i++;
         }
         if (e.flags & DESC_INDIRECT)
