@@ -15,13 +15,18 @@ A .decode file has one line per instruction that looks like the manual's own dia
         mov <Rd|SP>, <Rn|SP>   if COND
 
 '== ... ==' names a group, 'name:' a class: the instructions one lift function PREFIX_lift_name
-serves. A diagram is read from the most significant bit: literal bits; 'x' for a bit that is ignored;
-'name' a declared field, 'name:5' one of this width, 'name=01' one with fixed bits that is also
-extracted; 'name[4:2]', 'name[1]', 'name[1]=0' a piece of a field. It ends when the word is full (16 bits for a line
-whose name ends in '.16' in files that say 'widths 16 32'). After it comes the assembler syntax, in
-which <x> is an operand, or a field printed in decimal. Indented lines are preferred disassemblies
-with their condition. Conditions are C over field names. An earlier line wins over a later one; a
-line that an earlier one hides completely is an error.
+serves. A diagram is read from the most significant bit:
+
+    0110        fixed bits                      (1)  ignored, should be 1       x  ignored
+    Rd          a declared field                imm:5  a field of that width
+    opc=01      fixed bits that are also a field
+    imm[4:2]  imm[1]  imm[0]=1                  pieces of a field, the last one fixed
+
+It ends when the word is full (16 bits for a line whose name ends in '.16' in files that say
+'widths 16 32'). After it comes the assembler syntax, in which <x> is an operand, or a field printed
+in decimal. Indented lines are preferred disassemblies with their condition. Conditions are C over
+field names. An earlier line wins over a later one; a line that an earlier one hides completely is
+an error.
 """
 import re
 import sys
@@ -34,7 +39,7 @@ def fail(where, text):
 class Insn:
     def __init__(self, where, name, group, cls, width):
         self.where, self.name, self.group, self.cls, self.width = where, name, group, cls, width
-        self.mask = self.value = 0
+        self.mask = self.value = self.ones = self.zeros = 0
         self.pieces = {}  # field -> [(bit of the word, bits, bit of the field)]
         self.bits = {}  # field -> total width
         self.syntax, self.aliases, self.feature, self.cond = "", [], None, None
@@ -137,6 +142,12 @@ class Spec:
                 if c != "x":
                     i.mask |= 1 << left
                     i.value |= int(c) << left
+            return left
+        if m := re.fullmatch(r"\(([01]+)\)", token):
+            for c in m[1]:
+                left -= 1
+                i.ones |= int(c) << left
+                i.zeros |= (1 - int(c)) << left
             return left
         if m := re.fullmatch(r"(\w+)=([01]+)", token):
             self.piece(where, i, m[1], left, len(m[2]), 0)
@@ -292,7 +303,7 @@ class Writer:
         for i in s.insns:
             feature = "1 + " + s.feature_prefix + i.feature.upper() if i.feature else "0"
             yield (f'    [{P}_{i.name}] = {{"{i.name}", "{i.cls}", "{i.group}", {i.mask:#x}, {i.value:#x}, '
-                   f"{i.width}, {self.formats[i.format()]}, {int(bool(i.cond))}, {feature}}},")
+                   f"{i.ones:#x}, {i.zeros:#x}, {i.width}, {self.formats[i.format()]}, {int(bool(i.cond))}, {feature}}},")
         yield "};\n"
         yield from self.extract()
         yield from self.where()

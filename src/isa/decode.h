@@ -7,6 +7,7 @@
 struct decode_info {
     const char *name, *cls, *group; // as in the .decode file
     uint32_t mask, value;           // fixed bits
+    uint32_t ones, zeros;           // ignored bits that should be 1, or 0
     uint8_t width;                  // in bits
     uint16_t format;                // private to the decoder
     bool conditional;               // has a `where`

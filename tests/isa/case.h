@@ -1,0 +1,29 @@
+// What the differential test hands to the reference program and gets back: an A64 user-level state,
+// a code address, and the memory window that loads and stores are kept inside. Shared by the host
+// and the cross-compiled runner, so only fixed-size types.
+#pragma once
+
+#include <stdint.h>
+
+enum {
+    WINDOW_VA = 0x20000000, // memory the cases may touch ...
+    WINDOW_SIZE = 8192,
+    CODE_VA = WINDOW_VA + WINDOW_SIZE, // ... and the code, near enough for literal loads
+    CODE_STRIDE = 512,                 // bytes of code a case has, the final BRK included
+    MAX_CASES = 1024,
+};
+
+struct diff_state {
+    uint64_t x[31], sp, pc;
+    uint64_t nzcv; // bits 31..28
+    uint32_t fpsr, fpcr;
+    uint64_t v[32][2];
+    uint32_t signal; // out: 5 where the final BRK was reached
+    uint32_t reserved;
+};
+
+// The input file: a header, states, code (CODE_STRIDE bytes each), one window for all cases. The
+// output file: a state and a window for each case.
+struct diff_header {
+    uint32_t cases, reserved;
+};

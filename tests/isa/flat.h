@@ -1,0 +1,17 @@
+// Runs test cases on our own translation: a user-mode CPU over flat memory, its regions executed by
+// the IR interpreter.
+#pragma once
+
+#include "case.h"
+#include "base/err.h"
+
+struct flat;
+struct flat *flat_new(struct err *e);
+void flat_free(struct flat *f);
+// Run from `start` (pc included) until the BRK or a fault; `code` lies at CODE_VA, `window` at
+// WINDOW_VA and is changed. `out` gets the state with the signal a program would have seen.
+void flat_run(struct flat *f, const struct diff_state *start, const uint8_t *code, size_t code_size,
+              uint8_t *window, struct diff_state *out);
+// Text of the regions built for that code, to stdout.
+void flat_print_ir(struct flat *f, const struct diff_state *start, const uint8_t *code,
+                   size_t code_size);
