@@ -19,7 +19,7 @@ static void text(void **state)
         {0x91000420, "add     x0, x1, #0x1"},
         {0x910003fd, "mov     x29, sp"},
         {0xaa0103e0, "mov     x0, x1"},
-        {0xb2400fe0, "mov     x0, #0xf"},
+        {0xb2400fe0, "orr     x0, xzr, #0xf"},
         {0x9240f420, "and     x0, x1, #0x3fffffffffffffff"},
         {0x12800000, "mov     w0, #0xffffffff"},
         {0xd3401c20, "ubfx    x0, x1, #0, #8"},
