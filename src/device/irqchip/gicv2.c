@@ -51,8 +51,9 @@ static void drive(struct gicv2_cpu *c, enum gicv2_cpu_line line, bool level)
 
 void gicv2_update_cpu(struct gicv2_cpu *c)
 {
-    bool wanted = (c->virt.hcr & HCR_EN) && gic_virt_misr(&c->virt);
-    gic_block_line(&c->own, INTID_MAINTENANCE, wanted);
+    if (c->gic->has_el2) // else that PPI is anybody's
+        gic_block_line(&c->own, INTID_MAINTENANCE,
+                       (c->virt.hcr & HCR_EN) && gic_virt_misr(&c->virt));
     int group = gic_virt_signal(&c->virt);
     drive(c, GICV2_VIRQ, group == 1 || (group == 0 && !(c->virt.vmcr & VMCR_VFIQEN)));
     drive(c, GICV2_VFIQ, group == 0 && (c->virt.vmcr & VMCR_VFIQEN));
