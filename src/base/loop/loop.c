@@ -203,7 +203,8 @@ static int wait(struct loop *l, struct os_event *ev, int max, int timeout_ms)
     bool timer;
     mutex_lock(&l->lock);
     int64_t next = loop_timers_next(l);
-    if (!list_empty(&l->works) || l->n_always || next <= host_monotonic_ns())
+    if (!list_empty(&l->works) || l->n_always || next <= host_monotonic_ns() ||
+        atomic_load(&l->quit))
         timeout_ms = 0;
     if (timeout_ms && next != l->armed) {
         l->armed = next;
@@ -223,8 +224,6 @@ static int wait(struct loop *l, struct os_event *ev, int max, int timeout_ms)
 void loop_run_once(struct loop *l, int timeout_ms)
 {
     struct os_event ev[64];
-    if (atomic_load(&l->quit))
-        timeout_ms = 0;
     int n = wait(l, ev, ARRAY_SIZE(ev), timeout_ms);
     l->depth++;
     loop_timers_fire(l);

@@ -305,6 +305,19 @@ static void test_quit(void **state)
     loop_free(l);
 }
 
+// A quit at any moment of the loop's round ends it.
+static void test_quit_is_never_lost(void **state)
+{
+    for (int i = 0; i < 2000; i++) {
+        struct loop *l = loop_new("t");
+        loop_start_thread(l);
+        for (int spin = 0; spin < i % 50 * 100; spin++)
+            __asm__ volatile("");
+        loop_stop_thread(l);
+        loop_free(l);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +332,7 @@ int main(void)
         cmocka_unit_test(test_stopped_clock),
         cmocka_unit_test(test_timers_across_threads),
         cmocka_unit_test(test_quit),
+        cmocka_unit_test(test_quit_is_never_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
