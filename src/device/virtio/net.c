@@ -38,8 +38,6 @@ enum { RX_PROMISC, RX_ALLMULTI, RX_ALLUNI, RX_NOMULTI, RX_NOUNI, RX_NOBCAST, RX_
 #define MACS_MAX   64
 #define VLANS      4096
 #define TX_PIECES  256
-#define FRAME_MIN  14
-#define FRAME_MAX  (65536 + 18)
 #define MRG_CHAINS 64 // of one frame
 
 struct virtio_net {
@@ -181,7 +179,7 @@ static bool receive_locked(struct virtio_net *n, const uint8_t *frame, size_t le
 {
     if (!virtio_running(&n->v) || !n->v.queues[Q_RX].enabled)
         return true; // no driver: lost, as on a wire
-    if (len < FRAME_MIN || len > FRAME_MAX || !wanted(n, frame, len))
+    if (len < NET_FRAME_MIN || len > NET_FRAME_MAX || !wanted(n, frame, len))
         return true;
     return give_frame(n, frame, len);
 }
@@ -207,7 +205,8 @@ static void rx_ready(void *opaque)
 static bool send_chain(struct virtio_net *n, struct virtqueue *q)
 {
     unsigned hdr = header_len(n), n_iov = 0;
-    if (n->tx.in_len || n->tx.out_len < hdr + FRAME_MIN || n->tx.out_len > hdr + FRAME_MAX) {
+    if (n->tx.in_len || n->tx.out_len < hdr + NET_FRAME_MIN ||
+        n->tx.out_len > hdr + NET_FRAME_MAX) {
         virtio_error(&n->v, "a frame to send has a bad size");
         return true;
     }
@@ -408,10 +407,21 @@ static void link_changed(void *nic, bool up)
     device_unlock(&n->v.dev);
 }
 
+static void gone(void *nic)
+{
+    struct virtio_net *n = nic;
+    device_lock(&n->v.dev);
+    n->attached = false;
+    n->netdev = NULL;
+    virtio_config_changed(&n->v);
+    device_unlock(&n->v.dev);
+}
+
 static const struct nic_ops nic_ops = {
     .receive = receive,
     .can_send = can_send,
     .link_changed = link_changed,
+    .gone = gone,
 };
 
 // 52:54:00:12:34:56 and up, one more for each network device before this one.

@@ -383,7 +383,9 @@ static int init(struct device *d, struct err *e)
     if (start_inner(p, e))
         return -1;
     add_caps(p);
-    unsigned n = p->vectors == UINT32_MAX ? p->bus->vdev->n_queues + 1u : p->vectors;
+    unsigned n = vt->vectors ? vt->vectors : p->bus->vdev->n_queues + 1u;
+    if (p->vectors != UINT32_MAX)
+        n = p->vectors;
     if (n)
         pci_add_msix(&p->pci, n, MSIX_BAR);
     pci_add_bar(&p->pci, BAR, PCI_BAR_MEM64, true, BAR_SIZE, d->type->name, &bar_ops, p, NULL);
@@ -449,9 +451,13 @@ static const struct device_type virtio_pci_base = {
         .inner = &inner_,                                                                          \
         .user_creatable = true,                                                                    \
     }
+VIRTIO_PCI(virtio_balloon_pci_type, "virtio-balloon-pci", "virtio-balloon", NULL, "Misc",
+           virtio_balloon_device_type);
 VIRTIO_PCI(virtio_blk_pci_type, "virtio-blk-pci", "virtio-blk", NULL, "Storage",
            virtio_blk_device_type);
 VIRTIO_PCI(virtio_net_pci_type, "virtio-net-pci", "virtio-net", NULL, "Network",
            virtio_net_device_type);
 VIRTIO_PCI(virtio_rng_pci_type, "virtio-rng-pci", "virtio-rng", NULL, "Misc",
            virtio_rng_device_type);
+VIRTIO_PCI(virtio_serial_pci_type, "virtio-serial-pci", "virtio-serial", NULL, "Input",
+           virtio_serial_device_type);

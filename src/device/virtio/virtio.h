@@ -47,6 +47,7 @@ struct virtio_type {
     uint16_t id;
     uint16_t config_size;
     uint16_t pci_class; // class and subclass of the PCI function
+    uint16_t vectors;   // MSI-X vectors by default; 0: one for each queue and one more
     // Features offered beyond those of every device. Settled once, after init.
     uint64_t (*features)(struct virtio_device *v);
     // The configuration as the guest reads it now, little-endian; `cfg` is zeroed.
