@@ -178,8 +178,8 @@ static void store_state(struct flat *f, struct diff_state *s)
 
 // ---- running ----
 
-// One region at the pc, through forward jumps as the translator does.
-static void build(struct flat *f)
+// One region at the pc, through forward jumps as the translator does; its guest instructions.
+static unsigned build(struct flat *f)
 {
     struct env *e = &f->cpu->env;
     uint64_t pc = f->cpu->pc, mode = e->isa->mode(e);
@@ -194,10 +194,25 @@ static void build(struct flat *f)
         ir_build_insn(&f->build, pc);
         isa_aarch64.lift(&l);
         if (f->build.ended)
-            return;
+            return f->region.n_guest_insns;
         pc = f->build.follow ? f->build.follow_pc : pc + l.length;
     }
     ir_build_end(&f->build, pc);
+    return f->region.n_guest_insns;
+}
+
+size_t flat_build_all(struct flat *f, const uint8_t *code, size_t code_size, size_t *nodes)
+{
+    size_t regions = 0;
+    f->code = code;
+    *nodes = 0;
+    for (size_t at = 0; at < code_size; regions++) {
+        f->cpu->pc = CODE_VA + at;
+        f->code_size = code_size;
+        at += 4 * build(f);
+        *nodes += f->region.insns.len - 1;
+    }
+    return regions;
 }
 
 static uint32_t signal_of(struct flat *f)

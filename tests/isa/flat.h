@@ -15,3 +15,6 @@ void flat_run(struct flat *f, const struct diff_state *start, const uint8_t *cod
 // Text of the regions built for that code, to stdout.
 void flat_print_ir(struct flat *f, const struct diff_state *start, const uint8_t *code,
                    size_t code_size);
+// Builds regions over all of `code`, one behind the other, and forgets them; how many, and nodes in
+// all of them.
+size_t flat_build_all(struct flat *f, const uint8_t *code, size_t code_size, size_t *nodes);
