@@ -53,7 +53,8 @@ class Spec:
         self.path = path
         self.prefix, self.includes, self.feature_prefix = None, [], ""
         self.widths = [32]
-        self.fields = {}  # name -> (bits, signed)
+        self.fields = {}  # name -> (bits of the widest use, signed)
+        self.declared = {}  # name -> bits of a bare name
         self.operands = {}
         self.insns, self.groups, self.classes = [], [], []
         self.read()
@@ -94,6 +95,7 @@ class Spec:
         elif word == "field":
             *names, bits = rest.split()
             for name in names:
+                self.declared[name] = int(bits.lstrip("s"))
                 self.fields[name] = (int(bits.lstrip("s")), bits.startswith("s"))
         elif word == "operand":
             name, _, how = rest.partition(" ")
@@ -158,9 +160,9 @@ class Spec:
             return self.place(where, i, m[4], left) if m[4] else at
         if m := re.fullmatch(r"(\w+):(\d+)", token):
             return self.piece(where, i, m[1], left, int(m[2]), 0)
-        if token not in self.fields:
+        if token not in self.declared:
             fail(where, f"{i.name}: unknown field {token}")
-        return self.piece(where, i, token, left, self.fields[token][0], 0)
+        return self.piece(where, i, token, left, self.declared[token], 0)
 
     def piece(self, where, i, name, left, bits, lo):
         left -= bits

@@ -131,7 +131,7 @@ static struct access access_of(const struct a64_insn *i)
 {
     static const char *const plain[] = {"pair",     "pair_signed",  "ldst_imm12", "ldst_imm9",
                                         "ldst_reg", "vec_pair",     "vec_imm12",  "vec_imm9",
-                                        "vec_reg",  "vec_multiple", "vec_single"};
+                                        "vec_reg",  "vec_multiple", "vec_single", "vec_replicate"};
     static const char *const ordered[] = {"exclusive", "exclusive_pair", "ordered", "cas",
                                           "casp",      "ldapr",          "atomic",  "rcpc_imm"};
     struct access a = {0};
@@ -142,12 +142,13 @@ static struct access access_of(const struct a64_insn *i)
         a.aligned |= is(i, ordered[n]);
     a.any |= a.aligned;
     bool vector = !strncmp(a64_info[i->id].cls, "vec_", 4);
-    a.pair = is(i, "pair") || is(i, "pair_signed") || is(i, "exclusive_pair");
-    a.loads = !vector && name[0] == 'L';
+    a.pair = is(i, "pair") || is(i, "pair_signed") || is(i, "exclusive_pair") || is(i, "vec_pair");
+    a.loads = vector ? i->L : name[0] == 'L';
     a.writes_base = strstr(name, "_post") || strstr(name, "_pre");
     a.status = !strncmp(name, "STX", 3);
-    a.index = is(i, "ldst_reg") || is(i, "vec_reg") ||
-              ((is(i, "vec_multiple") || is(i, "vec_single")) && a.writes_base);
+    a.index =
+        is(i, "ldst_reg") || is(i, "vec_reg") ||
+        ((is(i, "vec_multiple") || is(i, "vec_single") || is(i, "vec_replicate")) && a.writes_base);
     return a;
 }
 

@@ -148,6 +148,61 @@ void a64_print_prfop(struct disas_out *o, unsigned op)
         disas_printf(o, "%sl%u%s", kinds[op >> 3 & 3], level + 1, op & 1 ? "strm" : "keep");
 }
 
+// ---- vectors ----
+
+static const char scales[] = "bhsdq";
+
+void a64_print_vreg(struct disas_out *o, unsigned scale, unsigned n)
+{
+    disas_printf(o, "%c%u", scales[MIN(scale, 4u)], n);
+}
+
+// Registers n, n + 1 ... with what follows each: from three on as a range.
+static void print_list(struct disas_out *o, unsigned count, unsigned n, const char *suffix)
+{
+    disas_printf(o, "{v%u.%s", n, suffix);
+    if (count > 2)
+        disas_printf(o, "-v%u.%s", (n + count - 1) & 31, suffix);
+    else if (count == 2)
+        disas_printf(o, ", v%u.%s", (n + 1) & 31, suffix);
+    disas_puts(o, "}");
+}
+
+void a64_print_list(struct disas_out *o, unsigned count, unsigned q, unsigned size, unsigned n)
+{
+    char suffix[8] = "16b";
+    if (!q || size) {
+        suffix[0] = (char)('0' + ((8u << q) >> size));
+        suffix[1] = scales[size & 3];
+        suffix[2] = 0;
+    }
+    print_list(o, count, n, suffix);
+}
+
+void a64_print_lanes(struct disas_out *o, unsigned count, unsigned size, unsigned n)
+{
+    const char suffix[2] = {scales[size & 3]};
+    print_list(o, count, n, suffix);
+}
+
+void a64_print_post(struct disas_out *o, unsigned rm, unsigned bytes)
+{
+    if (rm == 31)
+        disas_printf(o, "#%u", bytes);
+    else
+        disas_printf(o, "x%u", rm);
+}
+
+void a64_print_ldst(struct disas_out *o, bool load)
+{
+    disas_puts(o, load ? "ld" : "st");
+}
+
+void a64_print_number(struct disas_out *o, unsigned n)
+{
+    disas_printf(o, "%u", n);
+}
+
 // ---- system ----
 
 void a64_print_ab(struct disas_out *o, unsigned b)

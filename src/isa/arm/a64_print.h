@@ -28,6 +28,14 @@ void a64_print_preoffset(struct disas_out *o, int v); // shown even when zero
 void a64_print_index(struct disas_out *o, unsigned size, unsigned option, bool s, unsigned rm);
 void a64_print_prfop(struct disas_out *o, unsigned op);
 
+// Vector registers: by log2 of the bytes, lists with an arrangement, lists of lanes.
+void a64_print_vreg(struct disas_out *o, unsigned scale, unsigned n); // b0, h0, s0, d0, q0
+void a64_print_list(struct disas_out *o, unsigned count, unsigned q, unsigned size, unsigned n);
+void a64_print_lanes(struct disas_out *o, unsigned count, unsigned size, unsigned n);
+void a64_print_post(struct disas_out *o, unsigned rm, unsigned bytes);
+void a64_print_ldst(struct disas_out *o, bool load);
+void a64_print_number(struct disas_out *o, unsigned n);
+
 void a64_print_ab(struct disas_out *o, unsigned b);
 void a64_print_key(struct disas_out *o, unsigned key);
 void a64_print_zero_key(struct disas_out *o, unsigned key);
