@@ -27,7 +27,7 @@ static struct flat *flat_of(struct env *e)
 
 // ---- the executor's side of the contract ----
 
-static _Noreturn void exec_leave(struct env *e, enum env_leave why)
+static __attribute__((noreturn)) void exec_leave(struct env *e, enum env_leave why)
 {
     longjmp(flat_of(e)->leave, 1 + (int)why);
 }
