@@ -6,12 +6,14 @@
 
 #include "block/block.h"
 #include "board/boot/file.h"
+#include "device/firmware/fw_cfg.h"
 #include "device/gpio/pl061.h"
 #include "device/irqchip/gicv2.h"
 #include "device/irqchip/gicv2m.h"
 #include "device/irqchip/gicv3.h"
 #include "device/pci/host_ecam.h"
 #include "device/serial/pl011.h"
+#include "device/storage/pflash.h"
 #include "device/timer/pl031.h"
 #include "device/virtio/mmio.h"
 #include "isa/arm/arm.h"
@@ -37,6 +39,8 @@ const struct virt_slot virt_slots[VIRT_SLOTS] = {
                    COMPATIBLE("arm,pl011\0arm,primecell"), "ARMH0011", SLOT_UART_CLOCK},
     [VIRT_RTC] = {"pl031", 0x09010000, 0x1000, 2, 1, &pl031_type,
                   COMPATIBLE("arm,pl031\0arm,primecell"), NULL, SLOT_APB_CLOCK},
+    [VIRT_FW_CFG] = {"fw-cfg", 0x09020000, 0x18, -1, 1, &fw_cfg_type,
+                     COMPATIBLE("qemu,fw-cfg-mmio"), "QEMU0002", SLOT_COHERENT},
     [VIRT_GPIO] = {"pl061", 0x09030000, 0x1000, 7, 1, &pl061_type,
                    COMPATIBLE("arm,pl061\0arm,primecell"), "ARMH0061", SLOT_APB_CLOCK | SLOT_GPIO},
     [VIRT_SECURE_UART] = {"pl011", 0x09040000, 0x1000, 8, 1, &pl011_type,
@@ -371,8 +375,9 @@ static void secure_power_pin(void *opaque, int pin, int level)
 static void attend(struct virt *v, enum virt_slot_id id, struct device *d)
 {
     if (id == VIRT_GPIO) {
-        v->gpio = d;
         v->gpio_power = pl061_pin(d, VIRT_GPIO_POWER_PIN);
+    } else if (id == VIRT_FW_CFG) {
+        v->fw_cfg = d;
     } else if (id == VIRT_SECURE_GPIO) {
         for (int pin = 0; pin < 2; pin++)
             sys_connect(container_of(d, struct sys_device, dev), PL061_PIN0 + (unsigned)pin,
@@ -394,7 +399,8 @@ static int make_slot(struct virt *v, enum virt_slot_id id, struct err *e)
             return -1;
         struct sys_device *sys = container_of(d, struct sys_device, dev);
         sys_map(sys, 0, to, s->base + n * s->size);
-        sys_connect(sys, 0, spi(v, (unsigned)s->spi + n));
+        if (s->spi >= 0)
+            sys_connect(sys, 0, spi(v, (unsigned)s->spi + n));
         attend(v, id, d);
     }
     return 0;
@@ -410,6 +416,30 @@ static int make_secure_world(struct virt *v, struct err *e)
     if (!v->secure_ram)
         return -1;
     space_map_ram(m->secure_memory, "secure-ram", s->base, v->secure_ram, 0, s->size, false, 0);
+    return 0;
+}
+
+// Two banks; the first holds firmware, and with TrustZone only the secure world sees it.
+static int make_flash(struct virt *v, struct err *e)
+{
+    const struct virt_slot *s = &virt_slots[VIRT_FLASH];
+    const struct machine_config *c = &v->m->config;
+    for (unsigned n = 0; n < s->count; n++) {
+        struct device *d = device_new(&v->m->tree, &pflash_type, NULL);
+        struct boot_file bios = {0};
+        if (n == 0 && c->bios && boot_file_read("firmware", c->bios, s->size, &bios, e)) {
+            device_discard(d);
+            return -1;
+        }
+        if (bios.data)
+            pflash_load(d, bios.data, bios.len);
+        boot_file_free(&bios);
+        device_set_ptr(d, "node", c->pflash[n]);
+        if (start(v, d, e))
+            return -1;
+        pflash_map(d, v->secure && n == 0 ? v->m->secure_memory : v->m->memory,
+                   s->base + n * s->size);
+    }
     return 0;
 }
 
@@ -447,6 +477,8 @@ static int virt_create(struct machine *m, struct err *e)
     if (!m->config.cpu)
         m->config.cpu = m->isa->default_model;
     v->firmware = m->config.bios || m->config.pflash[0];
+    if (m->config.bios && m->config.pflash[0])
+        return err_set(e, "-bios and the first pflash are two firmwares for one place; give one");
     if (parse_props(v, e) || lay_out_high(v, e) ||
         machine_add_ram(m, virt_slots[VIRT_RAM].base, e) ||
         (v->secure && make_secure_world(v, e)) || make_cpus(v, e))
@@ -456,7 +488,7 @@ static int virt_create(struct machine *m, struct err *e)
         if (s->type && (v->secure || !(s->flags & SLOT_SECURE)) && make_slot(v, id, e))
             return -1;
     }
-    return make_pcie(v, e);
+    return make_flash(v, e) || make_pcie(v, e) ? -1 : 0;
 }
 
 // ---- boot ----
@@ -515,6 +547,74 @@ static int place_dtb(struct virt *v, struct err *e)
     return machine_place(m, "device tree", v->dtb, f.data, f.len, e);
 }
 
+// A kernel that firmware is to start goes through the firmware configuration device.
+static int offer_kernel(struct virt *v, struct err *e)
+{
+    const struct machine_config *c = &v->m->config;
+    struct boot_file f;
+    if (c->kernel) {
+        if (boot_file_read("kernel", c->kernel, UINT32_MAX, &f, e))
+            return -1;
+        fw_cfg_set_u32(v->fw_cfg, FW_CFG_KERNEL_SIZE, (uint32_t)f.len);
+        fw_cfg_set(v->fw_cfg, FW_CFG_KERNEL_DATA, f.data, f.len);
+        boot_file_free(&f);
+    }
+    if (c->initrd) {
+        if (boot_file_read("initrd", c->initrd, UINT32_MAX, &f, e))
+            return -1;
+        fw_cfg_set_u32(v->fw_cfg, FW_CFG_INITRD_SIZE, (uint32_t)f.len);
+        fw_cfg_set(v->fw_cfg, FW_CFG_INITRD_DATA, f.data, f.len);
+        boot_file_free(&f);
+    }
+    if (c->append) {
+        fw_cfg_set_u32(v->fw_cfg, FW_CFG_CMDLINE_SIZE, (uint32_t)strlen(c->append) + 1);
+        fw_cfg_set(v->fw_cfg, FW_CFG_CMDLINE_DATA, c->append, strlen(c->append) + 1);
+    }
+    return 0;
+}
+
+// -fw_cfg name=NAME,string=TEXT or file=PATH
+static int offer_user_files(struct virt *v, struct err *e)
+{
+    static const char *const known[] = {"name", "string", "file", NULL};
+    for (unsigned i = 0; i < v->m->config.n_fw_cfg; i++) {
+        struct opts *o = &v->m->config.fw_cfg[i];
+        const char *name = opts_get(o, "name"), *text = opts_get(o, "string");
+        const char *path = opts_get(o, "file");
+        struct boot_file f = {0};
+        if (opts_check_unused(o, "-fw_cfg", known, e))
+            return -1;
+        if (!name || !*name || !text == !path)
+            return err_set(e, "-fw_cfg: needs name=NAME and one of string=TEXT and file=PATH");
+        if (strncmp(name, "opt/", 4))
+            log_warn("-fw_cfg: '%s' does not begin with opt/, which is for user-defined files",
+                     name);
+        if (path && boot_file_read("-fw_cfg file", path, UINT32_MAX, &f, e))
+            return -1;
+        int r = fw_cfg_add_file(v->fw_cfg, name, text ? text : (const char *)f.data,
+                                text ? strlen(text) : f.len, e);
+        boot_file_free(&f);
+        if (r)
+            return -1;
+    }
+    return 0;
+}
+
+static int fill_fw_cfg(struct virt *v, struct err *e)
+{
+    const struct machine_config *c = &v->m->config;
+    static const uint8_t no_uuid[16];
+    fw_cfg_set(v->fw_cfg, FW_CFG_UUID, c->uuid ? c->uuid : no_uuid, 16);
+    fw_cfg_set_u64(v->fw_cfg, FW_CFG_RAM_SIZE, c->ram_size);
+    fw_cfg_set_u16(v->fw_cfg, FW_CFG_NB_CPUS, (uint16_t)c->cpus);
+    fw_cfg_set_u16(v->fw_cfg, FW_CFG_MAX_CPUS, (uint16_t)c->max_cpus);
+    fw_cfg_set_u16(v->fw_cfg, FW_CFG_NOGRAPHIC, 1);
+    fw_cfg_set_u16(v->fw_cfg, FW_CFG_BOOT_MENU, 0);
+    if (v->firmware && offer_kernel(v, e))
+        return -1;
+    return offer_user_files(v, e);
+}
+
 static int virt_finish(struct machine *m, struct err *e)
 {
     struct virt *v = of(m);
@@ -526,7 +626,7 @@ static int virt_finish(struct machine *m, struct err *e)
         if (boot_load_arm64(m, c->kernel, &v->kernel, e) || (c->initrd && place_initrd(v, e)))
             return -1;
     }
-    if (place_dtb(v, e))
+    if (fill_fw_cfg(v, e) || place_dtb(v, e))
         return -1;
     v->entry_level = v->kernel.linux_image ? (v->virtualization ? 2 : 1) : highest;
     v->entry = c->kernel && !v->firmware ? v->kernel.entry : virt_slots[VIRT_FLASH].base;

@@ -82,7 +82,7 @@ struct virt {
 
     struct device *gic, *msi; // msi: ITS or v2m frame, or NULL
     struct msi_target msi_target;
-    struct device *gpio, *fw_cfg, *flash[2];
+    struct device *fw_cfg;
     struct ram *secure_ram;
     struct space **sysregs; // one per vCPU
     struct irq gpio_power;
