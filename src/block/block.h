@@ -11,7 +11,8 @@
 struct block_node; // opened image; reference-counted
 
 enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE_ZEROES };
-enum { BLOCK_FUA = 1, BLOCK_MAY_UNMAP = 2 };
+// COMPRESSED: a WRITE of whole clusters to a format that can pack them.
+enum { BLOCK_FUA = 1, BLOCK_MAY_UNMAP = 2, BLOCK_COMPRESSED = 4 };
 
 // One request. Zero it, fill the first part, submit; the structure and the iovecs belong to the
 // layer until `done` is called.

@@ -87,7 +87,7 @@ struct block_node *drives_add_node(struct drives *d, struct opts *o, struct err 
         err_set(e, "-blockdev needs a driver");
         return NULL;
     }
-    struct block_node *n = node_open_root(o, d, d->eng, e);
+    struct block_node *n = node_open_root(o, NULL, d, d->eng, e);
     if (n)
         list_append(&d->nodes, &n->link);
     return n;
@@ -194,7 +194,7 @@ static void drive_free(struct drive *drive)
 static struct block_node *open_image(struct drives *d, struct opts *o, struct err *e)
 {
     struct engine *eng = engine_new(d->loop);
-    struct block_node *n = node_open_root(o, d, eng, e);
+    struct block_node *n = node_open_root(o, NULL, d, eng, e);
     engine_unref(eng);
     return n;
 }

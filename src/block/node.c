@@ -1,6 +1,7 @@
 // Nodes: opening an image from options, its children, probing, names and lifetimes.
 
 #include "block/node.h"
+#include "block/image.h"
 #include "block/throttle.h"
 #include "base/log.h"
 #include "base/vec.h"
@@ -232,7 +233,8 @@ static const struct block_driver *probe(struct block_node *file, struct err *e)
     const struct block_driver *best = block_driver_find("raw");
     int best_score = 0;
     for (unsigned i = 0; drivers[i]; i++) {
-        int score = drivers[i]->probe ? drivers[i]->probe(head, sizeof head) : 0;
+        const struct block_image_ops *ops = drivers[i]->image;
+        int score = ops && ops->probe ? ops->probe(head, sizeof head) : 0;
         if (score > best_score) {
             best = drivers[i];
             best_score = score;
@@ -285,6 +287,17 @@ static void warn_guessed(struct block_node *n)
              n->filename);
 }
 
+static int start_driver(struct block_node *n, struct opts *o, struct err *e)
+{
+    n->s = xalloc(n->drv->state_size ?: 1);
+    if (n->drv->open(n, o, e)) {
+        free(n->s);
+        n->s = NULL;
+        return -1;
+    }
+    return 0;
+}
+
 static int open_driver(struct block_node *n, struct opts *o, struct err *e)
 {
     const char *name = opts_get(o, "driver"), *format = opts_get(o, "format");
@@ -301,16 +314,10 @@ static int open_driver(struct block_node *n, struct opts *o, struct err *e)
     if (!n->drv) {
         if (!(n->drv = probe(n->file, e)))
             return -1;
-        if (!strcmp(n->drv->name, "raw") && !n->in.read_only && !n->in.no_io)
+        if (!strcmp(n->drv->name, "raw") && !n->in.read_only && !n->in.for_check)
             warn_guessed(n);
     }
-    n->s = xalloc(n->drv->state_size ?: 1);
-    if (n->drv->open(n, o, e)) {
-        free(n->s);
-        n->s = NULL;
-        return -1;
-    }
-    return 0;
+    return start_driver(n, o, e);
 }
 
 static void node_free(struct block_node *n)
@@ -329,14 +336,9 @@ static void node_free(struct block_node *n)
     free(n);
 }
 
-struct block_node *node_open(struct opts *o, const struct block_inherit *in, struct drives *nodes,
-                             struct engine *eng, struct err *e)
+static struct block_node *node_new(const struct block_inherit *in, struct drives *nodes,
+                                   struct engine *eng)
 {
-    if (in->depth > CHAIN_MAX) {
-        err_set(e, "the backing chain is longer than %d images; does it contain a loop?",
-                CHAIN_MAX);
-        return NULL;
-    }
     struct block_node *n = xalloc(sizeof *n);
     n->refs = 1;
     n->eng = engine_ref(eng);
@@ -345,6 +347,33 @@ struct block_node *node_open(struct opts *o, const struct block_inherit *in, str
     n->align = 1;
     co_queue_init(&n->idle);
     list_init(&n->link);
+    return n;
+}
+
+struct block_node *node_wrap(struct block_node *file, const struct block_driver *drv,
+                             struct opts *o, struct err *e)
+{
+    struct block_node *n = node_new(&file->in, file->nodes, file->eng);
+    n->drv = drv;
+    n->file = block_ref(file);
+    n->node_name = xasprintf("#block%p", (void *)n);
+    n->filename = file->filename ? xstrdup(file->filename) : NULL;
+    if (start_driver(n, o, e)) {
+        node_free(n);
+        return NULL;
+    }
+    return n;
+}
+
+struct block_node *node_open(struct opts *o, const struct block_inherit *in, struct drives *nodes,
+                             struct engine *eng, struct err *e)
+{
+    if (in->depth > CHAIN_MAX) {
+        err_set(e, "the backing chain is longer than %d images; does it contain a loop?",
+                CHAIN_MAX);
+        return NULL;
+    }
+    struct block_node *n = node_new(in, nodes, eng);
     const char *filename = opts_get(o, "filename");
     n->filename = filename ? xstrdup(filename) : NULL;
     if (read_common(n, o, e) || open_driver(n, o, e)) {
@@ -359,7 +388,7 @@ void node_unref(struct block_node *n)
     BUG_ON(!n->refs);
     if (--n->refs)
         return;
-    if (!n->in.read_only && !n->in.no_io)
+    if (!n->in.read_only && !n->in.for_check)
         node_flush(n);
     node_free(n);
 }
@@ -367,9 +396,11 @@ void node_unref(struct block_node *n)
 struct open_call {
     struct drives *nodes;
     struct opts *o;
+    const struct block_inherit *base;
     struct engine *eng;
     struct err *e;
     struct block_node *n;
+    bool snapshot;
 };
 
 // "file" names the image here, unless it names a node.
@@ -377,9 +408,8 @@ static void open_entry(void *arg)
 {
     struct open_call *c = arg;
     const char *file = opts_has(c->o, "file") ? opts_get(c->o, "file") : NULL;
-    struct block_inherit in = {0};
-    bool snapshot = false;
-    if (opts_get_bool(c->o, "snapshot", &snapshot, c->e))
+    struct block_inherit in = c->base ? *c->base : (struct block_inherit){0};
+    if (opts_get_bool(c->o, "snapshot", &c->snapshot, c->e))
         return;
     if (file && !find_named(c->nodes, file)) {
         if (!strncmp(file, "json:", 5)) {
@@ -391,7 +421,7 @@ static void open_entry(void *arg)
             free(copy);
         }
     }
-    in.read_only = snapshot;
+    in.read_only |= c->snapshot;
     c->n = node_open(c->o, &in, c->nodes, c->eng, c->e);
     if (c->n && opts_check_unused(c->o, c->n->drv->name, c->n->drv->options, c->e))
         node_close(&c->n);
@@ -406,11 +436,13 @@ static const char *name_in_opts(struct opts *o)
     return name;
 }
 
-struct block_node *node_open_root(struct opts *o, struct drives *nodes, struct engine *eng,
-                                  struct err *e)
+struct block_node *node_open_root(struct opts *o, const struct block_inherit *base,
+                                  struct drives *nodes, struct engine *eng, struct err *e)
 {
-    struct open_call c = {.nodes = nodes, .o = o, .eng = eng, .e = e};
+    struct open_call c = {.nodes = nodes, .o = o, .base = base, .eng = eng, .e = e};
     engine_run(eng, open_entry, &c);
+    if (c.n && c.snapshot)
+        c.n = image_temp_overlay(c.n, e);
     const char *name = name_in_opts(o);
     if (!c.n && name)
         err_prefix(e, "%s", name);
@@ -420,7 +452,7 @@ struct block_node *node_open_root(struct opts *o, struct drives *nodes, struct e
 struct block_node *block_open(struct opts *o, struct loop *loop, struct err *e)
 {
     struct engine *eng = engine_new(loop);
-    struct block_node *n = node_open_root(o, NULL, eng, e);
+    struct block_node *n = node_open_root(o, NULL, NULL, eng, e);
     engine_unref(eng);
     return n;
 }

@@ -28,10 +28,38 @@ struct block_check {
     void *opaque;
 };
 
+// What `create` and `measure` are asked for; strings may be NULL.
+struct block_create {
+    uint64_t size;
+    const char *backing_name, *backing_format;
+    struct opts *opts; // the format's own; what it does not know stays unused
+};
+struct block_measure {
+    uint64_t required, fully_allocated, data_bytes; // data_bytes: what has to be stored
+};
+// Facts about an image beyond its size, as `info` shows them.
+struct block_info_sink {
+    void (*text)(struct block_info_sink *s, const char *key, const char *v);
+    void (*number)(struct block_info_sink *s, const char *key, uint64_t v);
+    void (*flag)(struct block_info_sink *s, const char *key, bool v);
+};
+
+// What can be done to an image as a whole. Each may be NULL.
+struct block_image_ops {
+    int (*probe)(const uint8_t *head, size_t len); // 0: not mine; else how sure, to 100
+    // `file` is empty; `data` is the external data file or NULL.
+    int (*create)(struct block_node *file, const struct block_create *c, struct err *e);
+    int (*preallocate)(struct block_node *n, struct err *e);
+    int (*resize)(struct block_node *n, uint64_t size, struct err *e);
+    int (*check)(struct block_node *n, struct block_check *c, struct err *e);
+    void (*info)(struct block_node *n, struct block_info_sink *s);
+    int (*set_backing)(struct block_node *n, const char *name, const char *format, struct err *e);
+    int (*measure)(const struct block_create *c, struct block_measure *m, struct err *e);
+};
+
 struct block_driver {
     const char *name;
-    bool protocol;       // names a host object itself; has no file child
-    bool copies_backing; // has a backing child in its open options
+    bool protocol; // names a host object itself; has no file child
     size_t state_size;
     const char *const *options; // its own keys, for did-you-mean; NULL-terminated
     int (*open)(struct block_node *n, struct opts *o, struct err *e);
@@ -43,9 +71,7 @@ struct block_driver {
     int (*discard)(struct block_node *n, uint64_t off, uint64_t bytes);
     int (*flush)(struct block_node *n);
     int (*status)(struct block_node *n, uint64_t off, uint64_t bytes, struct block_extent *x);
-    int (*resize)(struct block_node *n, uint64_t size, struct err *e);
-    int (*probe)(const uint8_t *head, size_t len); // 0: not mine; else how sure, to 100
-    int (*check)(struct block_node *n, struct block_check *c, struct err *e);
+    const struct block_image_ops *image;
     const struct block_snapshot_ops *snapshots;
 };
 
@@ -60,7 +86,9 @@ struct block_snapshot_ops {
 
 // Options that children take over from their parent unless they say otherwise.
 struct block_inherit {
-    bool read_only, auto_read_only, direct, no_flush, force_share, discard_unmap, no_io;
+    bool read_only, auto_read_only, direct, no_flush, force_share, discard_unmap;
+    bool no_backing; // do not open the backing chain
+    bool for_check;  // tolerate what a check is to find
     char aio[16];
     unsigned depth; // of the backing chain
 };
@@ -99,8 +127,11 @@ struct block_node *node_open(struct opts *o, const struct block_inherit *in, str
                              struct engine *eng, struct err *e);
 // The same from outside coroutines, with the top level's spelling ("file" may be a path,
 // snapshot=).
-struct block_node *node_open_root(struct opts *o, struct drives *nodes, struct engine *eng,
-                                  struct err *e);
+struct block_node *node_open_root(struct opts *o, const struct block_inherit *base,
+                                  struct drives *nodes, struct engine *eng, struct err *e);
+// A node of format `drv` over an open protocol node (takes a reference of its own).
+struct block_node *node_wrap(struct block_node *file, const struct block_driver *drv,
+                             struct opts *o, struct err *e);
 // The child at `key` of n's options: a node name, dotted options or (for "backing") nothing.
 // *found is false when the key is absent.
 struct block_node *node_open_child(struct block_node *n, struct opts *o, const char *key,

@@ -87,9 +87,9 @@ int node_resize(struct block_node *n, uint64_t size, struct err *e)
 {
     if (n->in.read_only)
         return err_set(e, "the image is opened read-only");
-    if (!n->drv->resize)
+    if (!n->drv->image || !n->drv->image->resize)
         return err_set(e, "format %s cannot be resized", n->drv->name);
-    return n->drv->resize(n, size, e);
+    return n->drv->image->resize(n, size, e);
 }
 
 // A raw image whose format nobody stated must not become something else by what the guest writes
@@ -106,7 +106,7 @@ static int check_guessed_raw(struct block_node *n, struct block_req *r)
     iov_copy_out(iov_view_of(r->iov, r->n_iov), head + r->offset, len);
     const struct block_driver *d;
     for (unsigned i = 0; (d = block_driver_at(i)); i++)
-        if (d->probe && strcmp(d->name, "raw") && d->probe(head, sizeof head))
+        if (d->image && d->image->probe && d->image->probe(head, sizeof head))
             return -EPERM;
     return 0;
 }

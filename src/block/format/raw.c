@@ -84,6 +84,25 @@ static int raw_resize(struct block_node *n, uint64_t size, struct err *e)
     return 0;
 }
 
+static int raw_create(struct block_node *file, const struct block_create *c, struct err *e)
+{
+    if (c->backing_name)
+        return err_set(e, "raw images have no backing file");
+    return node_resize(file, c->size, e);
+}
+
+static int raw_measure(const struct block_create *c, struct block_measure *m, struct err *e)
+{
+    m->required = m->fully_allocated = c->size;
+    return 0;
+}
+
+static const struct block_image_ops raw_image_ops = {
+    .create = raw_create,
+    .resize = raw_resize,
+    .measure = raw_measure,
+};
+
 const struct block_driver block_driver_raw = {
     .name = "raw",
     .state_size = sizeof(struct raw),
@@ -96,5 +115,5 @@ const struct block_driver block_driver_raw = {
     .discard = raw_discard,
     .flush = raw_flush,
     .status = raw_status,
-    .resize = raw_resize,
+    .image = &raw_image_ops,
 };

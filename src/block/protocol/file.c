@@ -384,6 +384,18 @@ static int file_resize(struct block_node *n, uint64_t size, struct err *e)
     return 0;
 }
 
+static int file_preallocate(struct block_node *n, struct err *e)
+{
+    struct file *s = n->s;
+    int r = n->size ? engine_fallocate(n->eng, s->threads, s->fd, 0, 0, n->size) : 0;
+    return r ? err_errno(e, -r, "cannot reserve the space") : 0;
+}
+
+static const struct block_image_ops file_image_ops = {
+    .preallocate = file_preallocate,
+    .resize = file_resize,
+};
+
 const struct block_driver block_driver_file = {
     .name = "file",
     .protocol = true,
@@ -397,7 +409,7 @@ const struct block_driver block_driver_file = {
     .discard = file_discard,
     .flush = file_flush,
     .status = file_status,
-    .resize = file_resize,
+    .image = &file_image_ops,
 };
 
 const struct block_driver block_driver_host_device = {
@@ -413,5 +425,5 @@ const struct block_driver block_driver_host_device = {
     .discard = file_discard,
     .flush = file_flush,
     .status = file_status,
-    .resize = file_resize,
+    .image = &file_image_ops,
 };

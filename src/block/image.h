@@ -1,0 +1,27 @@
+// Disk images as whole files, for tools and for what makes images on the way (temporary overlays,
+// external snapshots). Synchronous; outside coroutines.
+#pragma once
+
+#include "block/block.h"
+#include "block/node.h"
+
+enum {
+    IMAGE_CHECK = 1,      // open even what a check is to repair
+    IMAGE_NO_BACKING = 2, // this file only
+    IMAGE_READ_ONLY = 4,
+    IMAGE_SHARE = 8, // beside a running writer (-U)
+};
+struct block_node *image_open(struct opts *o, unsigned flags, struct loop *loop, struct err *e);
+// Makes `filename`; what a running process holds is left alone. Format options are in c->opts.
+int image_create(const char *format, const char *filename, const struct block_create *c,
+                 struct err *e) MUST_CHECK;
+int image_measure(const char *format, const struct block_create *c, struct block_measure *m,
+                  struct err *e) MUST_CHECK;
+int image_check(struct block_node *n, struct block_check *c, struct err *e) MUST_CHECK;
+int image_set_backing(struct block_node *n, const char *name, const char *format,
+                      struct err *e) MUST_CHECK;
+void image_info(struct block_node *n, struct block_info_sink *s);
+int image_status(struct block_node *n, uint64_t off, uint64_t bytes, struct block_extent *x);
+// A qcow2 overlay over `base`, in a file that is gone when it is closed. Takes over the reference,
+// also on failure.
+struct block_node *image_temp_overlay(struct block_node *base, struct err *e);
