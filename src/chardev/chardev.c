@@ -13,7 +13,7 @@
 
 #define CLOSE_FLUSH_NS 1000000000ll // longest wait for a slow reader at the end
 
-#define CHARDEV(sym, name) extern const struct chardev_type chardev_##sym;
+#define CHARDEV(name, sym) extern const struct chardev_type chardev_##sym;
 #include "chardev/chardevs.def"
 #undef CHARDEV
 
@@ -21,13 +21,13 @@ static const struct {
     const char *name;
     const struct chardev_type *type;
 } types[] = {
-#define CHARDEV(sym, name) {name, &chardev_##sym},
+#define CHARDEV(name, sym) {name, &chardev_##sym},
 #include "chardev/chardevs.def"
 #undef CHARDEV
 };
 
 static const char *const type_names[] = {
-#define CHARDEV(sym, name) name,
+#define CHARDEV(name, sym) name,
 #include "chardev/chardevs.def"
 #undef CHARDEV
     NULL,

@@ -1,0 +1,66 @@
+// Inside the room: the stub's state, its packet buffer and the handlers' tools.
+#pragma once
+
+#include "control/gdb/gdb.h"
+#include "base/vec.h"
+
+#define GDB_PACKET_MAX 0x4000 // told to gdb as PacketSize
+#define GDB_POINTS_MAX 4096
+#define GDB_CPUS_MAX   1024
+
+struct gdb_inserted {
+    enum gdb_point kind;
+    uint64_t addr, len;
+};
+
+struct gdb_stub {
+    struct chardev *chardev;
+    struct chr_frontend *f;
+    const struct gdb_target_ops *ops;
+    void *target;
+    bool attached, no_ack;
+    enum { GDB_RUNNING, GDB_STOPPED, GDB_EXITED } state;
+    bool report;      // gdb waits for a stop reply
+    bool interrupted; // Ctrl-C: the next stop is SIGINT
+    struct gdb_stop last;
+    unsigned cpu_g, cpu_c; // of Hg and Hc
+    enum gdb_memory memory;
+    unsigned next_thread; // of qsThreadInfo
+    VEC(struct gdb_inserted) points;
+
+    // Input: one packet.
+    enum { GDB_IDLE, GDB_DATA, GDB_SUM1, GDB_SUM2 } rx;
+    char in[GDB_PACKET_MAX + 1]; // NUL-terminated for the handlers
+    size_t in_len;
+    bool overlong;
+    uint8_t sum, want_sum;
+    // Output: the reply being made, kept for retransmission.
+    struct buf out;
+};
+
+// packet.c
+void gdb_receive(struct gdb_stub *g, const uint8_t *p, size_t n);
+void gdb_reply(struct gdb_stub *g, const char *text);
+void gdb_reply_hex(struct gdb_stub *g, const void *p, size_t n); // as pairs of hex digits
+void gdb_reply_begin(struct gdb_stub *g);                        // then append to g->out
+void gdb_put_hex(struct gdb_stub *g, const void *p, size_t n);
+void gdb_put_binary(struct gdb_stub *g, const void *p, size_t n); // escaped
+void gdb_reply_end(struct gdb_stub *g);
+
+// stub.c: a whole packet, its text NUL-terminated
+void gdb_handle(struct gdb_stub *g, char *p, size_t n);
+void gdb_interrupt(struct gdb_stub *g);
+void gdb_release(struct gdb_stub *g); // breakpoints out, machine on
+// data.c: registers and memory; resume.c: running and points; query.c: q, Q and vCont?
+bool gdb_handle_data(struct gdb_stub *g, char *p, size_t n);
+bool gdb_handle_run(struct gdb_stub *g, char *p, size_t n);
+bool gdb_handle_query(struct gdb_stub *g, char *p, size_t n);
+void gdb_report_stop(struct gdb_stub *g);
+
+// Parsing: hex numbers, advancing *p. False when there is none or it does not fit.
+bool gdb_hex(char **p, uint64_t *v);
+bool gdb_expect(char **p, char c);
+size_t gdb_unhex(const char *p, uint8_t *out, size_t max); // bytes; stops at a non-hex digit
+// A thread id: -1 (all), 0 (any) or a vCPU's number plus one, which is checked.
+enum gdb_thread { GDB_THREAD_BAD, GDB_THREAD_ALL, GDB_THREAD_ANY, GDB_THREAD_ONE };
+enum gdb_thread gdb_thread_id(struct gdb_stub *g, char **p, unsigned *cpu);
