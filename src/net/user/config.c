@@ -1,6 +1,6 @@
 // The options of -netdev user, with the addresses its users know: 10.0.2.0/24, the host at .2, the
 // name server at .3, DHCP leases from .15; fec0::/64 for IPv6.
-#include "net/user.h"
+#include "net/user/user.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>

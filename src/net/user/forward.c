@@ -1,6 +1,6 @@
 // Port forwarding of the user-mode network: hostfwd rules (a port of the host reaches the guest)
 // and guestfwd rules (an address inside the guest's network reaches a command or a socket file).
-#include "net/user.h"
+#include "net/user/user.h"
 
 #include <errno.h>
 #include <stdlib.h>

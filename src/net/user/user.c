@@ -1,7 +1,7 @@
 // The user-mode network: a TCP/IP stack in this process (libslirp 4.7) that turns the guest's
 // frames into ordinary sockets of the user who runs us. libslirp is built around poll(2): here its
 // descriptors become watches of our loop, brought up to date at most once per round.
-#include "net/user.h"
+#include "net/user/user.h"
 
 #include <stdlib.h>
 
