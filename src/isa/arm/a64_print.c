@@ -161,10 +161,11 @@ void a64_print_vreg(struct disas_out *o, unsigned scale, unsigned n)
 static void print_list(struct disas_out *o, unsigned count, unsigned n, const char *suffix)
 {
     disas_printf(o, "{v%u.%s", n, suffix);
-    if (count > 2)
-        disas_printf(o, "-v%u.%s", (n + count - 1) & 31, suffix);
-    else if (count == 2)
-        disas_printf(o, ", v%u.%s", (n + 1) & 31, suffix);
+    if (count > 2 && n + count <= 32)
+        disas_printf(o, "-v%u.%s", n + count - 1, suffix);
+    else
+        for (unsigned k = 1; k < count; k++)
+            disas_printf(o, ", v%u.%s", (n + k) & 31, suffix);
     disas_puts(o, "}");
 }
 
@@ -244,22 +245,6 @@ void a64_print_nxs(struct disas_out *o, unsigned option)
 {
     static const char *const names[4] = {"oshnxs", "nshnxs", "ishnxs", "synxs"};
     disas_puts(o, names[option >> 2 & 3]);
-}
-
-void a64_print_sysreg(struct disas_out *o, unsigned op0, unsigned op1, unsigned crn, unsigned crm,
-                      unsigned op2)
-{
-    disas_printf(o, "s%u_%u_c%u_c%u_%u", op0, op1, crn, crm, op2);
-}
-
-void a64_print_sys(struct disas_out *o, unsigned op1, unsigned crn, unsigned crm, unsigned op2,
-                   unsigned rt)
-{
-    disas_puts(o, "sys");
-    disas_tab(o);
-    disas_printf(o, "#%u, C%u, C%u, #%u", op1, crn, crm, op2);
-    if (rt != 31)
-        disas_printf(o, ", x%u", rt);
 }
 
 void a64_print_cr(struct disas_out *o, unsigned n)
