@@ -11,6 +11,7 @@
 #include "device/irqchip/gicv2.h"
 #include "device/irqchip/gicv2m.h"
 #include "device/irqchip/gicv3.h"
+#include "device/irqchip/gicv3_its.h"
 #include "device/pci/host_ecam.h"
 #include "device/serial/pl011.h"
 #include "device/storage/pflash.h"
@@ -234,6 +235,19 @@ static int set_u32(struct device *d, const char *prop, unsigned val, struct err 
     return device_set(d, prop, text, e);
 }
 
+static int make_its(struct virt *v, struct err *e)
+{
+    gpa_t base = virt_slots[VIRT_GIC_ITS].base;
+    struct device *d = device_new(&v->m->tree, &gicv3_its_type, NULL);
+    device_set_ptr(d, "gic", v->gic);
+    if (start(v, d, e))
+        return -1;
+    v->msi = d;
+    v->msi_target = gicv3_its_target(d, base);
+    sys_map(container_of(d, struct sys_device, dev), 0, v->m->memory, base);
+    return 0;
+}
+
 static int make_gicv3(struct virt *v, struct err *e)
 {
     unsigned n = v->m->config.cpus, low = MIN(n, (unsigned)VIRT_REDISTS_LOW);
@@ -256,7 +270,7 @@ static int make_gicv3(struct virt *v, struct err *e)
         gicv3_map_redists(d, low, n - low, mem, v->redist2);
     for (unsigned i = 0; i < n; i++)
         gicv3_map_sysregs(d, i, v->sysregs[i]);
-    return 0;
+    return v->its ? make_its(v, e) : 0;
 }
 
 static int make_v2m(struct virt *v, struct err *e)
@@ -535,6 +549,8 @@ static int place_dtb(struct virt *v, struct err *e)
     if (v->dumpdtb) {
         int r = write_file(v->dumpdtb, f.data, f.len, e);
         boot_file_free(&f);
+        if (!r) // that was all that was asked for
+            m->env.request_shutdown(m->env.opaque, "dumpdtb", 0);
         return r;
     }
     if (v->firmware || !m->config.kernel)

@@ -9,12 +9,12 @@
 #include <sys/random.h>
 
 enum { // phandles
-    PH_CLOCK = 1,
-    PH_GIC = 2,
-    PH_MSI = 3,
-    PH_GPIO = 4,
-    PH_SECURE_GPIO = 5,
-    PH_CPU0 = 0x100,
+    PH_CLOCK = 0x8000,
+    PH_GIC = 0x8001,
+    PH_MSI = 0x8002,
+    PH_GPIO = 0x8003,
+    PH_SECURE_GPIO = 0x8004,
+    PH_CPU0 = 0x8100,
 };
 enum { // interrupt specifier (arm,gic binding)
     IRQ_SPI = 0,

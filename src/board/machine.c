@@ -222,10 +222,9 @@ void machine_powerdown(struct machine *m)
 
 void machine_print_mtree(struct machine *m, struct buf *out)
 {
-    buf_printf(out, "address-space: memory\n");
     space_print(m->memory, out);
     if (m->secure_memory) {
-        buf_printf(out, "\naddress-space: secure-memory\n");
+        buf_printf(out, "\n");
         space_print(m->secure_memory, out);
     }
 }

@@ -7,6 +7,7 @@
 #include "base/bits.h"
 #include "device/irqchip/gicv2.h"
 #include "device/irqchip/gicv3.h"
+#include "device/irqchip/gicv3_its.h"
 
 #include <stdlib.h>
 
@@ -64,6 +65,8 @@ static void gic_open(struct gic *g, bool v3, bool el3, bool el2)
     assert_int_equal(device_set(g->dev, v3 ? "has-virtualization" : "has-virtualization-extensions",
                                 el2 ? "on" : "off", &e),
                      0);
+    if (v3)
+        assert_int_equal(device_set(g->dev, "has-lpi", "on", &e), 0);
     assert_int_equal(device_start(&g->rig.tree, g->dev, NULL, &e), 0);
     rig_map(&g->rig, g->dev, 0, DIST);
     if (v3)
@@ -514,15 +517,157 @@ static void test_v2_virtual(void **state)
     gic_close(&g);
 }
 
+// ---- LPIs and the ITS ----
+
+enum {
+    ITS = 0x8080000,
+    TABLES = 0x40100000,
+    PROP = TABLES,
+    PEND = TABLES + 0x20000,
+    QUEUE = TABLES + 0x40000,
+    DEVS = TABLES + 0x50000,
+    COLLS = TABLES + 0x60000,
+    ITT = TABLES + 0x70000
+};
+
+struct its {
+    struct gic g;
+    struct msi_target msi;
+    unsigned written;
+};
+
+static void command(struct its *t, uint64_t w0, uint64_t w1, uint64_t w2, uint64_t w3)
+{
+    uint8_t raw[32];
+    st_le64(raw, w0);
+    st_le64(raw + 8, w1);
+    st_le64(raw + 16, w2);
+    st_le64(raw + 24, w3);
+    assert_int_equal(dma_write(t->g.rig.env.memory, QUEUE + t->written, raw, 32), 0);
+    t->written += 32;
+    rig_write(&t->g.rig, ITS + 0x88, 8, t->written, (struct mem_attrs){0});
+    loop_run_once(t->g.rig.env.loop, 100);
+    assert_int_equal(rig_read(&t->g.rig, ITS + 0x90, 8, (struct mem_attrs){0}), t->written);
+}
+
+static void configure_lpi(struct its *t, unsigned lpi, uint8_t config)
+{
+    assert_int_equal(dma_write(t->g.rig.env.memory, PROP + lpi - 8192, &config, 1), 0);
+}
+
+static void its_open(struct its *t)
+{
+    struct err e;
+    *t = (struct its){0};
+    struct gic *g = &t->g;
+    const struct mem_attrs a = {0};
+    gic_open(g, true, false, false);
+    struct device *d = rig_device(&g->rig, &gicv3_its_type);
+    device_set_ptr(d, "gic", g->dev);
+    assert_int_equal(device_start(&g->rig.tree, d, NULL, &e), 0);
+    device_reset(d);
+    rig_map(&g->rig, d, 0, ITS);
+    t->msi = gicv3_its_target(d, ITS);
+    enable_all(g);
+    for (unsigned c = 0; c < CPUS; c++) {
+        rig_write(&g->rig, REDIST + c * 0x20000 + 0x70, 8, PROP | 15, a);
+        rig_write(&g->rig, REDIST + c * 0x20000 + 0x78, 8, (PEND + c * 0x10000ull) | 1ull << 62, a);
+        rig_write(&g->rig, REDIST + c * 0x20000, 4, 1, a);
+    }
+    assert_int_equal(rig_read(&g->rig, ITS + 8, 8, a) & 0xf1, 0x71);
+    rig_write(&g->rig, ITS + 0x100, 8, 1ull << 63 | DEVS | 15, a);
+    rig_write(&g->rig, ITS + 0x108, 8, 1ull << 63 | COLLS, a);
+    assert_int_equal(rig_read(&g->rig, ITS + 0x100, 8, a) >> 56 & 7, 1);
+    rig_write(&g->rig, ITS + 0x80, 8, 1ull << 63 | QUEUE | 15, a);
+    rig_write(&g->rig, ITS, 4, 1, a);
+    command(t, 8 | 5ull << 32, 4, 1ull << 63 | ITT, 0); // MAPD device 5, 32 events
+    command(t, 9, 0, 1ull << 63 | 1ull << 16 | 0, 0);   // MAPC collection 0: CPU 1
+    command(t, 9, 0, 1ull << 63 | 2ull << 16 | 7, 0);   // MAPC collection 7: CPU 2
+}
+
+static void test_its(void **state)
+{
+    struct its t;
+    its_open(&t);
+    struct gic *g = &t.g;
+    configure_lpi(&t, 8200, 0xa0 | 1);
+    configure_lpi(&t, 8201, 0x40 | 1);
+    configure_lpi(&t, 8202, 0x20); // not enabled
+    for (unsigned i = 0; i < 3; i++)
+        command(&t, 0x0a | 5ull << 32, (8200ull + i) << 32 | i, 0, 0); // MAPTI
+    command(&t, 0x0d, 0, 0, 0);                                        // INVALL
+    const uint64_t doorbell = ITS + 0x10040;
+    for (unsigned i = 0; i < 3; i++)
+        t.msi.send(t.msi.opaque, doorbell, i, 5);
+    assert_int_equal(line_level(g, 0, 0), 0);
+    assert_int_equal(line_level(g, 1, 0), 1);
+    assert_int_equal(sysreg(g, 1, ICC_IAR1, cpu_attrs(1)), 8201);
+    set_sysreg(g, 1, ICC_EOIR1, 8201, cpu_attrs(1));
+    assert_int_equal(sysreg(g, 1, ICC_IAR1, cpu_attrs(1)), 8200);
+    set_sysreg(g, 1, ICC_EOIR1, 8200, cpu_attrs(1));
+    assert_int_equal(sysreg(g, 1, ICC_IAR1, cpu_attrs(1)), SPURIOUS);
+    // 8202 is pending; it moves with its event, and comes when its configuration is re-read
+    command(&t, 0x01 | 5ull << 32, 2, 7, 0); // MOVI
+    configure_lpi(&t, 8202, 0x20 | 1);
+    assert_int_equal(line_level(g, 2, 0), 0);
+    command(&t, 0x0c | 5ull << 32, 2, 0, 0); // INV
+    assert_int_equal(line_level(g, 1, 0), 0);
+    assert_int_equal(line_level(g, 2, 0), 1);
+    // MOVALL takes it to CPU 3; CLEAR by its event no longer reaches it there
+    command(&t, 0x0e, 0, 2ull << 16, 3ull << 16);
+    assert_int_equal(line_level(g, 2, 0), 0);
+    assert_int_equal(line_level(g, 3, 0), 1);
+    assert_int_equal(sysreg(g, 3, ICC_IAR1, cpu_attrs(3)), 8202);
+    set_sysreg(g, 3, ICC_EOIR1, 8202, cpu_attrs(3));
+    // INT and DISCARD
+    command(&t, 0x03 | 5ull << 32, 0, 0, 0);
+    assert_int_equal(line_level(g, 1, 0), 1);
+    command(&t, 0x0f | 5ull << 32, 0, 0, 0);
+    assert_int_equal(line_level(g, 1, 0), 0);
+    t.msi.send(t.msi.opaque, doorbell, 0, 5);
+    assert_int_equal(line_level(g, 1, 0), 0);
+    // Nonsense is skipped: other device, event out of range, no such CPU, LPI out of range
+    t.msi.send(t.msi.opaque, doorbell, 1, 6);
+    t.msi.send(t.msi.opaque, doorbell, 32, 5);
+    command(&t, 9, 0, 1ull << 63 | 99ull << 16 | 1, 0);
+    command(&t, 0x0a | 5ull << 32, 77ull << 32 | 1, 0, 0);
+    command(&t, 0x77, ~0ull, ~0ull, ~0ull);
+    assert_int_equal(line_level(g, 1, 0), 0);
+    gic_close(g);
+}
+
+// Pending LPIs go to the pending table when LPIs are disabled, and come back from it.
+static void test_pending_table(void **state)
+{
+    struct its t;
+    its_open(&t);
+    struct gic *g = &t.g;
+    const struct mem_attrs a = {0};
+    uint8_t byte;
+    configure_lpi(&t, 8300, 1);
+    command(&t, 0x0a | 5ull << 32, 8300ull << 32, 0, 0);
+    command(&t, 0x0d, 0, 0, 0);
+    t.msi.send(t.msi.opaque, ITS + 0x10040, 0, 5);
+    assert_int_equal(line_level(g, 1, 0), 1);
+    rig_write(&g->rig, REDIST + 0x20000, 4, 0, a);
+    assert_int_equal(line_level(g, 1, 0), 0);
+    assert_int_equal(dma_read(g->rig.env.memory, PEND + 0x10000 + 8300 / 8, &byte, 1), 0);
+    assert_int_equal(byte, 1 << 8300 % 8);
+    rig_write(&g->rig, REDIST + 0x20000 + 0x78, 8, PEND + 0x10000, a);
+    rig_write(&g->rig, REDIST + 0x20000, 4, 1, a);
+    assert_int_equal(line_level(g, 1, 0), 1);
+    gic_close(g);
+}
+
 static void test_identity(void **state)
 {
     struct gic g;
     gic_open(&g, true, false, false);
     assert_int_equal(RD32(&g.rig, DIST + 0xffe8) & 0xf0, 0x30);
     assert_int_equal(RD32(&g.rig, DIST + 4) & 0x1f, 2);
-    assert_int_equal(rig_read(&g.rig, REDIST + 8, 8, cpu_attrs(0)), 0);
+    assert_int_equal(rig_read(&g.rig, REDIST + 8, 8, cpu_attrs(0)), 1);
     assert_int_equal(rig_read(&g.rig, REDIST + 3 * 0x20000 + 8, 8, cpu_attrs(0)),
-                     3ull << 32 | 3 << 8 | 16);
+                     3ull << 32 | 3 << 8 | 16 | 1);
     gic_close(&g);
     gic_open(&g, false, false, false);
     assert_int_equal(RD32(&g.rig, DIST + 0xfe8) & 0xf0, 0x20);
@@ -538,6 +683,7 @@ int main(void)
         cmocka_unit_test(test_v3_random), cmocka_unit_test(test_split_end),
         cmocka_unit_test(test_security),  cmocka_unit_test(test_traps),
         cmocka_unit_test(test_virtual),   cmocka_unit_test(test_v2_virtual),
+        cmocka_unit_test(test_its),       cmocka_unit_test(test_pending_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
