@@ -2,7 +2,8 @@
 // independent emulator (or an Arm machine) through tests/isa/runner, must end in the same
 // registers, flags and memory. A difference is reduced to the units that matter and printed.
 //
-// diff --reference CMD --runner FILE [--seed N] [--cases N] [--units N] [--only TEXT] [--ir]
+// diff --reference CMD --runner FILE [--seed N] [--cases N] [--units N] [--only TEXT] [--coverage]
+// [--ir]
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -18,7 +19,7 @@ static struct options {
     const char *reference, *runner, *only;
     uint64_t seed;
     unsigned cases, units, most_reports;
-    bool ir;
+    bool ir, coverage;
 } opt = {.seed = 1, .cases = 2000, .units = 6, .most_reports = 5};
 
 // A batch as the reference sees it.
@@ -85,17 +86,32 @@ struct outcome {
     uint8_t window[WINDOW_SIZE];
 };
 
-static void run_ours(struct flat *f, const struct batch *b, unsigned n, struct outcome *o)
+// Every way we have to run a case; the first that differs from the reference is left in `o`.
+static const char *const ways[] = {"IR interpreter", "IR interpreter, builder switches off"};
+
+static void run_ours(struct flat *f, const struct batch *b, unsigned n, unsigned way,
+                     struct outcome *o)
 {
     memcpy(o->window, b->window, WINDOW_SIZE);
-    flat_run(f, &b->start[n], (const uint8_t *)b->code, (size_t)b->n * CODE_STRIDE, o->window,
-             &o->state);
+    flat_run(f, way == 1, &b->start[n], (const uint8_t *)b->code, (size_t)b->n * CODE_STRIDE,
+             o->window, &o->state);
 }
 
 static bool same(const struct batch *b, unsigned n, const struct outcome *o)
 {
     return !memcmp(&b->result[n], &o->state, sizeof o->state) &&
            !memcmp(b->result_window[n], o->window, WINDOW_SIZE);
+}
+
+// The way in which a case differs, or -1.
+static int differs(struct flat *f, const struct batch *b, unsigned n, struct outcome *o)
+{
+    for (unsigned way = 0; way < ARRAY_SIZE(ways); way++) {
+        run_ours(f, b, n, way, o);
+        if (!same(b, n, o))
+            return (int)way;
+    }
+    return -1;
 }
 
 static void show(const char *name, uint64_t start, uint64_t ours, uint64_t theirs)
@@ -160,8 +176,7 @@ static uint32_t reduce(struct flat *f, const struct sequence *s, struct batch *b
             place(b, n, s, drop | 1u << n);
         run_reference(b);
         for (unsigned n = 0; n < s->n && !again; n++) {
-            run_ours(f, b, n, o);
-            if (!(drop >> n & 1) && !same(b, n, o)) {
+            if (!(drop >> n & 1) && differs(f, b, n, o) >= 0) {
                 drop |= 1u << n;
                 again = true;
             }
@@ -180,8 +195,9 @@ static void report(struct flat *f, const struct sequence *s, uint64_t seed, cons
     b->n = 1;
     place(b, 0, s, drop);
     run_reference(b);
-    run_ours(f, b, 0, o);
-    printf("difference: --seed %llu --cases 1\n", (unsigned long long)seed);
+    int way = differs(f, b, 0, o);
+    printf("difference: --seed %llu --cases 1, %s\n", (unsigned long long)seed,
+           way < 0 ? "gone when run alone" : ways[way]);
     show_code(b, 0);
     show_differences(b, 0, o);
     if (opt.ir)
@@ -190,10 +206,33 @@ static void report(struct flat *f, const struct sequence *s, uint64_t seed, cons
     free(o);
 }
 
+// ---- what was covered ----
+
+// Per group of the decode table: instructions it has, and how many of them were executed.
+static void show_coverage(const unsigned *executed)
+{
+    const char *group = NULL;
+    unsigned all = 0, drawn = 0, total = 0, total_drawn = 0;
+    for (unsigned id = 1; id <= A64_IDS; id++) {
+        const char *here = id < A64_IDS ? a64_info[id].group : "";
+        if (group && strcmp(group, here)) {
+            printf("  %-45s %4u of %4u\n", group, drawn, all);
+            total += all;
+            total_drawn += drawn;
+            all = drawn = 0;
+        }
+        group = here;
+        all++;
+        drawn += id < A64_IDS && executed[id];
+    }
+    printf("  %-45s %4u of %4u\n", "all", total_drawn, total);
+}
+
 // ---- the run ----
 
 static unsigned run_batch(struct flat *f, const struct pool *p, uint64_t seed, unsigned n,
-                          struct batch *b, struct sequence *sequences, unsigned *reported)
+                          struct batch *b, struct sequence *sequences, unsigned *reported,
+                          unsigned *executed)
 {
     unsigned bad = 0;
     struct outcome *o = xalloc(sizeof *o);
@@ -204,11 +243,12 @@ static unsigned run_batch(struct flat *f, const struct pool *p, uint64_t seed, u
         struct rng r = {(seed + k) * 0x2545f4914f6cdd1d};
         generate(&sequences[k], p, &r, opt.units);
         place(b, k, &sequences[k], 0);
+        for (unsigned u = 0; u < sequences[k].n; u++)
+            executed[sequences[k].units[u].id]++;
     }
     run_reference(b);
     for (unsigned k = 0; k < n; k++) {
-        run_ours(f, b, k, o);
-        if (same(b, k, o))
+        if (differs(f, b, k, o) < 0)
             continue;
         bad++;
         if ((*reported)++ < opt.most_reports)
@@ -222,8 +262,8 @@ static void parse(int argc, char **argv)
 {
     for (int n = 1; n < argc; n++) {
         const char *a = argv[n], *v = n + 1 < argc ? argv[n + 1] : "";
-        if (!strcmp(a, "--ir")) {
-            opt.ir = true;
+        if (!strcmp(a, "--ir") || !strcmp(a, "--coverage")) {
+            *(a[2] == 'i' ? &opt.ir : &opt.coverage) = true;
             continue;
         }
         n++;
@@ -246,7 +286,7 @@ static void parse(int argc, char **argv)
     }
     if (!opt.reference || !opt.runner || opt.units < 1 || opt.units > MAX_UNITS) {
         fprintf(stderr, "usage: diff --reference CMD --runner FILE [--seed N] [--cases N] "
-                        "[--units 1..16] [--only TEXT] [--reports N] [--ir]\n");
+                        "[--units 1..16] [--only TEXT] [--reports N] [--coverage] [--ir]\n");
         exit(2);
     }
 }
@@ -255,6 +295,7 @@ int main(int argc, char **argv)
 {
     struct err e;
     static struct pool pool;
+    static unsigned executed[A64_IDS];
     parse(argc, argv);
     pool_fill(&pool, opt.only);
     struct flat *f = flat_new(&e);
@@ -267,9 +308,11 @@ int main(int argc, char **argv)
     unsigned bad = 0, reported = 0;
     for (unsigned done = 0; done < opt.cases; done += MAX_CASES)
         bad += run_batch(f, &pool, opt.seed + done, MIN(opt.cases - done, (unsigned)MAX_CASES), b,
-                         sequences, &reported);
+                         sequences, &reported, executed);
     printf("%u instructions to draw from, %u cases of %u, %u different\n", pool.n, opt.cases,
            opt.units, bad);
+    if (opt.coverage)
+        show_coverage(executed);
     free(sequences);
     free(b);
     flat_free(f);

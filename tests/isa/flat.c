@@ -17,6 +17,7 @@ struct flat {
     const uint8_t *code;
     size_t code_size;
     uint8_t *window;
+    struct ir_switches switches;
     jmp_buf leave;
 };
 
@@ -115,6 +116,7 @@ struct flat *flat_new(struct err *e)
 {
     struct flat *f = xalloc(sizeof *f);
     f->cpu = xalloc(sizeof *f->cpu);
+    f->switches = ir_switches_all;
     f->cpu->env.exec = &exec_ops;
     f->cpu->env.vcpu = f;
     struct isa_config config = {.model = "max", .user_mode = true};
@@ -184,7 +186,7 @@ static unsigned build(struct flat *f)
     struct env *e = &f->cpu->env;
     uint64_t pc = f->cpu->pc, mode = e->isa->mode(e);
     ir_region_reset(&f->region, &arm_guest, pc, mode);
-    ir_build_begin(&f->build, &f->region, &ir_switches_all);
+    ir_build_begin(&f->build, &f->region, &f->switches);
     for (unsigned n = 0; n < 64; n++) {
         struct lift l = {.b = &f->build, .env = e, .pc = pc, .mode = mode};
         if (pc - CODE_VA >= f->code_size)
@@ -224,14 +226,15 @@ static uint32_t signal_of(struct flat *f)
     return brk ? SIGTRAP : SIGILL;
 }
 
-void flat_run(struct flat *f, const struct diff_state *start, const uint8_t *code, size_t code_size,
-              uint8_t *window, struct diff_state *out)
+void flat_run(struct flat *f, bool plain, const struct diff_state *start, const uint8_t *code,
+              size_t code_size, uint8_t *window, struct diff_state *out)
 {
     volatile unsigned regions = 0;
     struct err bad;
     f->code = code;
     f->code_size = code_size;
     f->window = window;
+    f->switches = plain ? (struct ir_switches){0} : ir_switches_all;
     load_state(f, start);
     enum env_leave why = (enum env_leave)(setjmp(f->leave) - 1);
     while (why != LEAVE_SIGNAL && why != LEAVE_SYSCALL && regions++ < 1000 &&

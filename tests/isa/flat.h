@@ -10,8 +10,9 @@ struct flat *flat_new(struct err *e);
 void flat_free(struct flat *f);
 // Run from `start` (pc included) until the BRK or a fault; `code` lies at CODE_VA, `window` at
 // WINDOW_VA and is changed. `out` gets the state with the signal a program would have seen.
-void flat_run(struct flat *f, const struct diff_state *start, const uint8_t *code, size_t code_size,
-              uint8_t *window, struct diff_state *out);
+// `plain`: with every switch of the IR builder off.
+void flat_run(struct flat *f, bool plain, const struct diff_state *start, const uint8_t *code,
+              size_t code_size, uint8_t *window, struct diff_state *out);
 // Text of the regions built for that code, to stdout.
 void flat_print_ir(struct flat *f, const struct diff_state *start, const uint8_t *code,
                    size_t code_size);

@@ -59,9 +59,8 @@ void generate_window(uint8_t *window, struct rng *r)
 // Instructions a program cannot use, that wait, or that depend on the machine (keys, identities).
 static bool excluded(const struct decode_info *i)
 {
-    static const char *const classes[] = {"udf",        "trap", "dcps",     "drps",   "eret",
-                                          "eret_auth",  "sys",  "pauth",    "sysreg", "branch_auth",
-                                          "pauth_hint", "ldra", "ret_auth", "pacga",  "msr_imm"};
+    static const char *const classes[] = {"udf",       "trap", "dcps",  "drps",   "eret",
+                                          "eret_auth", "sys",  "pacga", "msr_imm"};
     static const char *const names[] = {"WFE", "WFI", "DSB_nXS"};
     for (unsigned n = 0; n < ARRAY_SIZE(classes); n++)
         if (!strcmp(i->cls, classes[n]))
@@ -206,6 +205,62 @@ static void add_load_exclusive(struct unit *u, uint32_t store, struct rng *r)
     add(u, load | (store >> 21 & 1 ? t2 : 31) << 10);
 }
 
+// Keys differ between machines, so a signature never outlives its unit: a pointer is signed and at
+// once checked again. False: not one of these classes, or to be redrawn.
+static bool make_signed(struct unit *u, const struct a64_insn *i, struct rng *r)
+{
+    uint32_t w = i->raw, pointer = (uint32_t)rng_next(r);
+    unsigned rd = i->Rd;
+    if (is(i, "pauth")) {
+        const uint32_t check = 1u << 12;
+        if (rd == 31 || (!i->Z && i->Rn == rd))
+            return false;
+        set_register(u, rd, pointer);
+        add(u, w & ~check);
+        add(u, w | check);
+    } else if (is(i, "pauth_hint")) {
+        const uint32_t check = 1u << 7;
+        if (i->id == A64_XPACLRI) {
+            add(u, w);
+            return true;
+        }
+        set_register(u, i->id == A64_PAC_1716 || i->id == A64_AUT_1716 ? 17 : 30, pointer);
+        add(u, w & ~check);
+        add(u, w | check);
+    } else if (is(i, "branch_auth") || is(i, "ret_auth")) {
+        bool ret = is(i, "ret_auth"), zero = !ret && !i->Z;
+        unsigned rn = ret ? 30 : i->Rn, rm = ret ? 31 : i->Rm;
+        if (rn == 31 || rn == rm)
+            return false;
+        add(u, 0x10000060 | rn); // adr: behind the branch
+        add(u, 0xdac10000 | (zero ? 1u << 13 | 31 << 5 : rm << 5) | (unsigned)i->M << 10 | rn);
+        add(u, w);
+        add(u, 0xdac143e0 | rn); // xpaci
+    } else if (is(i, "ldra")) {
+        if (i->Rn == 31 || i->Rn == i->Rt)
+            return false;
+        set_register(u, i->Rn, WINDOW_VA + 1024);
+        add(u, 0xdac10000 | 1u << 13 | 31 << 5 | (2u + i->M) << 10 | i->Rn);
+        add(u, w & ~(1u << 22 | 1u << 20)); // offsets from 0 to 2040
+        add(u, 0xdac147e0 | i->Rn);         // xpacd
+    } else {
+        return false;
+    }
+    return true;
+}
+
+// The registers of user level that are the same everywhere, with values they can hold.
+static void make_sysreg(struct unit *u, const struct a64_insn *i, struct rng *r)
+{
+    static const struct {
+        uint32_t bits, writable;
+    } regs[] = {{0x1b4200, 0xf0000000}, {0x1b4400, 0x07c80000}, {0x1b4420, 0x0800009f}};
+    unsigned n = rng_below(r, ARRAY_SIZE(regs));
+    if (!i->L && i->Rt != 31)
+        set_register(u, i->Rt, (uint32_t)rng_next(r) & regs[n].writable);
+    add(u, 0xd5000000 | (unsigned)i->L << 21 | regs[n].bits | i->Rt);
+}
+
 static bool make_unit(struct unit *u, unsigned id, struct rng *r)
 {
     struct a64_insn i = {0};
@@ -214,6 +269,14 @@ static bool make_unit(struct unit *u, unsigned id, struct rng *r)
     *u = (struct unit){.id = id};
     if (!a64_decode32(w, &i) || i.id != id)
         return false;
+    bool keyed = is(&i, "pauth") || is(&i, "pauth_hint") || is(&i, "branch_auth") ||
+                 is(&i, "ret_auth") || is(&i, "ldra");
+    if (keyed)
+        return make_signed(u, &i, r);
+    if (is(&i, "sysreg")) {
+        make_sysreg(u, &i, r);
+        return true;
+    }
     struct access a = access_of(&i);
     if (a.any) {
         if (unpredictable(&i, &a))
