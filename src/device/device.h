@@ -164,7 +164,7 @@ void device_tree_global(struct device_tree *t, const char *driver, const char *p
                         const char *val);
 
 const struct device_type *device_type_find(const char *name); // by name or alias; NULL
-const struct device_type *const *device_types(void);          // NULL-terminated, alphabetical
+const struct device_type *const *device_types(void);          // NULL-terminated
 struct bus *device_find_bus(struct device_tree *t, const char *name);
 struct device *device_find(struct device_tree *t, const char *id);
 // Two steps: make the structure with defaults; set properties; then plug and init. On failure the

@@ -19,24 +19,36 @@ static void print_type_line(const struct device_type *t, struct buf *out)
     buf_printf(out, "\n");
 }
 
+static int by_type_name(const void *a, const void *b)
+{
+    return strcmp((*(const struct device_type *const *)a)->name,
+                  (*(const struct device_type *const *)b)->name);
+}
+
 void device_print_help(struct buf *out)
 {
     static const char *const headings[] = {
         "Controller/Bridge/Hub", "USB", "Storage", "Network", "Input", "Display", "Sound", "Misc"};
+    VEC(const struct device_type *) types = {0};
+    for (const struct device_type *const *t = device_types(); *t; t++)
+        if ((*t)->user_creatable)
+            vec_push(&types, *t);
+    qsort(types.data, types.len, sizeof *types.data, by_type_name);
     const char *gap = "";
     for (unsigned i = 0; i < ARRAY_SIZE(headings); i++) {
         bool begun = false;
-        for (const struct device_type *const *t = device_types(); *t; t++) {
-            const char *cat = (*t)->category ? (*t)->category : "Misc";
-            if (!(*t)->user_creatable || strcmp(cat, headings[i]))
+        for (size_t k = 0; k < types.len; k++) {
+            const struct device_type *t = types.data[k];
+            if (strcmp(t->category ? t->category : "Misc", headings[i]))
                 continue;
             if (!begun)
                 buf_printf(out, "%s%s devices:\n", gap, headings[i]);
             begun = true;
             gap = "\n";
-            print_type_line(*t, out);
+            print_type_line(t, out);
         }
     }
+    vec_free(&types);
 }
 
 static const char *kind_name(const struct field *f)

@@ -14,19 +14,18 @@ void drv_attach_mmio(struct drv *d, struct rig *r, gpa_t base)
 
 static uint64_t assign_bar(struct drv *d, unsigned bar)
 {
-    static gpa_t next32 = PCI_MMIO + 0x100000;
     struct rig *r = d->r;
     unsigned at = 0x10 + 4 * bar;
     uint32_t old = rig_cfg_in(r, d->bus, d->devfn, at, 4);
     rig_cfg_out(r, d->bus, d->devfn, at, 4, ~0u);
     uint32_t size = -(rig_cfg_in(r, d->bus, d->devfn, at, 4) & ~15u);
     assert_true(is_pow2(size));
-    next32 = align_up(next32, size);
-    rig_cfg_out(r, d->bus, d->devfn, at, 4, next32);
+    r->next_bar = align_up(r->next_bar, size);
+    rig_cfg_out(r, d->bus, d->devfn, at, 4, r->next_bar);
     if (old & 4)
         rig_cfg_out(r, d->bus, d->devfn, at + 4, 4, 0);
-    next32 += size;
-    return next32 - size;
+    r->next_bar += size;
+    return r->next_bar - size;
 }
 
 static void use_msix(struct drv *d, unsigned cap)
@@ -102,7 +101,7 @@ bool drv_negotiate(struct drv *d, uint64_t want)
     drv_status_out(d, 0);
     for (int i = 0; i < 1000 && drv_status(d); i++)
         rig_spin(d->r);
-    assert_int_equal(drv_status(d), 0);
+    assert_true(!drv_status(d) || d->r->wild);
     memset(d->rings, 0, sizeof d->rings);
     drv_status_out(d, 1);
     drv_status_out(d, 3);

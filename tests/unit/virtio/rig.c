@@ -18,9 +18,11 @@ static void on_intx(void *opaque, int n, int level)
 static void on_msi(void *opaque, uint64_t addr, uint32_t data, uint32_t rid)
 {
     struct rig *r = opaque;
-    assert_int_equal(addr, PCI_MSI);
-    assert_true(data < PCI_MSIX_MAX);
-    r->msi[data]++;
+    if (!r->wild) {
+        assert_int_equal(addr, PCI_MSI);
+        assert_true(data < PCI_MSIX_MAX);
+    }
+    r->msi[data % PCI_MSIX_MAX]++;
 }
 
 static void *find_backend(void *opaque, enum field_kind kind, const char *id, struct device *d,
@@ -46,6 +48,7 @@ void rig_init(struct rig *r)
     clock_start(r->clock);
     r->env = (struct machine_env){.memory = r->space, .clock = r->clock, .loop = r->loop};
     r->next = RAM_BASE + 4096;
+    r->next_bar = PCI_MMIO + 0x100000;
     device_tree_init(&r->tree, &r->env);
     r->tree.find_backend = find_backend;
     r->tree.opaque = r;
@@ -96,13 +99,15 @@ void rig_read(struct rig *r, gpa_t a, void *p, size_t n)
 uint64_t rig_in(struct rig *r, gpa_t a, unsigned size)
 {
     uint64_t v = 0;
-    assert_int_equal(space_read(r->space, a, size, &v, (struct mem_attrs){0}), MEM_OK);
+    enum mem_result res = space_read(r->space, a, size, &v, (struct mem_attrs){0});
+    assert_true(res == MEM_OK || r->wild);
     return v;
 }
 
 void rig_out(struct rig *r, gpa_t a, unsigned size, uint64_t v)
 {
-    assert_int_equal(space_write(r->space, a, size, v, (struct mem_attrs){0}), MEM_OK);
+    enum mem_result res = space_write(r->space, a, size, v, (struct mem_attrs){0});
+    assert_true(res == MEM_OK || r->wild);
 }
 
 void rig_spin(struct rig *r)

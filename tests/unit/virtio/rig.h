@@ -27,7 +27,9 @@ struct rig {
     struct machine_env env;
     struct device_tree tree;
     struct device *host;
-    gpa_t next; // free guest RAM
+    gpa_t next;     // free guest RAM
+    gpa_t next_bar; // free PCI memory
+    bool wild;      // a fuzzer: accesses may find nothing, messages may go anywhere
     unsigned n_mmio;
     int irq_level; // of the last virtio-mmio slot made
     int intx[4];
