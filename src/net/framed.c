@@ -11,8 +11,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define HEADER  4
-#define MAX_IOV 256
+#define HEADER         4
+#define MAX_IOV        256
+#define BAD_PEERS_TOLD 8
 
 static struct framed_netdev *of(struct netdev *n)
 {
@@ -73,8 +74,9 @@ static bool deliver_frames(struct framed_netdev *f)
 
 static void bad_peer(struct framed_netdev *f)
 {
-    log_warn("netdev '%s': %s sent a frame length of %u; connection closed", f->n.id, f->peer,
-             ld_be32(f->rx + f->rx_start));
+    if (f->bad_peers++ < BAD_PEERS_TOLD)
+        log_warn("netdev '%s': %s sent a frame length of %u; connection closed", f->n.id, f->peer,
+                 ld_be32(f->rx + f->rx_start));
     disconnect(f);
 }
 

@@ -20,8 +20,9 @@ struct framed_netdev {
     bool rx_paused; // the NIC has no room
     uint8_t *tx;    // what is left of a frame that was begun
     size_t tx_start, tx_end;
-    bool want_out; // the NIC waits to send
-    char *peer;    // while connected
+    bool want_out;      // the NIC waits to send
+    char *peer;         // while connected
+    unsigned bad_peers; // that sent a length no frame has
 };
 
 // All take over what they are given.

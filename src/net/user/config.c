@@ -141,10 +141,24 @@ static int read_v6(SlirpConfig *c, struct opts *o, struct err *e)
                                                                                                : 0;
 }
 
+// Labels of 1 to 63 bytes between dots (RFC 1035, section 2.3.4).
+static bool is_domain(const char *name)
+{
+    if (!*name || strlen(name) > 253)
+        return false;
+    while (*name) {
+        size_t n = strcspn(name, ".");
+        if (!n || n > 63)
+            return false;
+        name += n + (name[n] == '.');
+    }
+    return true;
+}
+
 static int add_search(void *opaque, const char *name, struct err *e)
 {
     struct user_config *u = opaque;
-    if (!*name || strlen(name) > 253)
+    if (!is_domain(name))
         return err_set(e, "dnssearch=%s: not a domain name", name);
     vec_push(&u->search, name);
     return 0;
@@ -161,8 +175,8 @@ static int read_names(struct user_config *u, struct opts *o, struct err *e)
     c->bootfile = opts_get(o, "bootfile");
     if (c->vhostname && strlen(c->vhostname) > 32)
         return err_set(e, "hostname=%s: longer than 32 characters", c->vhostname);
-    if (c->vdomainname && strlen(c->vdomainname) > 255)
-        return err_set(e, "domainname: longer than 255 characters");
+    if (c->vdomainname && !is_domain(c->vdomainname))
+        return err_set(e, "domainname=%s: not a domain name", c->vdomainname);
     if (c->bootfile && strlen(c->bootfile) > 127)
         return err_set(e, "bootfile: longer than 127 characters");
     if (c->tftp_path && (stat(c->tftp_path, &st) || !S_ISDIR(st.st_mode)))

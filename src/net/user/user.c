@@ -165,7 +165,10 @@ static bool user_send(struct netdev *n, const struct iovec *iov, unsigned n_iov)
         }
         frame = u->gather;
     }
-    slirp_input(u->slirp, frame, (int)len);
+    if (fragment_is(frame, len))
+        frame = fragment_take(&u->fragments, frame, len, host_monotonic_ns(), &len);
+    if (frame)
+        slirp_input(u->slirp, frame, (int)len);
     loop_defer(&u->refill);
     return true;
 }
@@ -285,6 +288,7 @@ static void user_close(struct netdev *n)
     }
     vec_free(&u->polls);
     frames_free(&u->rx);
+    fragment_free(&u->fragments);
 }
 
 static struct netdev *user_open(struct opts *o, struct loop *loop, struct err *e)

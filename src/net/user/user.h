@@ -3,6 +3,7 @@
 
 #include "net/frames.h"
 #include "net/net.h"
+#include "net/user/fragment.h"
 #include "base/vec.h"
 #include <libslirp.h>
 
@@ -29,6 +30,7 @@ struct user_netdev {
     struct loop_work refill;   // what to wait for may have changed
     struct loop_work drain;    // frames made while one of the guest's was taken
     struct loop_timer timeout; // libslirp's own timers
+    struct fragments fragments;
     uint8_t gather[NET_FRAME_MAX];
 };
 
