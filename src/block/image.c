@@ -1,6 +1,7 @@
 // Creating images and working on them as a whole.
 
 #include "block/image.h"
+#include "block/copy.h"
 #include "block/protocol/file_lock.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -16,17 +17,19 @@ struct image_call {
     struct block_extent *extent;
     const char *name, *format, *preallocation;
     uint64_t off, bytes;
+    unsigned *depth;
     struct err *e;
     int result;
 };
 
-struct block_node *image_open(struct opts *o, unsigned flags, struct loop *loop, struct err *e)
+struct block_node *image_open(struct opts *o, unsigned flags, struct block_node *beside,
+                              struct err *e)
 {
     struct block_inherit in = {.for_check = flags & IMAGE_CHECK,
                                .no_backing = flags & IMAGE_NO_BACKING,
                                .read_only = flags & IMAGE_READ_ONLY,
                                .force_share = flags & IMAGE_SHARE};
-    struct engine *eng = engine_new(loop);
+    struct engine *eng = beside ? engine_ref(beside->eng) : engine_new(NULL);
     struct block_node *n = node_open_root(o, &in, NULL, eng, e);
     engine_unref(eng);
     return n;
@@ -199,21 +202,42 @@ int image_set_backing(struct block_node *n, const char *name, const char *format
     return c.result;
 }
 
+static void discard_entry(void *arg)
+{
+    struct image_call *c = arg;
+    c->result = node_discard(c->n, 0, c->n->size) ?: node_flush(c->n);
+}
+
+int image_discard_all(struct block_node *n, struct err *e)
+{
+    struct image_call c = {.n = n};
+    engine_run(n->eng, discard_entry, &c);
+    return c.result ? err_errno(e, -c.result, "cannot empty the image") : 0;
+}
+
 void image_info(struct block_node *n, struct block_info_sink *s)
 {
     if (n->drv->image && n->drv->image->info)
         n->drv->image->info(n, s);
 }
 
+void image_facts(struct block_node *n, struct block_facts *f)
+{
+    *f = (struct block_facts){0};
+    if (n->drv->image && n->drv->image->facts)
+        n->drv->image->facts(n, f);
+}
+
 static void status_entry(void *arg)
 {
     struct image_call *c = arg;
-    c->result = node_status(c->n, c->off, c->bytes, c->extent);
+    c->result = node_status_above(c->n, NULL, c->off, c->bytes, c->extent, c->depth);
 }
 
-int image_status(struct block_node *n, uint64_t off, uint64_t bytes, struct block_extent *x)
+int image_status(struct block_node *n, uint64_t off, uint64_t bytes, struct block_extent *x,
+                 unsigned *depth)
 {
-    struct image_call c = {.n = n, .off = off, .bytes = bytes, .extent = x};
+    struct image_call c = {.n = n, .off = off, .bytes = bytes, .extent = x, .depth = depth};
     engine_run(n->eng, status_entry, &c);
     return c.result;
 }

@@ -11,7 +11,9 @@ enum {
     IMAGE_READ_ONLY = 4,
     IMAGE_SHARE = 8, // beside a running writer (-U)
 };
-struct block_node *image_open(struct opts *o, unsigned flags, struct loop *loop, struct err *e);
+// `beside` (or NULL) is a node whose engine the new one shares, so that they can copy.
+struct block_node *image_open(struct opts *o, unsigned flags, struct block_node *beside,
+                              struct err *e);
 // Makes `filename`; what a running process holds is left alone. Format options are in c->opts.
 int image_create(const char *format, const char *filename, const struct block_create *c,
                  struct err *e) MUST_CHECK;
@@ -20,8 +22,13 @@ int image_measure(const char *format, const struct block_create *c, struct block
 int image_check(struct block_node *n, struct block_check *c, struct err *e) MUST_CHECK;
 int image_set_backing(struct block_node *n, const char *name, const char *format,
                       struct err *e) MUST_CHECK;
+// Makes everything unallocated (an overlay after its commit).
+int image_discard_all(struct block_node *n, struct err *e) MUST_CHECK;
 void image_info(struct block_node *n, struct block_info_sink *s);
-int image_status(struct block_node *n, uint64_t off, uint64_t bytes, struct block_extent *x);
+void image_facts(struct block_node *n, struct block_facts *f);
+// Of the whole chain; *depth is the layer that decides.
+int image_status(struct block_node *n, uint64_t off, uint64_t bytes, struct block_extent *x,
+                 unsigned *depth);
 // A qcow2 overlay over `base`, in a file that is gone when it is closed. Takes over the reference,
 // also on failure.
 struct block_node *image_temp_overlay(struct block_node *base, struct err *e);

@@ -44,6 +44,12 @@ struct block_info_sink {
     void (*flag)(struct block_info_sink *s, const char *key, bool v);
 };
 
+struct block_facts {
+    uint64_t cluster_size; // 0: none
+    bool dirty;
+    const char *backing_name, *backing_format; // as stored, or NULL
+};
+
 // What can be done to an image as a whole. Each may be NULL.
 struct block_image_ops {
     int (*probe)(const uint8_t *head, size_t len); // 0: not mine; else how sure, to 100
@@ -53,6 +59,7 @@ struct block_image_ops {
     int (*resize)(struct block_node *n, uint64_t size, struct err *e);
     int (*check)(struct block_node *n, struct block_check *c, struct err *e);
     void (*info)(struct block_node *n, struct block_info_sink *s);
+    void (*facts)(struct block_node *n, struct block_facts *f);
     int (*set_backing)(struct block_node *n, const char *name, const char *format, struct err *e);
     int (*measure)(const struct block_create *c, struct block_measure *m, struct err *e);
 };

@@ -244,11 +244,26 @@ static void qcow2_close(struct block_node *n)
     qcow2_header_free(&s->h);
 }
 
+// load-snapshot=NAME shows the disk as the snapshot kept it; only for reading.
+static int load_snapshot(struct block_node *n, struct opts *o, struct err *e)
+{
+    const char *name = opts_get(o, "load-snapshot");
+    if (!name)
+        return 0;
+    if (!n->in.read_only)
+        return err_set(e, "load-snapshot needs the image opened read-only");
+    int r = qcow2_show_snapshot(n, name);
+    return r == -ENOENT ? err_set(e, "the image has no snapshot '%s'", name)
+           : r          ? err_errno(e, -r, "cannot read snapshot '%s'", name)
+                        : 0;
+}
+
 static int open_steps(struct block_node *n, struct opts *o, struct err *e)
 {
     struct qcow2 *s = n->s;
     if (read_header(n, e) || set_geometry(n, e) || read_cache_sizes(s, n, o, e) ||
-        open_data_file(n, o, e) || load_tables(n, e) || open_backing(n, o, e))
+        open_data_file(n, o, e) || load_tables(n, e) || load_snapshot(n, o, e) ||
+        open_backing(n, o, e))
         return -1;
     s->fresh_from = (n->file->size + s->cluster_size - 1) >> s->cluster_bits;
     n->align = n->file->align;
@@ -312,6 +327,15 @@ static void qcow2_info(struct block_node *n, struct block_info_sink *k)
     }
 }
 
+static void qcow2_facts(struct block_node *n, struct block_facts *f)
+{
+    const struct qcow2_header *h = &qcow2_of(n)->h;
+    *f = (struct block_facts){.cluster_size = 1ull << h->cluster_bits,
+                              .dirty = h->incompatible & QCOW2_INCOMPAT_DIRTY,
+                              .backing_name = *h->backing_name ? h->backing_name : NULL,
+                              .backing_format = *h->backing_format ? h->backing_format : NULL};
+}
+
 static const struct block_image_ops qcow2_image_ops = {
     .probe = qcow2_probe,
     .create = qcow2_create,
@@ -319,6 +343,7 @@ static const struct block_image_ops qcow2_image_ops = {
     .resize = qcow2_resize,
     .check = qcow2_check,
     .info = qcow2_info,
+    .facts = qcow2_facts,
     .set_backing = qcow2_set_backing,
     .measure = qcow2_measure,
 };

@@ -245,6 +245,8 @@ int qcow2_zero_range(struct block_node *n, uint64_t off, uint64_t bytes, uint32_
 int qcow2_snapshots_load(struct block_node *n, struct err *e);
 // Exclusive: sets the COPIED flags of the active tables from the reference counts.
 int qcow2_fix_copied(struct block_node *n);
+// Lets a read-only image show a snapshot's content. -ENOENT: no such snapshot.
+int qcow2_show_snapshot(struct block_node *n, const char *id);
 extern const struct block_snapshot_ops qcow2_snapshot_ops;
 
 // check.c

@@ -230,6 +230,20 @@ static struct qcow2_snapshot *find(struct qcow2 *s, const char *id)
     return NULL;
 }
 
+int qcow2_show_snapshot(struct block_node *n, const char *id)
+{
+    struct qcow2 *s = qcow2_of(n);
+    const struct qcow2_snapshot *sn = find(s, id);
+    if (!sn)
+        return -ENOENT;
+    if (sn->info.disk_bytes > sn->l1_entries * l2_coverage(s))
+        return -EINVAL;
+    int r = qcow2_table_load(n, &s->l1, sn->l1_offset, sn->l1_entries);
+    if (!r)
+        s->h.size = n->size = sn->info.disk_bytes;
+    return r;
+}
+
 static void number(struct qcow2 *s, struct qcow2_snapshot *sn)
 {
     unsigned long max = 0;
