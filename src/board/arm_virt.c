@@ -6,6 +6,7 @@
 
 #include "block/block.h"
 #include "board/boot/file.h"
+#include "board/boot/smbios.h"
 #include "device/firmware/fw_cfg.h"
 #include "device/gpio/pl061.h"
 #include "device/irqchip/gicv2.h"
@@ -490,7 +491,7 @@ static int virt_create(struct machine *m, struct err *e)
     loop_timer_init(&v->power_key, m->env.loop, m->env.clock, power_key_up, v);
     if (!m->config.cpu)
         m->config.cpu = m->isa->default_model;
-    v->firmware = m->config.bios || m->config.pflash[0];
+    v->firmware = m->config.bios || m->config.pflash[0] || !m->config.kernel;
     if (m->config.bios && m->config.pflash[0])
         return err_set(e, "-bios and the first pflash are two firmwares for one place; give one");
     if (parse_props(v, e) || lay_out_high(v, e) ||
@@ -553,7 +554,7 @@ static int place_dtb(struct virt *v, struct err *e)
             m->env.request_shutdown(m->env.opaque, "dumpdtb", 0);
         return r;
     }
-    if (v->firmware || !m->config.kernel)
+    if (v->firmware)
         v->dtb = m->ram_base;
     else
         v->dtb = align_up(v->initrd_len ? v->initrd + v->initrd_len
@@ -626,7 +627,20 @@ static int fill_fw_cfg(struct virt *v, struct err *e)
     fw_cfg_set_u16(v->fw_cfg, FW_CFG_MAX_CPUS, (uint16_t)c->max_cpus);
     fw_cfg_set_u16(v->fw_cfg, FW_CFG_NOGRAPHIC, 1);
     fw_cfg_set_u16(v->fw_cfg, FW_CFG_BOOT_MENU, 0);
-    if (v->firmware && offer_kernel(v, e))
+    const struct smbios_config smbios = {
+        .product = "QEMU Virtual Machine",
+        .version = "virt",
+        .uuid = c->uuid,
+        .sockets = c->sockets,
+        .cores = c->cores * c->clusters,
+        .threads = c->threads,
+        .ram_base = v->m->ram_base,
+        .ram_size = c->ram_size,
+        .overrides = c->smbios,
+        .n_overrides = c->n_smbios,
+    };
+    if (smbios_build(&smbios, v->fw_cfg, e) || (v->acpi && virt_build_acpi(v, e)) ||
+        (v->firmware && offer_kernel(v, e)))
         return -1;
     return offer_user_files(v, e);
 }
@@ -636,16 +650,16 @@ static int virt_finish(struct machine *m, struct err *e)
     struct virt *v = of(m);
     const struct machine_config *c = &m->config;
     unsigned highest = v->secure ? 3 : v->virtualization ? 2 : 1;
-    if (!c->kernel && (c->initrd || c->append) && !v->firmware)
+    if (!c->kernel && (c->initrd || c->append))
         return err_set(e, "-initrd and -append need -kernel");
-    if (c->kernel && !v->firmware) {
+    if (!v->firmware) {
         if (boot_load_arm64(m, c->kernel, &v->kernel, e) || (c->initrd && place_initrd(v, e)))
             return -1;
     }
     if (fill_fw_cfg(v, e) || place_dtb(v, e))
         return -1;
     v->entry_level = v->kernel.linux_image ? (v->virtualization ? 2 : 1) : highest;
-    v->entry = c->kernel && !v->firmware ? v->kernel.entry : virt_slots[VIRT_FLASH].base;
+    v->entry = !v->firmware ? v->kernel.entry : virt_slots[VIRT_FLASH].base;
     v->entry_arg = v->dtb;
     return 0;
 }

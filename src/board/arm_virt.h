@@ -101,5 +101,7 @@ struct virt {
 uint64_t virt_affinity(const struct virt *v, unsigned i);
 // By which call the guest reaches PSCI (CONDUIT_*): none where firmware of its own starts at EL3.
 int virt_conduit(const struct virt *v);
+// ACPI tables for firmware, into the firmware configuration device.
+int virt_build_acpi(const struct virt *v, struct err *e) MUST_CHECK;
 // The device tree as a malloc'ed blob.
 int virt_build_fdt(const struct virt *v, uint8_t **blob, size_t *len, struct err *e) MUST_CHECK;

@@ -1,0 +1,428 @@
+// ACPI tables of the `virt` board (ACPI 6.4; hardware-reduced, as the Arm Base Boot Requirements
+// ask): FADT, DSDT, MADT, GTDT, MCFG, SPCR, DBG2, PPTT and IORT, all from the slot table.
+#include "board/arm_virt.h"
+#include "board/boot/acpi.h"
+#include "board/boot/aml.h"
+#include "base/bits.h"
+
+#include <stdio.h>
+
+enum { GSI_SPI = 32, GSI_PPI = 16 };
+
+static void zeros(struct acpi *a, size_t n)
+{
+    buf_grow(&a->tables, n);
+}
+
+// ---- DSDT ----
+
+static void put_cpus(const struct virt *v, struct aml *a)
+{
+    for (unsigned i = 0; i < v->m->config.cpus; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "C%03X", i & 0xfff);
+        aml_device(a, name);
+        aml_hid(a, "_HID", "ACPI0007");
+        aml_name_int(a, "_UID", i);
+        aml_close(a);
+    }
+}
+
+// Device names are four characters: three letters and a number, or two and two digits.
+static void put_slot(struct aml *a, const struct virt_slot *s, const char *letters, unsigned n)
+{
+    char name[8];
+    snprintf(name, sizeof name, s->count > 9 ? "%s%02u" : "%s%u", letters, n % 100);
+    aml_device(a, name);
+    aml_hid(a, "_HID", s->hid);
+    aml_name_int(a, "_UID", n);
+    if (s->flags & SLOT_COHERENT)
+        aml_name_int(a, "_CCA", 1);
+    aml_crs(a, "_CRS");
+    aml_crs_memory32(a, (uint32_t)(s->base + n * s->size), (uint32_t)s->size);
+    if (s->spi >= 0)
+        aml_crs_irq(a, GSI_SPI + (uint32_t)s->spi + n, s->flags & SLOT_EDGE);
+    aml_crs_close(a);
+    if (!(s->flags & SLOT_GPIO)) {
+        aml_close(a);
+        return;
+    }
+    // The power button hangs on a pin: an edge there runs _Exx.
+    char event[8];
+    aml_crs(a, "_AEI");
+    aml_crs_gpio_irq(a, VIRT_GPIO_POWER_PIN, name);
+    aml_crs_close(a);
+    snprintf(event, sizeof event, "_E%02X", VIRT_GPIO_POWER_PIN);
+    aml_method(a, event, 0);
+    aml_notify(a, "\\_SB.PWRB", 0x80);
+    aml_close(a);
+    aml_close(a);
+}
+
+static void put_power_button(struct aml *a)
+{
+    aml_device(a, "PWRB");
+    aml_hid(a, "_HID", "PNP0C0C");
+    aml_name_int(a, "_UID", 0);
+    aml_close(a);
+}
+
+// INTx: 32 slots, four pins each, all on the four lines, described as link devices.
+static void put_pci_interrupts(struct aml *a)
+{
+    char name[8];
+    aml_name(a, "_PRT");
+    aml_package(a, 128);
+    for (unsigned slot = 0; slot < 32; slot++)
+        for (unsigned pin = 0; pin < 4; pin++) {
+            snprintf(name, sizeof name, "GSI%u", (slot + pin) % 4);
+            aml_package(a, 4);
+            aml_int(a, slot << 16 | 0xffff);
+            aml_int(a, pin);
+            aml_path(a, name);
+            aml_int(a, 0);
+            aml_close(a);
+        }
+    aml_close(a);
+    for (unsigned i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "GSI%u", i);
+        aml_device(a, name);
+        aml_hid(a, "_HID", "PNP0C0F");
+        aml_name_int(a, "_UID", i);
+        for (unsigned k = 0; k < 2; k++) {
+            aml_crs(a, k ? "_CRS" : "_PRS");
+            aml_crs_irq(a, GSI_SPI + VIRT_SPI_PCIE + i, false);
+            aml_crs_close(a);
+        }
+        aml_method(a, "_SRS", 1);
+        aml_close(a);
+        aml_close(a);
+    }
+}
+
+// _OSC (PCI Firmware Specification 3.2, 4.5.1): the system may have all it asks for, and the answer
+// is the capabilities buffer that it passed.
+static void put_osc(struct aml *a)
+{
+    static const uint8_t pci_host[16] = {0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40,
+                                         0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66};
+    static const uint8_t unknown_uuid[4] = {4, 0, 0, 0};
+    aml_method(a, "_OSC", 4);
+    aml_if_equal_buffer(a, 0, pci_host, sizeof pci_host);
+    aml_return(a);
+    aml_arg(a, 3);
+    aml_close(a);
+    aml_return(a);
+    aml_buffer(a, unknown_uuid, sizeof unknown_uuid);
+    aml_close(a);
+}
+
+static void put_pcie(const struct virt *v, struct aml *a)
+{
+    const struct virt_slot *mmio = &virt_slots[VIRT_PCIE_MMIO], *pio = &virt_slots[VIRT_PCIE_PIO];
+    aml_device(a, "PCI0");
+    aml_hid(a, "_HID", "PNP0A08");
+    aml_hid(a, "_CID", "PNP0A03");
+    aml_name_int(a, "_SEG", 0);
+    aml_name_int(a, "_BBN", 0);
+    aml_name_int(a, "_UID", 0);
+    aml_name_int(a, "_CCA", 1);
+    aml_name_int(a, "_CBA", v->ecam);
+    aml_crs(a, "_CRS");
+    aml_crs_window(a, AML_BUS, 0, v->ecam_size / MiB - 1, 0);
+    aml_crs_window(a, AML_MEMORY, mmio->base, mmio->base + mmio->size - 1, 0);
+    aml_crs_window(a, AML_IO, 0, pio->size - 1, pio->base);
+    if (v->high_mmio)
+        aml_crs_window(a, AML_MEMORY, v->high_mmio, v->high_mmio + v->high_mmio_size - 1, 0);
+    aml_crs_close(a);
+    put_pci_interrupts(a);
+    put_osc(a);
+    // Configuration space is claimed here, so that nobody else takes the addresses.
+    aml_device(a, "RES0");
+    aml_hid(a, "_HID", "PNP0C02");
+    aml_crs(a, "_CRS");
+    aml_crs_window(a, AML_MEMORY, v->ecam, v->ecam + v->ecam_size - 1, 0);
+    aml_crs_close(a);
+    aml_close(a);
+    aml_close(a);
+}
+
+static uint32_t put_dsdt(const struct virt *v, struct acpi *acpi)
+{
+    struct aml a = {0};
+    uint32_t at = acpi_table(acpi, "DSDT", 2);
+    aml_scope(&a, "\\_SB");
+    put_cpus(v, &a);
+    put_power_button(&a);
+    put_slot(&a, &virt_slots[VIRT_UART], "COM", 0);
+    put_slot(&a, &virt_slots[VIRT_FW_CFG], "FWC", 0);
+    put_slot(&a, &virt_slots[VIRT_GPIO], "GPO", 0);
+    for (unsigned i = 0; i < virt_slots[VIRT_VIRTIO].count; i++)
+        put_slot(&a, &virt_slots[VIRT_VIRTIO], "VR", i);
+    put_pcie(v, &a);
+    aml_close(&a);
+    buf_put(&acpi->tables, a.b.data, a.b.len);
+    buf_free(&a.b);
+    acpi_table_end(acpi, false);
+    return at;
+}
+
+// ---- other tables ----
+
+static void put_fadt(const struct virt *v, struct acpi *a, uint32_t dsdt)
+{
+    enum { PSCI = 1, PSCI_HVC = 2, HW_REDUCED = 1 << 20 };
+    int conduit = virt_conduit(v);
+    uint32_t at = acpi_table(a, "FACP", 6);
+    uint8_t body[276 - 36] = {0}; // offsets of the specification are those of the table
+    uint8_t *p = body - 36;
+    st_le32(p + 112, HW_REDUCED);
+    st_le16(p + 129, conduit == CONDUIT_NONE ? 0 : conduit == CONDUIT_HVC ? PSCI | PSCI_HVC : PSCI);
+    p[131] = 3; // ACPI 6.3
+    st_le64(p + 140, dsdt);
+    memcpy(p + 268, "QEMU\0\0\0\0", 8); // hypervisor vendor, for guests that look for one
+    buf_put(&a->tables, body, sizeof body);
+    acpi_pointer(a, at + 140, 8);
+    acpi_table_end(a, true);
+}
+
+static void put_gicc(const struct virt *v, struct acpi *a, unsigned cpu)
+{
+    bool v2 = v->gic_version == 2;
+    struct buf *b = &a->tables;
+    buf_u8(b, 0x0b);
+    buf_u8(b, 80);
+    buf_le16(b, 0);
+    buf_le32(b, cpu); // CPU interface number
+    buf_le32(b, cpu); // processor UID
+    buf_le32(b, 1);   // enabled
+    buf_le32(b, 0);
+    buf_le32(b, v->has_pmu ? GSI_PPI + VIRT_PPI_PMU : 0);
+    buf_le64(b, 0);
+    buf_le64(b, v2 ? virt_slots[VIRT_GIC_CPU].base : 0);
+    buf_le64(b, v2 && v->virtualization ? virt_slots[VIRT_GIC_VCPU].base : 0);
+    buf_le64(b, v2 && v->virtualization ? virt_slots[VIRT_GIC_HYP].base : 0);
+    buf_le32(b, v->virtualization ? GSI_PPI + VIRT_PPI_MAINTENANCE : 0);
+    buf_le64(b, 0);
+    buf_le64(b, virt_affinity(v, cpu));
+    buf_le32(b, 0);
+}
+
+static void put_gicr(struct acpi *a, gpa_t base, uint64_t size)
+{
+    buf_u8(&a->tables, 0x0e);
+    buf_u8(&a->tables, 16);
+    buf_le16(&a->tables, 0);
+    buf_le64(&a->tables, base);
+    buf_le32(&a->tables, (uint32_t)size);
+}
+
+static void put_madt(const struct virt *v, struct acpi *a)
+{
+    struct buf *b = &a->tables;
+    acpi_table(a, "APIC", 4);
+    zeros(a, 8);
+    buf_u8(b, 0x0c); // distributor
+    buf_u8(b, 24);
+    buf_le16(b, 0);
+    buf_le32(b, 0);
+    buf_le64(b, virt_slots[VIRT_GIC_DIST].base);
+    buf_le32(b, 0);
+    buf_le32(b, v->gic_version);
+    for (unsigned i = 0; i < v->m->config.cpus; i++)
+        put_gicc(v, a, i);
+    if (v->gic_version == 3) {
+        put_gicr(a, virt_slots[VIRT_GIC_REDIST].base, virt_slots[VIRT_GIC_REDIST].size);
+        if (v->redist2)
+            put_gicr(a, v->redist2, v->redist2_size);
+    }
+    if (v->msi && v->gic_version == 3) {
+        buf_u8(b, 0x0f); // ITS
+        buf_u8(b, 20);
+        buf_le16(b, 0);
+        buf_le32(b, 0);
+        buf_le64(b, virt_slots[VIRT_GIC_ITS].base);
+        buf_le32(b, 0);
+    } else if (v->msi) {
+        buf_u8(b, 0x0d); // GICv2m frame
+        buf_u8(b, 24);
+        buf_le16(b, 0);
+        buf_le32(b, 0);
+        buf_le64(b, virt_slots[VIRT_GIC_V2M].base);
+        buf_le32(b, 1); // the numbers below count, not the frame's own
+        buf_le16(b, VIRT_N_V2M);
+        buf_le16(b, GSI_SPI + VIRT_SPI_V2M);
+    }
+    acpi_table_end(a, true);
+}
+
+static void put_gtdt(struct acpi *a)
+{
+    static const uint8_t ppi[4] = {VIRT_PPI_TIMER_SECURE, VIRT_PPI_TIMER_PHYS, VIRT_PPI_TIMER_VIRT,
+                                   VIRT_PPI_TIMER_HYP};
+    enum { ALWAYS_ON = 4 }; // level, active high
+    acpi_table(a, "GTDT", 2);
+    buf_le64(&a->tables, UINT64_MAX); // no memory-mapped counter
+    buf_le32(&a->tables, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        buf_le32(&a->tables, GSI_PPI + ppi[i]);
+        buf_le32(&a->tables, ALWAYS_ON);
+    }
+    buf_le64(&a->tables, UINT64_MAX);
+    zeros(a, 8); // no platform timers
+    acpi_table_end(a, true);
+}
+
+static void put_mcfg(const struct virt *v, struct acpi *a)
+{
+    acpi_table(a, "MCFG", 1);
+    zeros(a, 8);
+    buf_le64(&a->tables, v->ecam);
+    buf_le16(&a->tables, 0);
+    buf_u8(&a->tables, 0);
+    buf_u8(&a->tables, (uint8_t)(v->ecam_size / MiB - 1));
+    buf_le32(&a->tables, 0);
+    acpi_table_end(a, true);
+}
+
+// Serial Port Console Redirection, revision 2 (Microsoft).
+static void put_spcr(struct acpi *a)
+{
+    const struct virt_slot *s = &virt_slots[VIRT_UART];
+    struct buf *b = &a->tables;
+    acpi_table(a, "SPCR", 2);
+    buf_le32(b, 3); // PL011
+    acpi_gas(a, 32, 3, s->base);
+    buf_u8(b, 8); // interrupt: GIC
+    buf_u8(b, 0);
+    buf_le32(b, GSI_SPI + (uint32_t)s->spi);
+    buf_u8(b, 7); // 115200 baud
+    buf_u8(b, 0);
+    buf_u8(b, 1);
+    buf_u8(b, 0);
+    buf_u8(b, 3); // ANSI terminal
+    buf_u8(b, 0);
+    buf_le32(b, 0xffffffff); // not a PCI device
+    zeros(a, 12);
+    acpi_table_end(a, true);
+}
+
+// Debug Port Table 2 (Microsoft): the same UART.
+static void put_dbg2(struct acpi *a)
+{
+    static const char path[] = "\\_SB.COM0";
+    const uint16_t info = 22, len = info + 12 + 4 + sizeof path;
+    struct buf *b = &a->tables;
+    acpi_table(a, "DBG2", 0);
+    buf_le32(b, 44);
+    buf_le32(b, 1);
+    buf_u8(b, 0);
+    buf_le16(b, len);
+    buf_u8(b, 1);
+    buf_le16(b, sizeof path);
+    buf_le16(b, info + 16);
+    buf_le32(b, 0);      // no OEM data
+    buf_le16(b, 0x8000); // serial
+    buf_le16(b, 3);      // PL011
+    buf_le16(b, 0);
+    buf_le16(b, info);
+    buf_le16(b, info + 12);
+    acpi_gas(a, 32, 3, virt_slots[VIRT_UART].base);
+    buf_le32(b, (uint32_t)virt_slots[VIRT_UART].size);
+    buf_put(b, path, sizeof path);
+    acpi_table_end(a, true);
+}
+
+// I/O Remapping Table (Arm DEN 0049): PCI requester ids are the ITS's device ids.
+static void put_iort(struct acpi *a)
+{
+    const uint32_t its_at = 48, root_at = its_at + 24;
+    struct buf *b = &a->tables;
+    acpi_table(a, "IORT", 0);
+    buf_le32(b, 2);
+    buf_le32(b, its_at);
+    buf_le32(b, 0);
+    buf_u8(b, 0); // ITS group
+    buf_le16(b, 24);
+    buf_u8(b, 0);
+    zeros(a, 4);
+    buf_le32(b, 0);
+    buf_le32(b, 0);
+    buf_le32(b, 1);
+    buf_le32(b, 0);
+    BUG_ON(a->tables.len != a->at + root_at);
+    buf_u8(b, 2); // root complex
+    buf_le16(b, 36 + 20);
+    buf_u8(b, 1);
+    zeros(a, 4);
+    buf_le32(b, 1);
+    buf_le32(b, 36);
+    buf_le32(b, 1); // coherent
+    zeros(a, 3);
+    buf_u8(b, 3); // always so, for all DMA
+    buf_le32(b, 0);
+    buf_le32(b, 0);
+    buf_le32(b, 64); // address bits
+    buf_le32(b, 0);  // mapping: input 0 …
+    buf_le32(b, 0xffff);
+    buf_le32(b, 0);
+    buf_le32(b, its_at);
+    buf_le32(b, 0);
+    acpi_table_end(a, true);
+}
+
+// One node of the processor topology; returns its offset in the table.
+static uint32_t put_topology(struct acpi *a, uint32_t flags, uint32_t parent, uint32_t id)
+{
+    uint32_t at = (uint32_t)a->tables.len - a->at;
+    buf_u8(&a->tables, 0);
+    buf_u8(&a->tables, 20);
+    buf_le16(&a->tables, 0);
+    buf_le32(&a->tables, flags);
+    buf_le32(&a->tables, parent);
+    buf_le32(&a->tables, id);
+    buf_le32(&a->tables, 0);
+    return at;
+}
+
+static void put_pptt(const struct virt *v, struct acpi *a)
+{
+    enum { PACKAGE = 1, ID_VALID = 2, IS_THREAD = 4, LEAF = 8 };
+    const struct machine_config *c = &v->m->config;
+    unsigned per_core = c->threads, per_cluster = per_core * c->cores;
+    unsigned per_socket = per_cluster * c->clusters;
+    uint32_t socket = 0, cluster = 0, core = 0;
+    acpi_table(a, "PPTT", 2);
+    for (unsigned i = 0; i < c->cpus; i++) {
+        if (i % per_socket == 0)
+            socket = put_topology(a, PACKAGE, 0, i / per_socket);
+        if (c->clusters > 1 && i % per_cluster == 0)
+            cluster = put_topology(a, 0, socket, i / per_cluster);
+        uint32_t above = c->clusters > 1 ? cluster : socket;
+        if (per_core == 1) {
+            put_topology(a, ID_VALID | LEAF, above, i);
+            continue;
+        }
+        if (i % per_core == 0)
+            core = put_topology(a, 0, above, i / per_core);
+        put_topology(a, ID_VALID | IS_THREAD | LEAF, core, i);
+    }
+    acpi_table_end(a, true);
+}
+
+int virt_build_acpi(const struct virt *v, struct err *e)
+{
+    struct acpi a;
+    acpi_start(&a);
+    uint32_t dsdt = put_dsdt(v, &a);
+    put_fadt(v, &a, dsdt);
+    put_madt(v, &a);
+    put_pptt(v, &a);
+    put_gtdt(&a);
+    put_mcfg(v, &a);
+    put_spcr(&a);
+    put_dbg2(&a);
+    if (v->msi && v->gic_version == 3)
+        put_iort(&a);
+    return acpi_finish(&a, v->fw_cfg, e);
+}
