@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Turns a .decode file into a decoder, a disassembler and the table random instructions come from.
+"""Turns .decode files into a decoder, a disassembler and the table random instructions come from.
 
-A .decode file has one line per instruction that looks like the manual's own diagram:
+Several files make one instruction set; the first says which. A .decode file has one line per instruction that looks like the manual's own diagram:
 
     isa a64                     prefix of everything generated
     include "isa/arm/arm.h"     for the generated .c files
@@ -49,20 +49,22 @@ class Insn:
 
 
 class Spec:
-    def __init__(self, path):
-        self.path = path
+    def __init__(self, paths):
+        self.path = paths[0]
         self.prefix, self.includes, self.feature_prefix = None, [], ""
         self.widths = [32]
         self.fields = {}  # name -> (bits of the widest use, signed)
         self.declared = {}  # name -> bits of a bare name
         self.operands = {}
         self.insns, self.groups, self.classes = [], [], []
-        self.read()
+        for path in paths:
+            self.read(path)
+        self.check()
 
-    def read(self):
+    def read(self, path):
         group = cls = None
-        for number, line in enumerate(open(self.path), 1):
-            where = f"{self.path}:{number}"
+        for number, line in enumerate(open(path), 1):
+            where = f"{path}:{number}"
             text = re.sub(r"(^|\s)#\s.*$", "", line.rstrip("\n")).rstrip()
             if not text.strip() or text.strip() == "#":
                 continue
@@ -80,7 +82,6 @@ class Spec:
                 if group is None or cls is None:
                     fail(where, "an instruction outside every group and class")
                 self.insns.append(self.insn(where, text, group, cls))
-        self.check()
 
     def directive(self, where, words):
         word, rest = words[0], (words[1] if len(words) > 1 else "")
@@ -424,13 +425,14 @@ bool {p}_decode{w}(uint32_t raw, struct {p}_insn *i)
 
 
 def main():
-    what, path, out = sys.argv[1:]
-    w = Writer(Spec(path))
+    what, *paths, out = sys.argv[1:]
+    w = Writer(Spec(paths))
     lines = {"header": w.header, "decode": w.decode, "disas": w.disas,
              "lifts": w.lifts}[what]
     text = "".join(line + "\n" for line in lines())
     with open(out, "w") as f:
-        f.write(f"// Made by scripts/decode_gen.py from {path.split('/')[-1]}.\n" + text)
+        names = ", ".join(path.split("/")[-1] for path in paths)
+        f.write(f"// Made by scripts/decode_gen.py from {names}.\n" + text)
 
 
 if __name__ == "__main__":

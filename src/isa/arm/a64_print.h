@@ -48,3 +48,27 @@ void a64_print_sys(struct disas_out *o, unsigned op1, unsigned crn, unsigned crm
                    unsigned rt);
 void a64_print_cr(struct disas_out *o, unsigned n);
 void a64_print_pstate(struct disas_out *o, unsigned op1, unsigned op2);
+
+// ---- SIMD and floating point (a64_print_simd.c); size is log2 of the lane's bytes ----
+
+void a64_print_fp(struct disas_out *o, unsigned ftype, unsigned n);
+void a64_print_vec(struct disas_out *o, unsigned size, unsigned q, unsigned n); // v0.4s
+void a64_print_vec_half(struct disas_out *o, unsigned q, unsigned n);
+void a64_print_vec_pair(struct disas_out *o, unsigned size, unsigned n);
+void a64_print_vec5(struct disas_out *o, unsigned imm5, unsigned q, unsigned n);
+void a64_print_vec_shift(struct disas_out *o, unsigned immh, unsigned q, unsigned n);
+void a64_print_scalar5(struct disas_out *o, unsigned imm5, unsigned n);
+void a64_print_scalar_shift(struct disas_out *o, unsigned immh, unsigned n);
+void a64_print_lane(struct disas_out *o, unsigned size, unsigned n, unsigned lane); // v0.s[1]
+void a64_print_lane5(struct disas_out *o, unsigned imm5, unsigned n);
+void a64_print_lane54(struct disas_out *o, unsigned imm5, unsigned imm4, unsigned n);
+void a64_print_lane_group(struct disas_out *o, unsigned count, unsigned n, unsigned lane);
+void a64_print_shift_right(struct disas_out *o, unsigned immh, unsigned immb);
+void a64_print_shift_left(struct disas_out *o, unsigned immh, unsigned immb);
+void a64_print_list16(struct disas_out *o, unsigned first, unsigned count);
+void a64_print_fpimm(struct disas_out *o, unsigned imm8);
+void a64_print_modimm(struct disas_out *o, unsigned abc, unsigned defgh, unsigned cmode,
+                      unsigned op);
+void a64_print_modshift(struct disas_out *o, unsigned cmode);
+void a64_print_two(struct disas_out *o, unsigned q); // the 2 of upper-half forms
+void a64_print_bt(struct disas_out *o, unsigned q);

@@ -70,6 +70,7 @@
 #define FPCR_FZ16 (1u << 19)
 #define FPCR_FZ   (1u << 24)
 #define FPCR_DN   (1u << 25)
+#define FPCR_AHP  (1u << 26)
 
 bool arm_nonsecure(const struct arm_cpu *c);
 bool arm_el2_enabled(const struct arm_cpu *c);
