@@ -12,7 +12,7 @@
 #include "device/irqchip/gicv2.h"
 #include "device/irqchip/gicv2m.h"
 #include "device/irqchip/gicv3.h"
-#include "device/irqchip/gicv3_its.h"
+#include "device/irqchip/its/its.h"
 #include "device/pci/host_ecam.h"
 #include "device/serial/pl011.h"
 #include "device/storage/pflash.h"

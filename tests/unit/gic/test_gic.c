@@ -7,7 +7,7 @@
 #include "base/bits.h"
 #include "device/irqchip/gicv2.h"
 #include "device/irqchip/gicv3.h"
-#include "device/irqchip/gicv3_its.h"
+#include "device/irqchip/its/its.h"
 
 #include <stdlib.h>
 

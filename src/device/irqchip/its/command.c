@@ -1,6 +1,6 @@
 // ITS commands (Arm IHI 0069H, 5.3): the queue in guest memory and what each command does to the
 // tables. A command that makes no sense is skipped and counted, so that the queue never stalls.
-#include "device/irqchip/gicv3_its_state.h"
+#include "device/irqchip/its/its_state.h"
 
 #include <inttypes.h>
 

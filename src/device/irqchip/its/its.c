@@ -2,8 +2,8 @@
 // tables and translation. Device, collection and interrupt translation tables lie in the guest's
 // memory, 8 bytes an entry, in a format of our own (below), as the architecture leaves it to us;
 // device tables may have two levels. Not modelled: virtual LPIs (GICv4), partitioning, error
-// interrupts. Commands run from deferred work (gicv3_its_command.c).
-#include "device/irqchip/gicv3_its_state.h"
+// interrupts. Commands run from deferred work (command.c).
+#include "device/irqchip/its/its_state.h"
 
 #include <inttypes.h>
 

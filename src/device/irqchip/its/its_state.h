@@ -1,7 +1,7 @@
 // State and tables of the ITS, shared by its two files; everything under `lock`.
 #pragma once
 
-#include "device/irqchip/gicv3_its.h"
+#include "device/irqchip/its/its.h"
 #include "device/irqchip/gicv3_state.h"
 
 enum { ENTRY_BYTES = 8, DEVICE_BITS = 16 };
