@@ -198,6 +198,7 @@ enum {
     INTR_LINE = 1,  // an interrupt line of the ISA changed
     INTR_WORK = 2,  // another thread has work for this one (flush, pause, debugger)
     INTR_TIMER = 4, // a CPU timer is due
+    INTR_EXECUTOR = 8, // the executor's own: it sets, serves and clears this one
 };
 
 struct env {

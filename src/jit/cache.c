@@ -1,0 +1,277 @@
+// The code cache and the blocks in it. One memfd is mapped twice, writable and executable, within
+// reach of our own text. Code is written front to back through 16 arenas; entering an arena first
+// throws out what it held, and the next one is emptied in advance, so that by the time it is
+// needed every vCPU has long left it (quiet.c). Blocks are found by (host page of the code, pc,
+// mode) in a hash that is read without a lock.
+#include "jit/state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define DEFAULT_CACHE (256 * MiB)
+
+// ---- memory ----
+
+// A place for `size` bytes within 1 GiB of our text, so that helpers are reached by relative calls.
+static void *map_near(size_t size, int fd)
+{
+    uintptr_t text = (uintptr_t)&jit_new & ~(uintptr_t)(MiB - 1);
+    for (uintptr_t step = 64 * MiB; step < GiB; step += 64 * MiB)
+        for (int sign = -1; sign <= 1; sign += 2) {
+            uintptr_t at = text + (uintptr_t)((intptr_t)step * sign) - (sign < 0 ? size : 0);
+            void *p = mmap((void *)at, size, PROT_READ | PROT_EXEC,
+                           MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+            if (p == (void *)at)
+                return p;
+            if (p != MAP_FAILED)
+                munmap(p, size);
+        }
+    return mmap(NULL, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+}
+
+int jit_cache_init(struct jit *j, struct err *e)
+{
+    j->cache_size = j->c.cache_size ? j->c.cache_size : DEFAULT_CACHE;
+    j->cache_size = MIN(MAX(j->cache_size, 4 * MiB), GiB) & PAGE_MASK;
+    int fd = memfd_create("myna-code", MFD_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, errno, "translated code: no memory");
+    if (ftruncate(fd, (off_t)j->cache_size)) {
+        int why = errno;
+        close(fd);
+        return err_errno(e, why, "translated code: no memory for %llu MiB",
+                         (unsigned long long)(j->cache_size / MiB));
+    }
+    j->rw = mmap(NULL, j->cache_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *rx = map_near(j->cache_size, fd);
+    int why = errno;
+    close(fd);
+    if (j->rw == MAP_FAILED || rx == MAP_FAILED)
+        return err_errno(e, why, "translated code: cannot map %llu MiB executable",
+                         (unsigned long long)(j->cache_size / MiB));
+    j->rx = rx;
+    j->hash = xcalloc(1u << JIT_HASH_BITS, sizeof *j->hash);
+    return 0;
+}
+
+// After the back end has written its fixed code.
+void jit_cache_divide(struct jit *j)
+{
+    uint32_t first = (uint32_t)((j->thunk_end + PAGE_SIZE) & PAGE_MASK);
+    uint32_t each = (uint32_t)((j->cache_size - first) / JIT_ARENAS);
+    for (unsigned k = 0; k < JIT_ARENAS; k++) {
+        j->arena[k].start = first + k * each;
+        j->arena[k].end = j->arena[k].start + each;
+    }
+    j->next = j->arena[0].start;
+}
+
+static void block_free(struct block *b)
+{
+    free(b->links);
+    free(b->sites);
+    free(b);
+}
+
+static void arena_free_blocks(struct arena *a)
+{
+    for (size_t k = 0; k < a->blocks.len; k++)
+        block_free(a->blocks.data[k]);
+    a->blocks.len = 0;
+}
+
+void jit_cache_exit(struct jit *j)
+{
+    for (unsigned k = 0; k < JIT_ARENAS; k++) {
+        arena_free_blocks(&j->arena[k]);
+        vec_free(&j->arena[k].blocks);
+    }
+    map_for_each(&j->pages, s) free(s->val);
+    map_free(&j->pages);
+    free(j->hash);
+    if (j->rx)
+        munmap((void *)(uintptr_t)j->rx, j->cache_size);
+    if (j->rw)
+        munmap(j->rw, j->cache_size);
+}
+
+// ---- hash ----
+
+static struct block *_Atomic *bucket(struct jit *j, uint64_t pc, uintptr_t page)
+{
+    uint64_t h = (pc ^ page >> PAGE_BITS << 20) * 0x9e3779b97f4a7c15ull;
+    return &j->hash[h >> (64 - JIT_HASH_BITS)];
+}
+
+struct block *jit_block_find(struct jit *j, uint64_t pc, uint64_t mode, uintptr_t page)
+{
+    for (struct block *b = atomic_load_explicit(bucket(j, pc, page), memory_order_acquire); b;
+         b = atomic_load_explicit(&b->hash_next, memory_order_acquire))
+        if (b->pc == pc && b->page[0] == page && b->mode == mode &&
+            atomic_load_explicit(&b->valid, memory_order_relaxed))
+            return b;
+    return NULL;
+}
+
+static void hash_remove(struct jit *j, struct block *b)
+{
+    for (struct block *_Atomic *at = bucket(j, b->pc, b->page[0]); *at; at = &(*at)->hash_next)
+        if (*at == b) {
+            *at = b->hash_next; // b's own pointer stays for readers that stand on it
+            return;
+        }
+}
+
+struct block *jit_block_at(struct jit *j, const void *host_pc)
+{
+    uint32_t off = (uint32_t)((const uint8_t *)host_pc - j->rx);
+    for (unsigned k = 0; k < JIT_ARENAS; k++) {
+        const struct arena *a = &j->arena[k];
+        if (off < a->start || off >= a->end)
+            continue;
+        size_t lo = 0, hi = a->blocks.len;
+        while (lo < hi) {
+            size_t mid = (lo + hi) / 2;
+            if (a->blocks.data[mid]->code + a->blocks.data[mid]->code_size < off)
+                lo = mid + 1;
+            else
+                hi = mid;
+        }
+        struct block *b = lo < a->blocks.len ? a->blocks.data[lo] : NULL;
+        return b && b->code <= off ? b : NULL;
+    }
+    return NULL;
+}
+
+// ---- links ----
+
+void jit_link(struct jit *j, struct link *l, struct block *to, uint32_t id)
+{
+    if (j->c.no_chain || !l->from->valid || !to->valid || !id)
+        return;
+    // Once another thread may stand between guard and jump, the jump may only ever lead to the
+    // same code of the same page.
+    if (l->key && l->key != to->page[0])
+        return;
+    l->key = to->page[0];
+    if (l->guard)
+        j->host->patch_guard(l, id);
+    if (l->to == to)
+        return;
+    list_remove(&l->in);
+    l->to = to;
+    list_append(&to->incoming, &l->in);
+    j->host->patch(j, l, to->code);
+}
+
+static void unlink_one(struct jit *j, struct link *l)
+{
+    list_remove(&l->in);
+    l->to = NULL;
+    j->host->patch(j, l, l->stub);
+}
+
+// ---- blocks ----
+
+void jit_block_add(struct jit *j, struct block *b)
+{
+    struct arena *a = &j->arena[j->cur_arena];
+    list_init(&b->incoming);
+    vec_push(&a->blocks, b);
+    j->next = (b->code + b->code_size + 15) & ~15u;
+    for (unsigned k = 0; k < 2 && b->page[k]; k++) {
+        struct code_page *p = map_get(&j->pages, b->page[k] >> PAGE_BITS);
+        BUG_ON(!p);
+        b->page_next[k] = p->blocks;
+        p->blocks = b;
+        p->chunks |= b->chunks[k];
+    }
+    atomic_store_explicit(&b->valid, true, memory_order_relaxed);
+    struct block *_Atomic *at = bucket(j, b->pc, b->page[0]);
+    b->hash_next = *at;
+    atomic_store_explicit(at, b, memory_order_release);
+}
+
+static void page_remove(struct jit *j, struct block *b, unsigned k)
+{
+    struct code_page *p = map_get(&j->pages, b->page[k] >> PAGE_BITS);
+    if (!p)
+        return;
+    struct block **at = &p->blocks;
+    p->chunks = 0;
+    while (*at) {
+        struct block *o = *at;
+        unsigned side = o->page[0] == b->page[k] ? 0 : 1;
+        if (o == b) {
+            *at = o->page_next[side];
+            continue;
+        }
+        p->chunks |= o->chunks[side];
+        at = &o->page_next[side];
+    }
+}
+
+// A vCPU's jump table may be written by its owner meanwhile; jit_jump_fill looks again at `valid`.
+static void drop_jumps(struct jit *j, const struct block *b)
+{
+    for (unsigned k = 0; k < j->c.max_vcpus; k++) {
+        struct jit_vcpu *v = __atomic_load_n(&j->vcpu[k], __ATOMIC_ACQUIRE);
+        if (!v)
+            continue;
+        struct jump_entry *e = &v->jump[b->pc >> 2 & (JUMP_SIZE - 1)];
+        if (e->code == b->code && e->id)
+            atomic_store(&e->pc, ~b->pc);
+    }
+}
+
+void jit_block_kill(struct jit *j, struct block *b)
+{
+    if (!b->valid)
+        return;
+    atomic_store(&b->valid, false);
+    hash_remove(j, b);
+    while (!list_empty(&b->incoming))
+        unlink_one(j, list_entry(b->incoming.next, struct link, in));
+    for (unsigned k = 0; k < b->n_links; k++)
+        list_remove(&b->links[k].in);
+    for (unsigned k = 0; k < 2 && b->page[k]; k++)
+        page_remove(j, b, k);
+    drop_jumps(j, b);
+}
+
+// ---- room ----
+
+static void arena_evict(struct jit *j, struct arena *a)
+{
+    for (size_t k = 0; k < a->blocks.len; k++)
+        jit_block_kill(j, a->blocks.data[k]);
+    a->freed_epoch = jit_epoch_next(j);
+}
+
+// May drop the lock while it waits.
+void jit_cache_room(struct jit *j, size_t want)
+{
+    while (j->next + want > j->arena[j->cur_arena].end) {
+        unsigned from = j->cur_arena;
+        struct arena *a = &j->arena[(from + 1) % JIT_ARENAS];
+        if (a->blocks.len) {
+            if (!a->freed_epoch)
+                arena_evict(j, a);
+            uint64_t epoch = a->freed_epoch;
+            jit_unlock(j); // those we wait for may want it
+            jit_wait_quiet(j, epoch);
+            jit_lock(j);
+            if (j->cur_arena != from)
+                continue;
+            arena_free_blocks(a);
+        }
+        a->freed_epoch = 0;
+        j->cur_arena = (from + 1) % JIT_ARENAS;
+        j->next = a->start;
+        struct arena *ahead = &j->arena[(from + 2) % JIT_ARENAS];
+        if (ahead->blocks.len)
+            arena_evict(j, ahead);
+    }
+}

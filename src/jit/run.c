@@ -1,0 +1,288 @@
+// The translator's life and the dispatcher: a machine's struct jit, its vCPUs, and the loop that
+// enters translated code and serves whatever it came back for.
+#include "jit/access.h"
+#include "jit/translate.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+// ---- machine ----
+
+static unsigned flags_slots(const struct ir_guest *g)
+{
+    unsigned n = 0;
+    for (unsigned k = 0; k < g->n_slots; k++)
+        n += g->slots[k].type == IR_FLAGS;
+    return n;
+}
+
+struct jit *jit_new(const struct jit_config *c, struct err *e)
+{
+    struct jit *j = xalloc(sizeof *j);
+    j->c = *c;
+    j->lazy_flags = flags_slots(c->guest) <= 1;
+    j->vcpu = xcalloc(c->max_vcpus, sizeof *j->vcpu);
+    j->host = jit_host_native();
+    if (!j->host)
+        j->c.interpret = true;
+    pthread_mutexattr_t recursive; // a page-table walk while translating may write to code
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&j->lock, &recursive);
+    pthread_mutexattr_destroy(&recursive);
+    pthread_mutex_init(&j->id_lock, NULL);
+    if (jit_cache_init(j, e)) {
+        jit_free(j);
+        return NULL;
+    }
+    if (j->host)
+        j->host->init(j);
+    jit_cache_divide(j);
+    return j;
+}
+
+void jit_free(struct jit *j)
+{
+    if (!j)
+        return;
+    map_for_each(&j->rams, s) ram_code_listen(s->val, NULL, NULL);
+    map_free(&j->rams);
+    jit_cache_exit(j);
+    if (j->host)
+        j->host->exit(j);
+    for (size_t k = 0; k < j->classes.len; k++)
+        free(j->classes.data[k]);
+    vec_free(&j->classes);
+    vec_free(&j->ids);
+    ir_region_free(&j->region);
+    pthread_mutex_destroy(&j->lock);
+    pthread_mutex_destroy(&j->id_lock);
+    free(j->vcpu);
+    free(j);
+}
+
+// ---- vCPUs ----
+
+static int map_stack(struct jit_vcpu *v, struct err *e)
+{
+    size_t size = JIT_STACK_SIZE + PAGE_SIZE;
+    uint8_t *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED || mprotect(p, PAGE_SIZE, PROT_NONE))
+        return err_errno(e, errno, "a CPU's stack for guest calls");
+    v->stack_map = p;
+    v->jit_base = (uint64_t)(uintptr_t)(p + size - 64);
+    uint64_t bottom = (uint64_t)(uintptr_t)v->jit->thunk.ret_miss;
+    memcpy((void *)(uintptr_t)v->jit_base, &bottom, 8);
+    v->jit_sp = v->jit_base;
+    return 0;
+}
+
+struct env *jit_vcpu_new(struct jit *j, unsigned index, struct err *e)
+{
+    BUG_ON(index >= j->c.max_vcpus || j->vcpu[index]);
+    size_t size = (sizeof(struct jit_vcpu) + j->c.cpu_size + PAGE_SIZE) & PAGE_MASK;
+    struct jit_vcpu *v =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (v == MAP_FAILED) {
+        err_errno(e, errno, "a CPU's state");
+        return NULL;
+    }
+    v->jit = j;
+    v->map_size = size;
+    v->user_base = j->c.user_base;
+    pthread_mutex_init(&v->queue_lock, NULL);
+    if (map_stack(v, e)) {
+        munmap(v, size);
+        return NULL;
+    }
+    struct env *env = jit_env(v);
+    env->exec = &jit_exec_ops;
+    env->cpu_index = index;
+    env->monitor.addr = MONITOR_NONE;
+    jit_tlb_flush_all(v);
+    __atomic_store_n(&j->vcpu[index], v, __ATOMIC_RELEASE);
+    return env;
+}
+
+void jit_vcpu_free(struct env *env)
+{
+    struct jit_vcpu *v = jit_vcpu_of(env);
+    struct jit *j = v->jit;
+    jit_lock(j);
+    __atomic_store_n(&j->vcpu[env->cpu_index], NULL, __ATOMIC_RELEASE);
+    jit_unlock(j);
+    munmap(v->stack_map, JIT_STACK_SIZE + PAGE_SIZE);
+    map_free(&v->keys);
+    vec_free(&v->queue);
+    ir_region_free(&v->region);
+    pthread_mutex_destroy(&v->queue_lock);
+    munmap(v, v->map_size);
+}
+
+void jit_thread_enter(struct env *e)
+{
+    struct jit_vcpu *v = jit_vcpu_of(e);
+    jit_current = v;
+    v->thread = pthread_self();
+    if (v->jit->host)
+        v->jit->host->thread_enter(v);
+}
+
+void jit_thread_leave(struct env *e)
+{
+    struct jit_vcpu *v = jit_vcpu_of(e);
+    if (v->jit->host)
+        v->jit->host->thread_leave(v);
+    jit_current = NULL;
+}
+
+// ---- the dispatcher ----
+
+static void serve(struct jit_vcpu *v)
+{
+    uint32_t p = atomic_load(&v->pending);
+    if (p & PEND_TLB_ALL) {
+        atomic_fetch_and(&v->pending, ~(uint32_t)PEND_TLB_ALL);
+        jit_tlb_flush_all(v);
+    }
+    if (p & PEND_FLUSH)
+        jit_flush_queue(v);
+    if (p & PEND_EPOCH) {
+        atomic_fetch_and(&v->pending, ~(uint32_t)PEND_EPOCH);
+        v->jit_sp = v->jit_base; // return addresses into code that may go
+        atomic_store(&v->epoch_seen, atomic_load(&v->jit->epoch));
+    }
+}
+
+// True when the accelerator must be told.
+static bool interrupted(struct env *e)
+{
+    uint32_t i = atomic_load_explicit(&e->interrupt, memory_order_relaxed);
+    if (i & INTR_EXECUTOR)
+        i = atomic_fetch_and(&e->interrupt, ~(uint32_t)INTR_EXECUTOR) & ~(uint32_t)INTR_EXECUTOR;
+    return i != 0;
+}
+
+static bool enter(struct jit_vcpu *v, const struct block *b, struct run_result *res)
+{
+    atomic_store(&v->in_code, 1);
+    bool go = !atomic_load(&v->pending);
+    if (go)
+        *res = v->jit->host->enter(v->jit, jit_env(v), b->code);
+    atomic_store_explicit(&v->in_code, 0, memory_order_release);
+    return go;
+}
+
+// The exit l came back because it is not linked; b is where it goes.
+static void try_link(struct jit_vcpu *v, struct link *l, struct block *b)
+{
+    struct jit *j = v->jit;
+    if (!v->linkable || j->c.no_chain)
+        return;
+    jit_lock(j);
+    // A new epoch may have freed l's block.
+    if (atomic_load(&j->epoch) == atomic_load(&v->epoch_seen))
+        jit_link(j, l, b, v->code_id);
+    jit_unlock(j);
+}
+
+// One pass: find the block at pc, run from there until something comes back. AGAIN: go on.
+static enum env_leave run_pass(struct jit_vcpu *v)
+{
+    struct env *e = jit_env(v);
+    struct link *from = NULL;
+    jit_mode_enter(v, e->isa->mode(e));
+    for (;;) {
+        struct block *b = jit_find(v, jit_pc(v));
+        if (!b)
+            return LEAVE_AGAIN;
+        if (from)
+            try_link(v, from, b);
+        struct run_result res;
+        if (!enter(v, b, &res))
+            return LEAVE_AGAIN;
+        switch (res.kind) {
+        case RUN_LINK:
+            from = (struct link *)(uintptr_t)res.arg;
+            jit_set_pc(v, from->pc);
+            break;
+        case RUN_LOOKUP:
+            from = NULL;
+            jit_set_pc(v, res.arg);
+            break;
+        default:
+            return (enum env_leave)res.arg;
+        }
+        if (atomic_load_explicit(&v->pending, memory_order_relaxed))
+            return LEAVE_AGAIN;
+    }
+}
+
+enum env_leave jit_run(struct env *e)
+{
+    struct jit_vcpu *v = jit_vcpu_of(e);
+    jit_current = v;
+    int left = sigsetjmp(v->leave_to, 0); // leave() from the interpreter or a fetch
+    if (left && left - 1 != LEAVE_AGAIN)
+        return (enum env_leave)(left - 1);
+    for (;;) {
+        if (atomic_load_explicit(&v->pending, memory_order_acquire))
+            serve(v);
+        if (unlikely(interrupted(e)))
+            return LEAVE_INTERRUPT;
+        enum env_leave why;
+        if (v->step || v->jit->c.interpret) {
+            unsigned n = v->step ? 1 : 64;
+            v->step = false;
+            jit_mode_enter(v, e->isa->mode(e));
+            why = jit_interpret(v, n);
+        } else {
+            why = run_pass(v);
+        }
+        if (why == LEAVE_INTERRUPT && !interrupted(e))
+            continue;
+        if (why != LEAVE_AGAIN)
+            return why;
+    }
+}
+
+// ---- from outside ----
+
+void jit_memory_changed(struct jit *j)
+{
+    for (unsigned k = 0; k < j->c.max_vcpus; k++) {
+        struct jit_vcpu *v = __atomic_load_n(&j->vcpu[k], __ATOMIC_ACQUIRE);
+        if (!v)
+            continue;
+        if (v == jit_current)
+            jit_tlb_flush_all(v);
+        else
+            jit_kick(v, PEND_TLB_ALL);
+    }
+    struct env_flush all = {0};
+    jit_code_ids_renew(j, &all);
+}
+
+void jit_flush_all(struct jit *j)
+{
+    jit_lock(j);
+    for (unsigned k = 0; k < JIT_ARENAS; k++)
+        for (size_t b = 0; b < j->arena[k].blocks.len; b++)
+            jit_block_kill(j, j->arena[k].blocks.data[b]);
+    jit_epoch_next(j);
+    jit_unlock(j);
+}
+
+void jit_get_stats(struct jit *j, struct jit_stats *s)
+{
+    *s = (struct jit_stats){0};
+    for (unsigned k = 0; k < j->c.max_vcpus; k++) {
+        if (!j->vcpu[k])
+            continue;
+        const uint64_t *from = (const uint64_t *)&j->vcpu[k]->stats;
+        for (size_t n = 0; n < sizeof *s / sizeof(uint64_t); n++)
+            ((uint64_t *)s)[n] += from[n];
+    }
+    s->invalidations = j->killed;
+}

@@ -1,0 +1,330 @@
+// The translator's own state: one struct jit per machine, and per vCPU one block of memory that
+// ends where the guest's struct env begins, so that translated code reaches everything it needs
+// at constant negative offsets from its state register. Private to src/jit.
+#pragma once
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/thread.h"
+#include "jit/jit.h"
+#include "memory/ram_host.h"
+#include <setjmp.h>
+#include <stdatomic.h>
+
+#define JIT_KEY_REG 13 // where translated code keeps the current key
+
+#define PAGE_BITS 12
+#define PAGE_SIZE ((uint64_t)1 << PAGE_BITS)
+#define PAGE_MASK (~(PAGE_SIZE - 1))
+
+// ---- seen by translated code ----
+
+// A tag is the page's address with the context's key in the low 12 bits: exact for every 64-bit
+// address. Key 0 is never given out, so a zero tag matches nothing.
+#define TLB_BITS    12
+#define TLB_SIZE    (1u << TLB_BITS)
+#define TLB_VICTIMS 8
+#define TLB_KEYS    4096
+struct tlb_entry {
+    _Atomic uint64_t rtag, wtag;
+    uintptr_t addend; // host address minus guest address
+    uint64_t extra;   // TLBX_*
+};
+enum {
+    TLBX_GLOBAL = 1,
+    TLBX_WRITABLE = 2,   // stores are permitted, though perhaps not without being seen
+    TLBX_SIZE_SHIFT = 8, // log2 of the mapping's size
+    TLBX_SIZE_MASK = 0xff,
+};
+
+// Where a computed jump goes: valid when both the pc and the code-space id match.
+#define JUMP_BITS 12
+#define JUMP_SIZE (1u << JUMP_BITS)
+struct jump_entry {
+    _Atomic uint64_t pc;
+    uint32_t id;
+    uint32_t code; // offset in the code cache
+};
+
+#define JIT_SPILLS 256
+#define ITLB_SIZE  64
+
+// Where an instruction's bytes are.
+struct code_fetch {
+    uint64_t va;         // page
+    const uint8_t *host; // page
+    struct ram *ram;     // NULL in user mode
+    uint64_t off;        // of the page in ram
+    uint64_t key;
+    bool global;
+};
+
+struct jit_regs {
+    uint64_t gpr[16];
+    v128 xmm[16];
+};
+
+enum tlb_mmu { MMU_MAIN, MMU_USER, MMU_CONTEXTS };
+
+struct jit_vcpu {
+    struct tlb_entry tlb[TLB_SIZE];
+    struct jump_entry jump[JUMP_SIZE];
+    union ir_val spill[JIT_SPILLS];
+    struct jit_regs regs;    // at the last slow access or fault
+    union ir_val scratch[4]; // of out-of-line operations: operands, result
+
+    // ---- only C code from here ----
+    struct jit *jit;
+    size_t map_size; // of the allocation
+    pthread_t thread;
+    uint8_t *stack_map, *sigstack;
+    struct tlb_entry victim[TLB_VICTIMS];
+    unsigned victim_next;
+    uint64_t ctx[MMU_CONTEXTS];
+    uint64_t key_ctx[TLB_KEYS];
+    bool key_live[TLB_KEYS];
+    struct map keys; // context -> its key
+    unsigned next_key;
+    uint64_t large_lo, large_hi; // hull of mappings larger than a page in the TLB; empty: lo > hi
+    uint64_t code_bloom[16];     // pages code was looked up on, hashed
+    uint64_t mode;
+    bool mode_known;
+    struct code_class *class; // of the current mode
+    unsigned class_misses;
+    // Where other threads ask for something; `pending` is checked at every pass of the dispatcher.
+    _Atomic uint32_t pending; // PEND_*
+    pthread_mutex_t queue_lock;
+    VEC(struct env_flush) queue;
+    _Atomic uint64_t epoch_seen;
+    _Atomic uint32_t in_code; // running translated code (or its helpers); see quiet.c
+    struct code_id_cache {
+        uint64_t mode, ctx, gen;
+        uint32_t id;
+    } id_cache[64];
+    struct ir_region region; // for single instructions and interpretation
+    sigjmp_buf *probe;       // set while guest memory is read that may not be there (user mode)
+    struct jit_stats stats;
+    struct code_fetch itlb[ITLB_SIZE];
+    sigjmp_buf leave_to; // where leave() goes when no translated code is running
+    bool step;           // the next instruction is to be interpreted
+    bool linkable;       // the block found last may be linked to
+
+    // ---- hot: near enough for 8-bit displacements ----
+    uint64_t c_sp, jit_sp, jit_base; // C stack; stack of guest calls, and its base
+    uint64_t slow_ra;
+    uint64_t key[MMU_CONTEXTS];
+    uint32_t code_id;
+    uint32_t mxcsr, mxcsr_c;
+    uint32_t pad_;
+    uint8_t *user_base;
+} __attribute__((aligned(64)));
+
+enum { PEND_FLUSH = 1, PEND_TLB_ALL = 2, PEND_EPOCH = 4 };
+
+static inline struct jit_vcpu *jit_vcpu_of(struct env *e)
+{
+    return (struct jit_vcpu *)((uint8_t *)e - sizeof(struct jit_vcpu));
+}
+static inline struct env *jit_env(struct jit_vcpu *v)
+{
+    return (struct env *)(v + 1);
+}
+// Displacement of a field from the state register.
+#define VOFF(field) ((int32_t)offsetof(struct jit_vcpu, field) - (int32_t)sizeof(struct jit_vcpu))
+
+// ---- translated code ----
+
+struct block;
+
+// An exit to a constant pc. While unlinked its jump goes to a stub that comes back with the link.
+struct link {
+    struct list in; // in `to`'s list of incoming links
+    struct block *from, *to;
+    uint64_t pc;
+    uint8_t *jump;  // writable address of the aligned 32-bit displacement
+    uint8_t *guard; // of the 32-bit code id compared before the jump; NULL inside one page
+    uint32_t stub;  // cache offset
+    uintptr_t key;  // host page of the only block this link may ever go to; 0 until first linked
+};
+
+#define CODE_CHUNKS 64 // per page, for write detection
+
+struct block {
+    struct block *_Atomic hash_next;
+    struct block *page_next[2]; // in each code page's list
+    uint64_t pc, mode;
+    uintptr_t page[2];        // host pages of the guest code; [1] is 0 when it lies in one page
+    uint64_t chunks[2];       // of each page that the code covers
+    uint32_t code, code_size; // cache offset, bytes
+    _Atomic bool valid;
+    uint32_t n_guest_insns;
+    struct list incoming;
+    struct link *links;
+    unsigned n_links;
+    uint8_t *sites; // side table: see sites.c
+    size_t sites_size;
+};
+
+// A page with translated code, keyed by its host address.
+struct code_page {
+    struct ram *ram; // NULL in user mode
+    uint64_t off;
+    struct block *blocks;
+    uint64_t chunks;
+    uint32_t writes;
+};
+
+// What the code ids of a mode stand for. Kernel code is global: one id for all address spaces;
+// other code has one per address space.
+struct code_class {
+    uint64_t mode;
+    bool shared, decided;
+};
+
+struct code_id {
+    uint64_t mode, ctx;
+    bool shared;
+    uint32_t id;
+};
+
+struct arena {
+    uint32_t start, end;
+    VEC(struct block *) blocks; // by ascending address
+    uint64_t freed_epoch;
+};
+#define JIT_ARENAS     16
+#define JIT_HASH_BITS  16
+#define JIT_STACK_SIZE (256 * KiB)
+
+struct host_thunks {
+    const uint8_t *enter, *leave, *exit_link, *exit_lookup, *exit_interrupt, *lookup, *guard_miss,
+        *ret_miss, *slow, *fault, *unwind;
+};
+
+struct jit {
+    struct jit_config c;
+    struct jit_vcpu **vcpu;
+    unsigned n_vcpus;
+    const struct jit_host *host;
+    struct host_thunks thunk;
+
+    // Code cache: the same memory mapped twice.
+    uint8_t *rw;
+    const uint8_t *rx;
+    uint64_t cache_size;
+    uint32_t thunk_end;
+    struct arena arena[JIT_ARENAS];
+    unsigned cur_arena;
+    uint32_t next; // offset of the next free byte
+
+    pthread_mutex_t lock; // translation, linking, code pages, arenas
+    struct block *_Atomic *hash;
+    struct map pages; // host page number -> struct code_page
+    struct map rams;  // RAM blocks with a listener
+    _Atomic uint64_t epoch;
+    // Code ids: (mode, context or its shared part) -> id
+    pthread_mutex_t id_lock;
+    VEC(struct code_id) ids;
+    VEC(struct code_class *) classes;
+    uint32_t next_id;
+    _Atomic uint64_t ids_gen;
+    struct ir_region region;
+    struct cg *cg;
+    bool lazy_flags;  // the guest has at most one FLAGS slot
+    bool translating; // pages stay marked though no block is on them yet
+    uint64_t killed;  // blocks, by writes
+};
+
+static inline uint8_t *jit_rw(struct jit *j, uint32_t off)
+{
+    return j->rw + off;
+}
+
+// ---- what a host back end offers ----
+
+enum run_exit { RUN_LINK, RUN_LOOKUP, RUN_LEAVE };
+struct run_result {
+    uint64_t kind; // enum run_exit
+    uint64_t arg;  // struct link *; pc; enum env_leave
+};
+struct jit_host {
+    const char *name;
+    // Write the fixed pieces of code at the cache's start and fill j->thunk.
+    void (*init)(struct jit *j);
+    void (*exit)(struct jit *j);
+    // Emit r at j->next as b's code, with links and sites filled in. False: it does not fit (too
+    // many live values); try fewer guest instructions.
+    bool (*compile)(struct jit *j, const struct ir_region *r, struct block *b);
+    // Point the link's jump at cache offset `target`, or back to its stub.
+    void (*patch)(struct jit *j, struct link *l, uint32_t target);
+    void (*patch_guard)(struct link *l, uint32_t id);
+    struct run_result (*enter)(struct jit *j, struct env *e, uint32_t code);
+    // Leave translated code from below a helper or slow access.
+    void (*unwind)(struct jit_vcpu *v, enum env_leave why) __attribute__((noreturn));
+    void (*thread_enter)(struct jit_vcpu *v); // on the vCPU's thread: signals
+    void (*thread_leave)(struct jit_vcpu *v);
+};
+const struct jit_host *jit_host_native(void); // NULL: this host has no back end
+
+// ---- cache.c: blocks ----
+struct block *jit_block_find(struct jit *j, uint64_t pc, uint64_t mode, uintptr_t page);
+struct block *jit_block_at(struct jit *j, const void *host_pc); // by executable address; lock held
+int jit_cache_init(struct jit *j, struct err *e);
+void jit_cache_divide(struct jit *j); // after the back end has written its fixed code
+void jit_cache_exit(struct jit *j);
+void jit_cache_room(struct jit *j, size_t want);     // lock held
+void jit_block_add(struct jit *j, struct block *b);  // lock held; pages already marked
+void jit_block_kill(struct jit *j, struct block *b); // lock held: never entered again
+void jit_link(struct jit *j, struct link *l, struct block *to, uint32_t id); // lock held
+
+// ---- translate.c ----
+// The block for pc, translated if need be; NULL: the guest's exception for the fetch was taken, or
+// one instruction was interpreted.
+struct block *jit_find(struct jit_vcpu *v, uint64_t pc);
+
+// ---- quiet.c: waiting for other vCPUs ----
+void jit_kick(struct jit_vcpu *v, uint32_t pending);
+uint64_t jit_epoch_next(struct jit *j); // code made unreachable before now belongs to this epoch
+void jit_lock(struct jit *j);           // counts as outside translated code while it waits
+void jit_unlock(struct jit *j);
+void jit_wait_quiet(struct jit *j, uint64_t epoch); // every vCPU has left code older than epoch
+void jit_wait_flushed(struct jit *j);               // no vCPU runs with flushes queued
+extern _Thread_local struct jit_vcpu *jit_current;
+
+// ---- sites.c: guest state at a point of translated code ----
+struct site_writer;
+bool jit_state_rebuild(struct jit_vcpu *v, const void *host_pc); // slots := the snapshot there
+
+// ---- context.c: address spaces and code ids ----
+void jit_set_context(struct env *e, unsigned mmu, uint64_t ctx);
+void jit_keys_forget(struct jit_vcpu *v, const struct env_flush *f); // contexts that f concerns
+void jit_keys_reset(struct jit_vcpu *v);                             // all; the TLB is empty
+void jit_mode_enter(struct jit_vcpu *v, uint64_t mode);
+void jit_code_id_refresh(struct jit_vcpu *v);
+void jit_code_ids_renew(struct jit *j, const struct env_flush *f); // those that f concerns
+// A page of code was looked up: may code on it be linked to and cached under the current id?
+bool jit_code_page_seen(struct jit_vcpu *v, uint64_t va, bool global);
+
+// ---- softmmu.c ----
+struct access {
+    uint8_t *host; // NULL: not RAM that may be touched directly
+    struct env_xlat x;
+    struct space_hit hit;
+};
+// Where an access inside one page goes. 0, or -1 with f filled.
+int jit_resolve(struct jit_vcpu *v, gva_t va, enum env_access access, unsigned mmu,
+                struct access *out, struct env_fault *f);
+void jit_tlb_flush_all(struct jit_vcpu *v);
+void jit_tlb_flush(struct jit_vcpu *v, const struct env_flush *f);
+void jit_flush_queue(struct jit_vcpu *v); // what other vCPUs asked for
+void jit_flush(struct env *e, const struct env_flush *f, bool broadcast);
+void jit_sync(struct env *e);
+void jit_tlb_drop_writes(struct jit *j, const uint8_t *host_page); // any vCPU's
+// The page that code at va is fetched from. 0; 1: not RAM; -1 with f filled.
+int jit_resolve_code(struct jit_vcpu *v, uint64_t va, struct code_fetch *out, struct env_fault *f);
+
+// ---- smc.c: writes to translated code ----
+void jit_code_page_mark(struct jit *j, const struct code_fetch *f); // lock held, before reading
+void jit_code_written(void *opaque, struct ram *r, uint64_t off, uint64_t len);
+bool jit_code_overlaps(struct jit *j, const uint8_t *host, size_t n);
+void jit_code_flush(struct env *e, gva_t va, uint64_t len);

@@ -1,0 +1,242 @@
+// From a guest pc to a block: where its bytes are, the block if there is one, else a new one. One
+// thread translates at a time; looking up needs no lock.
+#include "jit/translate.h"
+
+#include "base/clock.h"
+#include "jit/access.h"
+
+#include <stdlib.h>
+
+enum { ROOM = 256 * 1024 };
+
+static void fetch_fault(struct jit_vcpu *v, struct env_fault *f)
+{
+    struct env *e = jit_env(v);
+    e->fault = *f;
+    if (v->jit->c.user_mode)
+        jit_leave(e, LEAVE_SIGNAL);
+    e->isa->take_fault(e, f);
+}
+
+// Is there a byte at this host address? (User mode: the guest may jump anywhere.)
+static bool readable(struct jit_vcpu *v, const uint8_t *host)
+{
+    sigjmp_buf at;
+    v->probe = &at;
+    bool ok = !sigsetjmp(at, 0);
+    if (ok)
+        (void)*(const volatile uint8_t *)host;
+    v->probe = NULL;
+    return ok;
+}
+
+// As jit_resolve_code.
+static int code_page(struct jit_vcpu *v, uint64_t pc, struct code_fetch *out, struct env_fault *f)
+{
+    if (!v->jit->c.user_mode)
+        return jit_resolve_code(v, pc, out, f);
+    struct env *e = jit_env(v);
+    *out =
+        (struct code_fetch){.va = pc & PAGE_MASK, .host = v->jit->c.user_base + (pc & PAGE_MASK)};
+    if (readable(v, out->host))
+        return 0;
+    e->isa->bus_fault(e, pc, ENV_EXEC, MEM_UNMAPPED, f);
+    return -1;
+}
+
+// Code that does not lie in RAM, byte by byte.
+static int fetch_mmio(struct jit_vcpu *v, uint64_t va, uint8_t *out, struct env_fault *f)
+{
+    struct env *e = jit_env(v);
+    struct env_xlat x;
+    uint64_t val = 0;
+    if (e->isa->translate(e, va, ENV_EXEC, MMU_MAIN, &x, f))
+        return -1;
+    enum mem_result r = space_read(x.space, x.pa, 1, &val, x.attrs);
+    if (r != MEM_OK) {
+        e->isa->bus_fault(e, va, ENV_EXEC, r, f);
+        return -1;
+    }
+    *out = (uint8_t)val;
+    return 0;
+}
+
+unsigned jit_fetch(struct env *e, uint64_t va, void *dst, unsigned n)
+{
+    struct jit_vcpu *v = jit_vcpu_of(e);
+    uint8_t *out = dst;
+    unsigned got = 0;
+    while (got < n) {
+        struct code_fetch c;
+        unsigned k = (unsigned)MIN((uint64_t)(n - got), PAGE_SIZE - (va & ~PAGE_MASK));
+        int r = code_page(v, va, &c, &e->fault);
+        if (r == 0)
+            memcpy(out + got, c.host + (va & ~PAGE_MASK), k);
+        else if (r < 0 || fetch_mmio(v, va, out + got, &e->fault))
+            return got;
+        else
+            k = 1;
+        got += k;
+        va += k;
+    }
+    return got;
+}
+
+// ---- making a block ----
+
+static uint64_t chunks_of(uint64_t first, uint64_t last)
+{
+    unsigned lo = (unsigned)(first * CODE_CHUNKS / PAGE_SIZE),
+             hi = (unsigned)(last * CODE_CHUNKS / PAGE_SIZE);
+    return (~0ull >> (63 - (hi - lo))) << lo;
+}
+
+// The part of the code that lies on the next page, marked too. True when it was not marked before:
+// then the bytes must be read again.
+static bool second_page(struct jit_vcpu *v, struct block *b, const struct ir_region *r)
+{
+    uint64_t first = r->pc & ~PAGE_MASK, end = first + MAX(r->n_bytes, 1u);
+    b->chunks[0] = chunks_of(first, MIN(end, PAGE_SIZE) - 1);
+    b->page[1] = 0;
+    if (end <= PAGE_SIZE)
+        return false;
+    struct code_fetch c;
+    struct env_fault f;
+    if (code_page(v, (r->pc & PAGE_MASK) + PAGE_SIZE, &c, &f))
+        return false;
+    bool fresh = !map_get(&v->jit->pages, (uintptr_t)c.host >> PAGE_BITS);
+    jit_code_page_mark(v->jit, &c);
+    b->page[1] = (uintptr_t)c.host;
+    b->chunks[1] = chunks_of(0, end - PAGE_SIZE - 1);
+    return fresh;
+}
+
+static struct block *compile(struct jit_vcpu *v, uint64_t pc, const struct code_fetch *c)
+{
+    struct jit *j = v->jit;
+    struct block *b = xalloc(sizeof *b);
+    b->pc = pc;
+    b->mode = v->mode;
+    b->page[0] = (uintptr_t)c->host;
+    unsigned off = (unsigned)(pc & ~PAGE_MASK);
+    for (unsigned limit = JIT_MAX_INSNS; limit; limit /= 2) {
+        struct ir_region *r = &j->region;
+        do {
+            ir_region_reset(r, j->c.guest, pc, v->mode);
+            if (!j->c.translate(j->c.opaque, jit_env(v), pc, v->mode, c->host + off,
+                                (unsigned)PAGE_SIZE - off, limit, r)) {
+                free(b);
+                return NULL;
+            }
+        } while (second_page(v, b, r));
+        if (j->host->compile(j, r, b)) {
+            b->n_guest_insns = r->n_guest_insns;
+            jit_block_add(j, b);
+            v->stats.regions++;
+            v->stats.guest_insns += r->n_guest_insns;
+            v->stats.host_bytes += b->code_size;
+            return b;
+        }
+    }
+    BUG_ON("one instruction does not fit");
+    __builtin_unreachable();
+}
+
+static struct block *translate(struct jit_vcpu *v, uint64_t pc, const struct code_fetch *c)
+{
+    struct jit *j = v->jit;
+    jit_lock(j);
+    jit_cache_room(j, ROOM);
+    struct block *b = jit_block_find(j, pc, v->mode, (uintptr_t)c->host);
+    if (!b) {
+        int64_t t = host_monotonic_ns();
+        j->translating = true;
+        jit_code_page_mark(j, c);
+        b = compile(v, pc, c);
+        j->translating = false;
+        v->stats.translate_ns += (uint64_t)(host_monotonic_ns() - t);
+    }
+    jit_unlock(j);
+    return b;
+}
+
+// Blocks of two pages: is the second one still there?
+static bool same_second_page(struct jit_vcpu *v, const struct block *b)
+{
+    struct code_fetch c;
+    struct env_fault f;
+    return !b->page[1] || (!code_page(v, (b->pc & PAGE_MASK) + PAGE_SIZE, &c, &f) &&
+                           (uintptr_t)c.host == b->page[1]);
+}
+
+static void jump_fill(struct jit_vcpu *v, const struct block *b)
+{
+    struct jump_entry *e = &v->jump[b->pc >> 2 & (JUMP_SIZE - 1)];
+    atomic_store(&e->pc, ~b->pc);
+    e->id = v->code_id;
+    e->code = b->code;
+    atomic_store(&e->pc, b->pc);
+    if (!atomic_load(&b->valid)) // killed meanwhile: whoever did may have looked here too early
+        atomic_store(&e->pc, ~b->pc);
+}
+
+struct block *jit_find(struct jit_vcpu *v, uint64_t pc)
+{
+    struct code_fetch c;
+    struct env_fault f = {0};
+    v->stats.lookups++;
+    int r = code_page(v, pc, &c, &f);
+    if (r < 0) {
+        fetch_fault(v, &f);
+        return NULL;
+    }
+    if (r > 0) {
+        v->step = true;
+        return NULL;
+    }
+    v->linkable = v->jit->c.user_mode || jit_code_page_seen(v, pc, c.global);
+    struct block *b = jit_block_find(v->jit, pc, v->mode, (uintptr_t)c.host);
+    if (b && unlikely(!same_second_page(v, b))) {
+        jit_lock(v->jit);
+        jit_block_kill(v->jit, b);
+        jit_unlock(v->jit);
+        b = NULL;
+    }
+    if (!b) {
+        v->stats.lookup_misses++;
+        b = translate(v, pc, &c);
+    }
+    if (b && v->linkable)
+        jump_fill(v, b);
+    return b;
+}
+
+enum env_leave jit_interpret(struct jit_vcpu *v, unsigned max_insns)
+{
+    struct jit *j = v->jit;
+    struct env *e = jit_env(v);
+    uint64_t pc = jit_pc(v);
+    uint8_t code[64];
+    struct code_fetch c;
+    struct env_fault f = {0};
+    const uint8_t *at = code;
+    unsigned avail = 0;
+    int r = code_page(v, pc, &c, &f);
+    if (r == 0) {
+        at = c.host + (pc & ~PAGE_MASK);
+        avail = (unsigned)(PAGE_SIZE - (pc & ~PAGE_MASK));
+    } else if (r > 0) {
+        max_insns = 1;
+        avail = jit_fetch(e, pc, code, 16);
+        f = e->fault;
+    }
+    if (!avail) {
+        fetch_fault(v, &f);
+        return LEAVE_AGAIN;
+    }
+    ir_region_reset(&v->region, j->c.guest, pc, v->mode);
+    if (!j->c.translate(j->c.opaque, e, pc, v->mode, at, avail, max_insns, &v->region))
+        return LEAVE_AGAIN;
+    struct ir_outcome out = ir_interp(&v->region, e);
+    return out.kind == OUT_LEAVE ? out.why : LEAVE_AGAIN;
+}

@@ -1,0 +1,190 @@
+// State of one compilation, and what lowering rules are written with. A rule lowers one IR
+// operation: it asks for operands (in registers, or folded as immediates and memory), then for the
+// result's register, then emits. Values are SSA and the region is straight-line, so allocation runs
+// along with emission (regalloc.c); comparisons and flags emit nothing where they are defined and
+// are recomputed where they are used (flags.c).
+#pragma once
+
+#include "ir/build.h"
+#include "jit/sites.h"
+#include "jit/state.h"
+#include "jit/x86_64/encode.h"
+
+// Registers: 0..15 general, 16..31 vector.
+#define IS_XMM(r) ((r) >= 16)
+#define NO_REG    (-1)
+#define R_ENV     R14
+#define R_KEY     R13 // key of the current context; in user mode unused
+#define R_BASE    R15 // user mode: base of guest memory; else allocatable
+
+#define BIT(n) (1u << (n))
+enum {
+    CALLER_SAVED = BIT(RAX) | BIT(RCX) | BIT(RDX) | BIT(RSI) | BIT(RDI) | BIT(R8) | BIT(R9) |
+                   BIT(R10) | BIT(R11),
+    CALLEE_SAVED = BIT(RBX) | BIT(RBP) | BIT(R12) | BIT(R13) | BIT(R15),
+};
+#define ALL_XMM 0xffff0000u
+
+enum { // val.flags
+    V_USED = 1,
+    V_FORCED = 2, // a comparison or flags value that someone needs in a register
+    V_NOSLOT = 4, // a get whose slot may have changed since: its slot is no home
+};
+struct val {
+    uint32_t last, next; // position of the last use, and of the next one known (0: none)
+    uint16_t spill;      // spill slot + 1
+    uint16_t uses;
+    int8_t reg;
+    uint8_t flags;
+};
+
+struct host_features {
+    bool avx, avx2, bmi1, bmi2, lzcnt, fma, movbe, aes, pclmul, sse42, avx512;
+};
+
+// Code after the region's end: reached by side exits, unlinked jumps and slow accesses.
+struct stub {
+    enum { STUB_EXIT, STUB_LINK, STUB_GUARD, STUB_SLOW, STUB_INTERRUPT, STUB_CALL_MISS } kind;
+    uint8_t *from;              // displacement that leads here
+    struct link *link;          // EXIT, LINK, GUARD
+    uint32_t first_loc, n_locs; // EXIT: what to store; SLOW: for the side table
+    bool flags_live, poll;      // EXIT: EFLAGS hold the flags that are to be stored
+    bool pc_in_rax;             // INTERRUPT
+    uint64_t pc;                // of the target; SLOW: of the guest instruction
+    uint32_t info;              // SLOW
+    const uint8_t *back;        // SLOW: where to go on; GUARD, CALL_MISS: the landing or NULL
+};
+
+struct spill {
+    uint32_t until; // last use of the value there
+    uint16_t slot;
+};
+
+struct cg {
+    struct jit *j;
+    struct host_features f;
+    unsigned features; // NEED_* that hold
+    const struct ir_region *r;
+    const struct ir_insn *in;
+    struct block *b;
+    struct as as;
+    uint8_t *limit;
+    bool failed;
+    uint32_t pos; // instruction being lowered
+    struct val *v;
+    uint32_t (*nu)[3]; // next use of each operand after its instruction
+    uint32_t *args_nu;
+    size_t cap, args_cap;
+    ir_ref owner[32];
+    uint32_t locked; // registers the current rule uses
+    uint32_t gprs;   // allocatable
+    uint32_t next_call, *calls, n_calls, calls_cap;
+    VEC(struct spill) spills;
+    uint8_t *start;
+    ir_ref eflags; // the flags or cmp value EFLAGS hold now
+    VEC(struct stub) stubs;
+    VEC(struct loc_entry) locs;
+    unsigned n_links;
+    bool guards; // jumps to other pages compare the code id
+    struct sites_buf sites;
+};
+
+// A rule; `needs` is a mask of host features without which it does not apply.
+struct rule {
+    void (*lower)(struct cg *c, ir_ref i);
+    uint16_t needs;
+    bool keeps_eflags;
+    uint16_t arg; // opcode or the like
+};
+enum {
+    NEED_LZCNT = 1,
+    NEED_BMI1 = 2,
+    NEED_BMI2 = 4,
+    NEED_AVX = 8,
+    NEED_FMA = 16,
+    NEED_AES = 32,
+    NEED_PCLMUL = 64,
+    NEED_AVX2 = 128
+};
+extern const struct rule cg_rules[IR_OPS];
+static inline bool cg_has_rule(const struct cg *c, unsigned op)
+{
+    return cg_rules[op].lower && !(cg_rules[op].needs & ~c->features);
+}
+
+static inline const struct ir_insn *cg_insn(const struct cg *c, ir_ref i)
+{
+    return &c->in[i];
+}
+static inline unsigned cg_w(const struct cg *c, ir_ref i) // operand width of a value
+{
+    return c->in[i].type == IR_I64 ? X_W : 0;
+}
+static inline bool cg_type_xmm(unsigned type)
+{
+    return type == IR_F32 || type == IR_F64 || type == IR_V128;
+}
+static inline bool cg_is_const(const struct cg *c, ir_ref i, uint64_t *v)
+{
+    if (c->in[i].op != IR_const || cg_type_xmm(c->in[i].type))
+        return false;
+    *v = c->in[i].type == IR_I64 ? c->in[i].imm : (uint32_t)c->in[i].imm;
+    return true;
+}
+static inline int32_t cg_slot_off(const struct cg *c, unsigned slot)
+{
+    return c->r->guest->slots[slot].offset;
+}
+static inline struct rm rm_env(int32_t off)
+{
+    return rm_mem(R_ENV, off);
+}
+
+// ---- regalloc.c ----
+void cg_analyse(struct cg *c);
+bool cg_lazy(const struct cg *c, ir_ref i);  // recomputed at its uses, never held in a register
+int cg_use(struct cg *c, ir_ref i);          // in a register (general or vector), locked
+struct rm cg_use_rm(struct cg *c, ir_ref i); // in a register or memory (vectors: 16 aligned bytes)
+// Result register: a new one, distinct from the operands' ...
+int cg_def(struct cg *c, ir_ref i);
+// ... or one that holds a copy of operand a, taking a's register if it dies here.
+int cg_def_copy(struct cg *c, ir_ref i, ir_ref a);
+void cg_def_in(struct cg *c, ir_ref i, int reg); // the result is in reg (taken before)
+int cg_tmp(struct cg *c);
+int cg_tmp_xmm(struct cg *c);
+void cg_take(struct cg *c, int reg);           // empty this register and lock it
+void cg_move(struct cg *c, int dst, ir_ref i); // load value i into a taken register; EFLAGS kept
+void cg_before_call(struct cg *c, bool slots_change); // what lives on survives the call
+void cg_after_call(struct cg *c);
+struct loc cg_loc(struct cg *c, ir_ref i);                                 // where value i is now
+void cg_record(struct cg *c, uint32_t snap, uint32_t *first, uint32_t *n); // all of a snapshot's
+static inline bool cg_dies(const struct cg *c, ir_ref i)
+{
+    return c->v[i].last <= c->pos;
+}
+
+// ---- flags.c ----
+enum x86_cc cg_cond(struct cg *c, ir_ref b);          // EFLAGS such that the condition means b
+void cg_materialise(struct cg *c, ir_ref i, int reg); // a lazy value into a taken register
+void cg_carry(struct cg *c, ir_ref f);                // CF = C of flags f
+void cg_note_flags(struct cg *c,
+                   ir_ref i); // EFLAGS are those of sub or add i: note the flags value
+
+// ---- lower_ctl.c ----
+void cg_store_slots(struct cg *c, uint32_t snap); // hot: the snapshot's values into their slots
+void cg_eval(struct cg *c, ir_ref i);             // out of line, by ir_eval
+void cg_emit_stubs(struct cg *c);
+void cg_emit_lookup_thunk(struct cg *c, const uint8_t *on_miss);
+void cg_c_call(struct cg *c, const void *fn); // on the C stack; arguments are set
+
+// ---- lower_mem.c ----
+void cg_slow_stub(struct cg *c, const struct stub *s);
+// The registers a slow access works on, pushed before its call.
+#define SLOW_INFO(mo, addr, val, op, type)                                                         \
+    ((uint32_t)(mo) | (uint32_t)(addr) << 13 | (uint32_t)(val) << 17 |                             \
+     (uint32_t)((op)-IR_load) << 22 | (uint32_t)(type) << 26)
+
+#define RULE(name)                   void lower_##name(struct cg *c, ir_ref i)
+#define R(op, fn, needs, keeps, arg) RULE(fn);
+#include "jit/x86_64/rules.def"
+#undef R

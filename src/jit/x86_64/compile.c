@@ -1,0 +1,191 @@
+// One region into host code: analysis, then one pass that allocates and emits, then the stubs.
+#include "jit/x86_64/cg.h"
+#include "jit/x86_64/host.h"
+
+#include <cpuid.h>
+#include <stdlib.h>
+
+const struct rule cg_rules[IR_OPS] = {
+#define R(op, fn, needs, keeps, arg) [IR_##op] = {lower_##fn, needs, keeps, arg},
+#include "jit/x86_64/rules.def"
+#undef R
+};
+
+enum { MAX_INSN_BYTES = 4096 }; // one operation emits less than this
+
+static unsigned have(const struct host_features *f)
+{
+    return (f->lzcnt ? NEED_LZCNT : 0) | (f->bmi1 ? NEED_BMI1 : 0) | (f->bmi2 ? NEED_BMI2 : 0) |
+           (f->avx ? NEED_AVX : 0) | (f->avx2 ? NEED_AVX2 : 0) | (f->fma ? NEED_FMA : 0) |
+           (f->aes ? NEED_AES : 0) | (f->pclmul ? NEED_PCLMUL : 0);
+}
+
+static void detect(struct host_features *f)
+{
+    f->avx = __builtin_cpu_supports("avx");
+    f->avx2 = __builtin_cpu_supports("avx2");
+    f->bmi1 = __builtin_cpu_supports("bmi");
+    f->bmi2 = __builtin_cpu_supports("bmi2");
+    f->fma = __builtin_cpu_supports("fma");
+    f->aes = __builtin_cpu_supports("aes");
+    f->pclmul = __builtin_cpu_supports("pclmul");
+    f->avx512 = __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+    unsigned a, b, c, d;
+    f->lzcnt = __get_cpuid(0x80000001, &a, &b, &c, &d) && c & 1u << 5;
+}
+
+struct cg *cg_new(struct jit *j)
+{
+    struct cg *c = xalloc(sizeof *c);
+    c->j = j;
+    detect(&c->f);
+    c->features = have(&c->f);
+    c->guards = !j->c.user_mode;
+    c->gprs = (CALLER_SAVED | CALLEE_SAVED) & ~BIT(j->c.user_mode ? R_BASE : R_KEY);
+    return c;
+}
+
+void cg_free(struct cg *c)
+{
+    if (!c)
+        return;
+    free(c->v);
+    free(c->nu);
+    free(c->args_nu);
+    free(c->calls);
+    vec_free(&c->spills);
+    vec_free(&c->stubs);
+    vec_free(&c->locs);
+    vec_free(&c->sites.data);
+    free(c);
+}
+
+static void begin(struct cg *c, const struct ir_region *r, struct block *b)
+{
+    size_t n = r->insns.len;
+    if (n > c->cap) {
+        c->cap = n + n / 2;
+        c->v = xrealloc(c->v, c->cap * sizeof *c->v);
+        c->nu = xrealloc(c->nu, c->cap * sizeof *c->nu);
+    }
+    if (r->args.len > c->args_cap) {
+        c->args_cap = r->args.len * 2;
+        c->args_nu = xrealloc(c->args_nu, c->args_cap * sizeof *c->args_nu);
+    }
+    memset(c->v, 0, n * sizeof *c->v);
+    memset(c->nu, 0, n * sizeof *c->nu);
+    for (size_t i = 0; i < n; i++)
+        c->v[i].reg = NO_REG;
+    memset(c->owner, 0, sizeof c->owner);
+    c->r = r;
+    c->in = r->insns.data;
+    c->b = b;
+    c->failed = false;
+    c->eflags = IR_NONE;
+    c->locked = 0;
+    c->spills.len = c->stubs.len = c->locs.len = 0;
+    c->n_links = 0;
+    sites_begin(&c->sites, r->pc);
+}
+
+static unsigned count_links(const struct ir_region *r)
+{
+    unsigned n = 0;
+    for (size_t i = 1; i < r->insns.len; i++) {
+        unsigned op = r->insns.data[i].op;
+        n += op == IR_exit_if || op == IR_goto ? 1 : op == IR_callto ? 2 : 0;
+    }
+    return n;
+}
+
+// What each operand's next use is once this operation has used it; operands stay where they are.
+static void advance(struct cg *c, ir_ref i)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    if (in->op == IR_call) {
+        for (uint32_t k = in->b; k-- > 0;) {
+            struct val *v = &c->v[c->r->args.data[in->a + k]];
+            v->next = c->args_nu[in->a + k];
+            if (v->reg != NO_REG)
+                c->locked |= BIT(v->reg);
+        }
+        return;
+    }
+    const ir_ref ops[3] = {in->a, in->b, in->c};
+    for (unsigned k = 3; k-- > 0;)
+        if (ops[k]) {
+            struct val *v = &c->v[ops[k]];
+            v->next = c->nu[i][k];
+            if (v->reg != NO_REG)
+                c->locked |= BIT(v->reg);
+        }
+}
+
+static void lower(struct cg *c, ir_ref i)
+{
+    const struct rule *rule = &cg_rules[cg_insn(c, i)->op];
+    c->pos = i;
+    c->locked = 0;
+    while (c->n_calls && c->calls[c->n_calls - 1] <= i)
+        c->n_calls--;
+    c->next_call = c->n_calls ? c->calls[c->n_calls - 1] : 0;
+    advance(c, i);
+    if (cg_has_rule(c, cg_insn(c, i)->op))
+        rule->lower(c, i);
+    else
+        cg_eval(c, i);
+    if (!rule->keeps_eflags)
+        c->eflags = IR_NONE;
+}
+
+static bool compile(struct jit *j, const struct ir_region *r, struct block *b)
+{
+    struct cg *c = j->cg;
+    begin(c, r, b);
+    c->as.p = c->start = jit_rw(j, j->next);
+    c->as.rx_delta = (intptr_t)(j->rx - j->rw);
+    c->limit = jit_rw(j, j->arena[j->cur_arena].end) - MAX_INSN_BYTES;
+    b->links = xcalloc(count_links(r), sizeof *b->links);
+    cg_analyse(c);
+    for (ir_ref i = 1; i < r->insns.len && !c->failed; i++) {
+        if (!(c->v[i].flags & V_USED) || cg_lazy(c, i))
+            continue;
+        if (c->as.p > c->limit)
+            c->failed = true;
+        else
+            lower(c, i);
+    }
+    if (!c->failed)
+        cg_emit_stubs(c);
+    if (c->failed) {
+        free(b->links);
+        b->links = NULL;
+        return false;
+    }
+    b->n_links = c->n_links;
+    b->code = j->next;
+    b->code_size = (uint32_t)(c->as.p - c->start);
+    b->sites_size = c->sites.data.len;
+    b->sites = xalloc(b->sites_size);
+    if (b->sites_size)
+        memcpy(b->sites, c->sites.data.data, b->sites_size);
+    return true;
+}
+
+static const struct jit_host x86_64 = {
+    .name = "x86_64",
+    .init = host_init,
+    .exit = host_exit,
+    .compile = compile,
+    .patch = host_patch,
+    .patch_guard = host_patch_guard,
+    .enter = host_enter,
+    .unwind = host_unwind,
+    .thread_enter = host_thread_enter,
+    .thread_leave = host_thread_leave,
+};
+
+const struct jit_host *jit_host_native(void)
+{
+    return &x86_64;
+}

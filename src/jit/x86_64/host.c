@@ -1,0 +1,166 @@
+// Fixed code at the start of the cache: entering and leaving translated code, the slow-access
+// call, look-up of computed targets. Translated code runs on its own stack, which holds nothing
+// but return addresses of guest calls; C code runs on the thread's stack.
+#include "jit/x86_64/host.h"
+
+#include "jit/access.h"
+
+static const uint8_t saved[] = {RBX, RBP, R12, R13, R14, R15};
+
+static void emit_leave_c_frame(struct as *a)
+{
+    x_mov(a, X_W, RSP, rm_env(VOFF(c_sp)));
+    x_alui(a, X_W, ALU_ADD, rm_reg(RSP), 8);
+    for (unsigned k = ARRAY_SIZE(saved); k-- > 0;)
+        x_pop(a, saved[k]);
+    x_ret(a);
+}
+
+static void emit_enter(struct jit *j, struct as *a)
+{
+    j->thunk.enter = as_here(a);
+    for (unsigned k = 0; k < ARRAY_SIZE(saved); k++)
+        x_push(a, saved[k]);
+    x_alui(a, X_W, ALU_SUB, rm_reg(RSP), 8);
+    x_mov_rr(a, X_W, R_ENV, RDI);
+    x_store(a, X_W, rm_env(VOFF(c_sp)), RSP);
+    x_mov(a, X_W, RSP, rm_env(VOFF(jit_sp)));
+    if (j->c.user_mode)
+        x_mov(a, X_W, R_BASE, rm_env(VOFF(user_base)));
+    else
+        x_mov(a, X_W, R_KEY, rm_env(VOFF(key)));
+    x_op(a, 0xff, 4, rm_reg(RSI));
+}
+
+static void emit_exits(struct jit *j, struct as *a)
+{
+    const uint8_t *out = as_here(a);
+    x_store(a, X_W, rm_env(VOFF(jit_sp)), RSP);
+    const uint8_t *out_saved = as_here(a);
+    emit_leave_c_frame(a);
+
+    j->thunk.exit_link = as_here(a);
+    x_mov_rr(a, X_W, RDX, RAX);
+    x_movi(a, RAX, RUN_LINK);
+    x_jmp_to(a, out);
+
+    j->thunk.exit_lookup = as_here(a);
+    x_mov_rr(a, X_W, RDX, RAX);
+    x_movi(a, RAX, RUN_LOOKUP);
+    x_jmp_to(a, out);
+
+    j->thunk.exit_interrupt = as_here(a);
+    x_store(a, X_W, rm_env(j->c.guest->slots[j->c.guest->pc].offset), RAX);
+    x_movi(a, RAX, LEAVE_INTERRUPT);
+
+    j->thunk.leave = as_here(a);
+    x_mov_rr(a, 0, RDX, RAX);
+    x_movi(a, RAX, RUN_LEAVE);
+    x_jmp_to(a, out);
+
+    j->thunk.unwind = as_here(a); // C: (env, why)
+    x_mov_rr(a, X_W, R_ENV, RDI);
+    x_mov_rr(a, 0, RDX, RSI);
+    x_movi(a, RAX, RUN_LEAVE);
+    x_jmp_to(a, out_saved);
+}
+
+static void emit_lookups(struct jit *j, struct cg *c)
+{
+    struct as *a = &c->as;
+    j->thunk.ret_miss = as_here(a);
+    x_mov(a, X_W, RSP, rm_env(VOFF(jit_base)));
+    j->thunk.lookup = as_here(a);
+    cg_emit_lookup_thunk(c, j->thunk.exit_lookup);
+
+    const uint8_t *miss = as_here(a);
+    x_mov_rr(a, X_W, RAX, RSI);
+    x_jmp_to(a, j->thunk.exit_link);
+    j->thunk.guard_miss = as_here(a); // rax: pc, rsi: link
+    cg_emit_lookup_thunk(c, miss);
+}
+
+static struct rm saved_gpr(int r)
+{
+    return rm_env(VOFF(regs.gpr) + 8 * r);
+}
+
+static void emit_save(struct as *a)
+{
+    for (int r = 0; r < 16; r++)
+        if (r != RSP && r != R_ENV)
+            x_store(a, X_W, saved_gpr(r), r);
+    for (int r = 0; r < 16; r++)
+        x_op(a, X_0F | 0x29, r, rm_env(VOFF(regs.xmm) + 16 * r));
+}
+
+// Called with the description of the access pushed before; both leave the stack.
+static void emit_slow(struct jit *j, struct as *a)
+{
+    j->thunk.slow = as_here(a);
+    emit_save(a);
+    x_op(a, 0x8f, 0, rm_env(VOFF(slow_ra))); // pop
+    x_pop(a, RSI);
+    x_store(a, X_W, rm_env(VOFF(jit_sp)), RSP);
+    x_mov(a, X_W, RSP, rm_env(VOFF(c_sp)));
+    x_mov_rr(a, X_W, RDI, R_ENV);
+    x_call_c(a, (const void *)(uintptr_t)jit_slow_access);
+    x_mov(a, X_W, RSP, rm_env(VOFF(jit_sp)));
+    x_op(a, 0xff, 6, rm_env(VOFF(slow_ra))); // push
+    for (int r = 0; r < 16; r++)
+        x_op(a, X_0F | 0x28, r, rm_env(VOFF(regs.xmm) + 16 * r));
+    for (int r = 0; r < 16; r++)
+        if (r != RSP && r != R_ENV)
+            x_mov(a, X_W, r, saved_gpr(r));
+    x_ret(a);
+
+    j->thunk.fault = as_here(a); // from the signal handler, registers already saved
+    x_store(a, X_W, rm_env(VOFF(jit_sp)), RSP);
+    x_mov(a, X_W, RSP, rm_env(VOFF(c_sp)));
+    x_mov_rr(a, X_W, RDI, R_ENV);
+    x_call_c(a, (const void *)(uintptr_t)jit_user_fault);
+}
+
+void host_init(struct jit *j)
+{
+    struct cg *c = j->cg = cg_new(j);
+    c->as.p = j->rw;
+    c->as.rx_delta = (intptr_t)(j->rx - j->rw);
+    emit_enter(j, &c->as);
+    emit_exits(j, &c->as);
+    emit_lookups(j, c);
+    emit_slow(j, &c->as);
+    j->thunk_end = (uint32_t)(c->as.p - j->rw);
+}
+
+void host_exit(struct jit *j)
+{
+    cg_free(j->cg);
+}
+
+// An aligned 32-bit displacement: other threads see the old target or the new one.
+void host_patch(struct jit *j, struct link *l, uint32_t target)
+{
+    int32_t d = (int32_t)target - (int32_t)(l->jump + 4 - j->rw);
+    __atomic_store_n((int32_t *)l->jump, d, __ATOMIC_RELEASE);
+}
+
+void host_patch_guard(struct link *l, uint32_t id)
+{
+    __atomic_store_n((uint32_t *)l->guard, id, __ATOMIC_RELEASE);
+}
+
+struct run_result host_enter(struct jit *j, struct env *e, uint32_t code)
+{
+    struct run_result (*enter)(struct env *, const void *) =
+        (struct run_result(*)(struct env *, const void *))(uintptr_t)j->thunk.enter;
+    return enter(e, j->rx + code);
+}
+
+void host_unwind(struct jit_vcpu *v, enum env_leave why)
+{
+    void (*unwind)(struct env *, unsigned) =
+        (void (*)(struct env *, unsigned))(uintptr_t)v->jit->thunk.unwind;
+    unwind(jit_env(v), why);
+    __builtin_unreachable();
+}

@@ -1,0 +1,612 @@
+// Rules for what leaves a region: exits, guest calls and returns, helper calls; and the code after
+// the region's end that side exits and unlinked jumps lead to. A guest call is a host call whose
+// landing compares the pc the guest returned to; a guest return is a host return with that pc in
+// rax.
+#include "jit/x86_64/cg.h"
+
+_Static_assert(VOFF(code_id) >= -128, "the hot fields are in reach of 8-bit displacements");
+
+// ---- slots ----
+
+static void store_slot(struct cg *c, unsigned slot, ir_ref val)
+{
+    struct rm m = rm_env(cg_slot_off(c, slot));
+    uint64_t k;
+    unsigned type = c->r->guest->slots[slot].type;
+    unsigned w = type == IR_I64 ? X_W : 0;
+    if (type != IR_BOOL && cg_is_const(c, val, &k) && (!w || (int64_t)k == (int32_t)k)) {
+        x_storei(&c->as, w, m, (int32_t)k);
+        return;
+    }
+    int r = cg_use(c, val);
+    switch (type) {
+    case IR_V128:
+        x_op(&c->as, X_0F | 0x29, r - 16, m);
+        break;
+    case IR_F64:
+        x_op(&c->as, X_66 | X_0F | 0xd6, r - 16, m);
+        break;
+    case IR_F32:
+        x_op(&c->as, X_66 | X_0F | 0x7e, r - 16, m);
+        break;
+    case IR_BOOL:
+        x_op(&c->as, X_BYTE | 0x88, r, m);
+        break;
+    default:
+        x_store(&c->as, w, m, r);
+    }
+}
+
+void cg_store_slots(struct cg *c, uint32_t snap)
+{
+    const struct ir_snap *s = &c->r->snaps.data[snap];
+    uint32_t locked = c->locked;
+    for (unsigned pass = 0; pass < 2; pass++) // flags first: EFLAGS may still hold them
+        for (uint32_t k = 0; k < s->n; k++) {
+            const struct ir_snap_entry *e = &c->r->snap_entries.data[s->first + k];
+            if ((c->in[e->val].type == IR_FLAGS) == (pass == 0))
+                store_slot(c, e->slot, e->val);
+            c->locked = locked;
+        }
+}
+
+static void store_pc(struct cg *c, uint64_t pc)
+{
+    struct rm m = rm_env(cg_slot_off(c, c->r->guest->pc));
+    if ((int64_t)pc == (int32_t)pc) {
+        x_storei(&c->as, X_W, m, (int32_t)pc);
+        return;
+    }
+    int t = cg_tmp(c);
+    x_movi(&c->as, t, pc);
+    x_store(&c->as, X_W, m, t);
+}
+
+// ---- links ----
+
+static struct link *new_link(struct cg *c, uint64_t pc)
+{
+    struct link *l = &c->b->links[c->n_links++];
+    l->from = c->b;
+    l->pc = pc;
+    list_init(&l->in);
+    return l;
+}
+
+static bool needs_guard(const struct cg *c, uint64_t pc)
+{
+    return c->guards && (pc ^ c->r->pc) & PAGE_MASK;
+}
+
+static void add_stub(struct cg *c, struct stub s)
+{
+    vec_push(&c->stubs, s);
+}
+
+// A jump (0xe9) or call (0xe8) along l; goes to its stub until it is linked. Aligned, so that it
+// can be patched while others run it.
+static void emit_link(struct cg *c, unsigned opcode, struct link *l)
+{
+    struct stub miss = {.kind = STUB_GUARD, .link = l, .pc = l->pc};
+    if (needs_guard(c, l->pc)) {
+        as_align(&c->as, 4, 4);
+        x_op(&c->as, 0x81, ALU_CMP, rm_env(VOFF(code_id)));
+        l->guard = c->as.p;
+        as_u32(&c->as, 0);
+        miss.from = x_jcc(&c->as, CC_NE);
+    }
+    as_align(&c->as, 4, 1);
+    as_u8(&c->as, opcode);
+    as_u32(&c->as, 0);
+    l->jump = c->as.p - 4;
+    if (miss.from) {
+        miss.back = opcode == 0xe8 ? as_here(&c->as) : NULL;
+        add_stub(c, miss);
+    }
+    add_stub(c, (struct stub){.kind = STUB_LINK, .from = l->jump, .link = l});
+}
+
+static void emit_poll(struct cg *c, bool pc_in_rax, uint64_t pc)
+{
+    x_alui(&c->as, 0, ALU_CMP, rm_env((int32_t)offsetof(struct env, interrupt)), 0);
+    add_stub(c, (struct stub){.kind = STUB_INTERRUPT,
+                              .from = x_jcc(&c->as, CC_NE),
+                              .pc_in_rax = pc_in_rax,
+                              .pc = pc});
+}
+
+// Look rax up among this vCPU's jump targets; rcx is the target, or the jump returned is taken.
+// Clobbers rcx, rdx.
+static void emit_lookup(struct cg *c, uint8_t *miss[2])
+{
+    x_lea(&c->as, 0, RCX, (struct rm){.base = -1, .index = RAX, .scale_log2 = 2, .mem = true});
+    x_alui(&c->as, 0, ALU_AND, rm_reg(RCX), (JUMP_SIZE - 1) << 4);
+    x_mov(&c->as, 0, RDX, rm_env(VOFF(code_id)));
+    int32_t at = VOFF(jump);
+    x_alu(&c->as, X_W, ALU_CMP, RAX,
+          rm_sib(R_ENV, RCX, 0, at + (int32_t)offsetof(struct jump_entry, pc)));
+    miss[0] = x_jcc(&c->as, CC_NE);
+    x_alu(&c->as, 0, ALU_CMP, RDX,
+          rm_sib(R_ENV, RCX, 0, at + (int32_t)offsetof(struct jump_entry, id)));
+    miss[1] = x_jcc(&c->as, CC_NE);
+    x_mov(&c->as, 0, RCX, rm_sib(R_ENV, RCX, 0, at + (int32_t)offsetof(struct jump_entry, code)));
+    x_lea_rip(&c->as, RDX, c->j->rx);
+    x_alu_rr(&c->as, X_W, ALU_ADD, RCX, RDX);
+}
+
+// The same, not inline: as part of the fixed code.
+void cg_emit_lookup_thunk(struct cg *c, const uint8_t *on_miss)
+{
+    uint8_t *miss[2];
+    emit_lookup(c, miss);
+    x_op(&c->as, 0xff, 4, rm_reg(RCX));
+    as_bind(&c->as, miss[0]);
+    as_bind(&c->as, miss[1]);
+    x_jmp_to(&c->as, on_miss);
+}
+
+static void bind_to(struct cg *c, uint8_t *disp, const uint8_t *target)
+{
+    int32_t d = (int32_t)(target - (disp + c->as.rx_delta + 4));
+    memcpy(disp, &d, 4);
+}
+
+// ---- exits ----
+
+RULE(exit_if)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    const struct ir_snap *s = &c->r->snaps.data[in->imm];
+    uint64_t pc;
+    BUG_ON(!cg_is_const(c, in->b, &pc));
+    enum x86_cc cc = cg_cond(c, in->a);
+    struct stub st = {.kind = STUB_EXIT, .pc = pc, .poll = in->aux & EXIT_POLL};
+    cg_record(c, (uint32_t)in->imm, &st.first_loc, &st.n_locs);
+    for (uint32_t k = 0; k < s->n; k++)
+        if (c->eflags && c->r->snap_entries.data[s->first + k].val == c->eflags)
+            st.flags_live = true;
+    st.link = new_link(c, pc);
+    st.from = x_jcc(&c->as, cc);
+    add_stub(c, st);
+}
+
+RULE(goto)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    uint64_t pc;
+    BUG_ON(!cg_is_const(c, in->a, &pc));
+    cg_store_slots(c, (uint32_t)in->imm);
+    if (in->aux & EXIT_POLL)
+        emit_poll(c, false, pc);
+    emit_link(c, 0xe9, new_link(c, pc));
+}
+
+static void target_to_rax(struct cg *c, const struct ir_insn *in)
+{
+    cg_store_slots(c, (uint32_t)in->imm);
+    cg_take(c, RAX);
+    cg_move(c, RAX, in->a);
+}
+
+RULE(indirect)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    target_to_rax(c, in);
+    emit_poll(c, true, 0);
+    if (c->j->c.no_inline_lookup) {
+        x_jmp_to(&c->as, c->j->thunk.exit_lookup);
+        return;
+    }
+    uint8_t *miss[2];
+    emit_lookup(c, miss);
+    x_op(&c->as, 0xff, 4, rm_reg(RCX));
+    bind_to(c, miss[0], c->j->thunk.exit_lookup);
+    bind_to(c, miss[1], c->j->thunk.exit_lookup);
+}
+
+static void emit_landing(struct cg *c, uint64_t pc)
+{
+    if ((int64_t)pc == (int32_t)pc) {
+        x_alui(&c->as, X_W, ALU_CMP, rm_reg(RAX), (int32_t)pc);
+    } else {
+        x_movi(&c->as, RCX, pc);
+        x_alu_rr(&c->as, X_W, ALU_CMP, RAX, RCX);
+    }
+    x_jcc_to(&c->as, CC_NE, c->j->thunk.ret_miss);
+    emit_link(c, 0xe9, new_link(c, pc));
+}
+
+RULE(callto)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    uint64_t pc, back;
+    BUG_ON(!cg_is_const(c, in->b, &back));
+    bool fixed = cg_is_const(c, in->a, &pc);
+    if (c->j->c.no_returns) {
+        if (fixed)
+            lower_goto(c, i);
+        else
+            lower_indirect(c, i);
+        return;
+    }
+    if (fixed) {
+        cg_store_slots(c, (uint32_t)in->imm);
+        if (in->aux & EXIT_POLL)
+            emit_poll(c, false, pc);
+        emit_link(c, 0xe8, new_link(c, pc));
+    } else {
+        target_to_rax(c, in);
+        emit_poll(c, true, 0);
+        struct stub s = {.kind = STUB_CALL_MISS};
+        uint8_t *miss[2];
+        emit_lookup(c, miss);
+        x_op(&c->as, 0xff, 2, rm_reg(RCX));
+        s.back = as_here(&c->as);
+        s.from = miss[0];
+        add_stub(c, s);
+        s.from = miss[1];
+        add_stub(c, s);
+    }
+    emit_landing(c, back);
+}
+
+RULE(ret)
+{
+    if (c->j->c.no_returns) {
+        lower_indirect(c, i);
+        return;
+    }
+    target_to_rax(c, cg_insn(c, i));
+    emit_poll(c, true, 0);
+    x_ret(&c->as);
+}
+
+RULE(leave)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    if (in->imm) {
+        cg_store_slots(c, (uint32_t)in->imm);
+        store_pc(c, c->r->snaps.data[in->imm].pc);
+    }
+    x_movi(&c->as, RAX, in->aux);
+    x_jmp_to(&c->as, c->j->thunk.leave);
+}
+
+// ---- helper calls ----
+
+void cg_c_call(struct cg *c, const void *fn)
+{
+    x_store(&c->as, X_W, rm_env(VOFF(jit_sp)), RSP);
+    x_mov(&c->as, X_W, RSP, rm_env(VOFF(c_sp)));
+    x_call_c(&c->as, fn);
+    x_mov(&c->as, X_W, RSP, rm_env(VOFF(jit_sp)));
+}
+
+static const uint8_t arg_regs[] = {RDI, RSI, RDX, RCX, R8, R9};
+
+struct arg_move {
+    int dst, src; // src NO_REG: load value `x` from its home
+    ir_ref x;
+};
+
+// All at once: a destination may be another's source.
+static void parallel_move(struct cg *c, struct arg_move *m, unsigned n)
+{
+    unsigned left = 0;
+    for (unsigned k = 0; k < n; k++)
+        left += m[k].dst != NO_REG;
+    while (left) {
+        bool progress = false;
+        for (unsigned k = 0; k < n; k++) {
+            if (m[k].dst == NO_REG)
+                continue;
+            bool blocked = false;
+            for (unsigned o = 0; o < n; o++)
+                blocked |= o != k && m[o].dst != NO_REG && m[o].src == m[k].dst;
+            if (blocked)
+                continue;
+            if (m[k].src == NO_REG)
+                cg_move(c, m[k].dst, m[k].x);
+            else if (IS_XMM(m[k].dst))
+                x_op(&c->as, X_0F | 0x28, m[k].dst - 16, rm_reg(m[k].src - 16));
+            else if (m[k].dst != m[k].src)
+                x_mov_rr(&c->as, X_W, m[k].dst, m[k].src);
+            m[k].dst = NO_REG;
+            left--;
+            progress = true;
+        }
+        if (progress)
+            continue;
+        for (unsigned k = 0; k < n; k++) { // a cycle: one of its values waits in the scratch area
+            if (m[k].dst == NO_REG || m[k].src == NO_REG)
+                continue;
+            int s = m[k].src;
+            struct rm spare = rm_env(VOFF(scratch));
+            if (IS_XMM(s))
+                x_op(&c->as, X_0F | 0x29, s - 16, spare);
+            else
+                x_store(&c->as, X_W, spare, s);
+            struct arg_move last = m[k];
+            m[k].dst = NO_REG;
+            parallel_move(c, m, n);
+            if (IS_XMM(last.dst))
+                x_op(&c->as, X_0F | 0x28, last.dst - 16, spare);
+            else
+                x_mov(&c->as, X_W, last.dst, spare);
+            return;
+        }
+    }
+}
+
+static void move_args(struct cg *c, const struct ir_insn *in, const struct ir_helper *h)
+{
+    struct arg_move m[6];
+    unsigned n = 0, ni = 0, nf = 0;
+    if (h->flags & (HELPER_FP | HELPER_READ | HELPER_STATE))
+        ni = 1;
+    for (unsigned k = 0; k < h->n_args; k++) { // constants in vector registers need a temporary
+        ir_ref x = c->r->args.data[in->a + k];
+        if (cg_type_xmm(c->in[x].type) && c->in[x].op == IR_const)
+            cg_use(c, x);
+    }
+    for (unsigned k = 0; k < h->n_args; k++) {
+        ir_ref x = c->r->args.data[in->a + k];
+        int dst = cg_type_xmm(c->in[x].type) ? 16 + (int)nf++ : arg_regs[ni++];
+        m[n++] = (struct arg_move){dst, c->v[x].reg, x};
+    }
+    // One value given twice: the copies come after.
+    struct arg_move twice[6];
+    unsigned n2 = 0;
+    for (unsigned k = 0; k < n; k++)
+        for (unsigned o = 0; o < k; o++)
+            if (m[k].x == m[o].x && m[k].dst != NO_REG && m[o].dst != NO_REG) {
+                twice[n2++] = (struct arg_move){m[k].dst, m[o].dst, m[k].x};
+                m[k] = m[--n];
+                k--;
+                break;
+            }
+    parallel_move(c, m, n);
+    for (unsigned k = 0; k < n2; k++)
+        if (IS_XMM(twice[k].dst))
+            x_op(&c->as, X_0F | 0x28, twice[k].dst - 16, rm_reg(twice[k].src - 16));
+        else
+            x_mov_rr(&c->as, X_W, twice[k].dst, twice[k].src);
+    if (h->flags & (HELPER_FP | HELPER_READ | HELPER_STATE))
+        x_mov_rr(&c->as, X_W, RDI, R_ENV);
+}
+
+RULE(call)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    const struct ir_helper *h = c->r->helpers.data[in->aux];
+    cg_before_call(c, in->imm != 0);
+    if (in->imm) {
+        cg_store_slots(c, (uint32_t)in->imm);
+        store_pc(c, c->r->snaps.data[in->imm].pc);
+    }
+    move_args(c, in, h);
+    cg_c_call(c, h->fn);
+    cg_after_call(c);
+    c->locked = 0;
+    if (h->flags & HELPER_STATE && !c->j->c.user_mode)
+        x_mov(&c->as, X_W, R_KEY, rm_env(VOFF(key)));
+    if (in->type == IR_VOID)
+        return;
+    if (in->type == IR_BOOL)
+        x_movzx8(&c->as, RAX, RAX);
+    cg_def_in(c, i, cg_type_xmm(in->type) ? 16 : RAX);
+}
+
+// ---- out of line evaluation ----
+
+static void eval_operand(struct cg *c, unsigned k, ir_ref x)
+{
+    struct rm lo = rm_env(VOFF(scratch) + (int32_t)(k * sizeof(union ir_val)));
+    struct rm hi = lo;
+    hi.disp += 8;
+    unsigned type = cg_insn(c, x)->type;
+    int r = cg_use(c, x);
+    if (type == IR_V128) {
+        x_op(&c->as, X_0F | 0x29, r - 16, lo);
+        return;
+    }
+    x_storei(&c->as, X_W, hi, 0);
+    if (type == IR_F32 || type == IR_F64) {
+        if (type == IR_F32)
+            x_storei(&c->as, X_W, lo, 0);
+        x_op(&c->as, X_66 | X_0F | (type == IR_F32 ? 0x7e : 0xd6), r - 16, lo);
+        return;
+    }
+    if (type != IR_I64)
+        x_storei(&c->as, X_W, lo, 0);
+    x_store(&c->as, type == IR_I64 ? X_W : 0, lo, r);
+}
+
+void cg_eval(struct cg *c, ir_ref i)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    const ir_ref ops[3] = {in->a, in->b, in->c};
+    BUG_ON(!ir_eval[in->op]);
+    cg_before_call(c, false);
+    for (unsigned k = 0; k < 3; k++)
+        if (ops[k])
+            eval_operand(c, k, ops[k]);
+    x_mov_rr(&c->as, X_W, RDI, R_ENV);
+    x_movi(&c->as, RSI, IR_EVAL_TYPES(in->type, in->a ? cg_insn(c, in->a)->type : 0u));
+    x_movi(&c->as, RDX, in->aux);
+    x_lea(&c->as, X_W, RCX, rm_env(VOFF(scratch[3])));
+    x_lea(&c->as, X_W, R8, rm_env(VOFF(scratch)));
+    cg_c_call(c, (const void *)(uintptr_t)ir_eval[in->op]);
+    cg_after_call(c);
+    c->locked = 0;
+    if (!c->v[i].last)
+        return;
+    struct rm result = rm_env(VOFF(scratch[3]));
+    int d = cg_def(c, i);
+    if (in->type == IR_V128)
+        x_op(&c->as, X_0F | 0x28, d - 16, result);
+    else if (IS_XMM(d))
+        x_op(&c->as, X_F3 | X_0F | 0x7e, d - 16, result);
+    else
+        x_mov(&c->as, X_W, d, result);
+}
+
+// ---- stubs ----
+
+static void load_operand(struct cg *c, unsigned w, int reg, unsigned kind, uint64_t v)
+{
+    switch (kind) {
+    case LOC_GPR:
+        if (reg != (int)v)
+            x_mov_rr(&c->as, w, reg, (int)v);
+        break;
+    case LOC_CONST:
+        x_movi(&c->as, reg, v);
+        break;
+    case LOC_SPILL:
+        x_mov(&c->as, w, reg, rm_env(VOFF(spill) + (int32_t)(v * sizeof(union ir_val))));
+        break;
+    default:
+        x_mov(&c->as, w, reg, rm_env((int32_t)v));
+    }
+}
+
+static void stub_store(struct cg *c, const struct loc_entry *e, int scratch)
+{
+    unsigned type = c->r->guest->slots[e->slot].type, w = type == IR_I64 ? X_W : 0;
+    struct rm m = rm_env(cg_slot_off(c, e->slot));
+    const struct loc *l = &e->loc;
+    if (l->kind == LOC_XMM) {
+        unsigned op = type == IR_V128  ? X_0F | 0x29
+                      : type == IR_F64 ? X_66 | X_0F | 0xd6
+                                       : X_66 | X_0F | 0x7e;
+        x_op(&c->as, op, (int)l->v, m);
+        return;
+    }
+    if (type == IR_V128) { // from memory or a constant: two halves
+        for (unsigned half = 0; half < 2; half++, m.disp += 8) {
+            struct loc h = *l;
+            if (l->kind == LOC_CONST)
+                x_movi(&c->as, scratch, l->v);
+            else
+                x_mov(&c->as, X_W, scratch,
+                      rm_env((l->kind == LOC_SPILL
+                                  ? VOFF(spill) + (int32_t)(h.v * sizeof(union ir_val))
+                                  : (int32_t)h.v) +
+                             8 * (int32_t)half));
+            x_store(&c->as, X_W, m, scratch);
+        }
+        return;
+    }
+    if (type == IR_F64)
+        w = X_W;
+    if (l->kind == LOC_CONST && type != IR_BOOL && (!w || (int64_t)l->v == (int32_t)l->v)) {
+        x_storei(&c->as, w, m, (int32_t)l->v);
+        return;
+    }
+    int r = l->kind == LOC_GPR ? (int)l->v : scratch;
+    load_operand(c, w, r, l->kind, l->v);
+    if (type == IR_BOOL)
+        x_op(&c->as, X_BYTE | 0x88, r, m);
+    else
+        x_store(&c->as, w, m, r);
+}
+
+// Recompute flags from their operands and store them; every register but theirs is free.
+static void stub_flags(struct cg *c, const struct loc_entry *e, bool live)
+{
+    const struct loc *l = &e->loc;
+    unsigned w = l->wide ? X_W : 0;
+    if (!live) {
+        int b = l->op_kind[1] == LOC_GPR ? (int)l->op_v[1] : RDX;
+        int a = b == RCX ? RSI : RCX;
+        if (l->op_kind[0] == LOC_GPR && (l->op != IR_addf))
+            a = (int)l->op_v[0];
+        if (a == b && l->op_kind[1] != LOC_GPR)
+            b = RSI;
+        load_operand(c, w, a, l->op_kind[0], l->op_v[0]);
+        if (l->op == IR_testf) {
+            x_test_rr(&c->as, w, a, a);
+        } else {
+            load_operand(c, w, b, l->op_kind[1], l->op_v[1]);
+            x_alu_rr(&c->as, w, l->op == IR_subf ? ALU_CMP : ALU_ADD, a, b);
+        }
+    }
+    if (l->op == IR_subf)
+        as_u8(&c->as, 0xf5); // cmc
+    as_u8(&c->as, 0x9f);     // lahf
+    x_setcc(&c->as, CC_O, RAX);
+    x_store(&c->as, 0, rm_env(cg_slot_off(c, e->slot)), RAX);
+}
+
+static void stub_exit(struct cg *c, const struct stub *s)
+{
+    const struct loc_entry *e = c->locs.data + s->first_loc;
+    const struct loc_entry *flags = NULL;
+    for (uint32_t k = 0; k < s->n_locs; k++)
+        if (e[k].loc.kind == LOC_GPR || e[k].loc.kind == LOC_XMM)
+            stub_store(c, &e[k], NO_REG);
+        else if (e[k].loc.kind == LOC_FLAGS)
+            flags = &e[k];
+    int scratch = RAX;
+    for (unsigned k = 0; flags && k < 2; k++)
+        if (flags->loc.op_kind[k] == LOC_GPR && flags->loc.op_v[k] == (uint64_t)scratch)
+            scratch = flags->loc.op_kind[!k] == LOC_GPR && flags->loc.op_v[!k] == RCX ? RDX : RCX;
+    for (uint32_t k = 0; k < s->n_locs; k++)
+        if (e[k].loc.kind != LOC_GPR && e[k].loc.kind != LOC_XMM && e[k].loc.kind != LOC_FLAGS)
+            stub_store(c, &e[k], scratch);
+    if (flags)
+        stub_flags(c, flags, s->flags_live);
+    if (s->poll)
+        emit_poll(c, false, s->pc);
+    emit_link(c, 0xe9, s->link);
+}
+
+static void emit_stub(struct cg *c, const struct stub *s)
+{
+    as_bind(&c->as, s->from);
+    switch (s->kind) {
+    case STUB_EXIT:
+        stub_exit(c, s);
+        break;
+    case STUB_LINK:
+        s->link->stub = (uint32_t)(as_here(&c->as) - c->j->rx);
+        x_movi(&c->as, RAX, (uintptr_t)s->link);
+        x_jmp_to(&c->as, c->j->thunk.exit_link);
+        break;
+    case STUB_GUARD:
+        if (s->back) {
+            x_lea_rip(&c->as, RCX, s->back);
+            x_push(&c->as, RCX);
+        }
+        x_movi(&c->as, RAX, s->pc);
+        x_movi(&c->as, RSI, (uintptr_t)s->link);
+        x_jmp_to(&c->as, c->j->thunk.guard_miss);
+        break;
+    case STUB_SLOW:
+        cg_slow_stub(c, s);
+        break;
+    case STUB_INTERRUPT:
+        if (!s->pc_in_rax)
+            x_movi(&c->as, RAX, s->pc);
+        x_jmp_to(&c->as, c->j->thunk.exit_interrupt);
+        break;
+    case STUB_CALL_MISS:
+        x_lea_rip(&c->as, RCX, s->back);
+        x_push(&c->as, RCX);
+        x_jmp_to(&c->as, c->j->thunk.exit_lookup);
+        break;
+    }
+}
+
+void cg_emit_stubs(struct cg *c)
+{
+    for (size_t k = 0; k < c->stubs.len && !c->failed; k++) { // grows meanwhile
+        if (c->as.p + 1024 > c->limit) {
+            c->failed = true;
+            return;
+        }
+        struct stub s = c->stubs.data[k];
+        emit_stub(c, &s);
+    }
+}

@@ -1,0 +1,217 @@
+// Guest memory. In user mode an access is one instruction off the base register; a fault is found
+// through the side table by the address of that instruction. In system mode the address is looked
+// up inline in the vCPU's TLB: the tag compared is the page of the access's last byte plus, for
+// checked alignment, the low bits that must be zero, so that one comparison answers page, page
+// crossing, alignment, permission and context. Everything else goes to jit_slow_access through a
+// stub that costs nothing until it is taken.
+#include "jit/x86_64/cg.h"
+
+static unsigned align_bits(unsigned mo)
+{
+    return (mo & MO_ALIGN) >> MO_ALIGN_SHIFT;
+}
+
+static bool always_slow(const struct cg *c, const struct ir_insn *in)
+{
+    unsigned size = in->aux & MO_SIZE;
+    return in->aux & MO_BE || (size == MO_128 && in->aux & MO_ATOMIC) ||
+           (c->j->c.no_inline_tlb && !c->j->c.user_mode);
+}
+
+// push info; call thunk, with its line in the side table.
+static void emit_slow_call(struct cg *c, uint32_t info, uint64_t pc, const struct loc_entry *locs,
+                           unsigned n)
+{
+    x_pushi(&c->as, info);
+    x_call_c(&c->as, c->j->thunk.slow);
+    sites_add(&c->sites, (uint32_t)(c->as.p - c->start), pc, locs, n);
+}
+
+void cg_slow_stub(struct cg *c, const struct stub *s)
+{
+    emit_slow_call(c, s->info, s->pc, c->locs.data + s->first_loc, s->n_locs);
+    x_jmp_to(&c->as, s->back);
+}
+
+static void slow_here(struct cg *c, const struct ir_insn *in, uint32_t info)
+{
+    uint32_t first, n;
+    cg_record(c, (uint32_t)in->imm, &first, &n);
+    emit_slow_call(c, info, c->r->snaps.data[in->imm].pc, c->locs.data + first, n);
+    c->locs.len = first;
+}
+
+// The access itself.
+static void emit_load(struct cg *c, const struct ir_insn *in, int d, struct rm m)
+{
+    unsigned size = in->aux & MO_SIZE, w = in->type == IR_I64 ? X_W : 0;
+    switch (in->type) {
+    case IR_V128:
+        x_op(&c->as, X_0F | 0x10, d - 16, m); // movups
+        return;
+    case IR_F64:
+        x_op(&c->as, X_F3 | X_0F | 0x7e, d - 16, m);
+        return;
+    case IR_F32:
+        x_op(&c->as, X_66 | X_0F | 0x6e, d - 16, m);
+        return;
+    default:
+        break;
+    }
+    static const unsigned sign[] = {X_0F | 0xbe, X_0F | 0xbf, 0x63, 0x8b};
+    static const unsigned zero[] = {X_0F | 0xb6, X_0F | 0xb7, 0x8b, X_W | 0x8b};
+    if (in->aux & MO_SIGN && !(size == MO_32 && !w))
+        x_op(&c->as, w | sign[size], d, m);
+    else
+        x_op(&c->as, zero[size], d, m);
+}
+
+static void emit_store(struct cg *c, const struct ir_insn *in, int val, struct rm m)
+{
+    static const unsigned op[] = {X_BYTE | 0x88, X_66 | 0x89, 0x89, X_W | 0x89};
+    static const unsigned xchg[] = {X_BYTE | 0x86, X_66 | 0x87, 0x87, X_W | 0x87};
+    bool seq = (in->aux & MO_SEQ) == MO_SEQ;
+    switch (cg_insn(c, in->b)->type) {
+    case IR_V128:
+        x_op(&c->as, X_0F | 0x11, val - 16, m);
+        return;
+    case IR_F64:
+        x_op(&c->as, X_66 | X_0F | 0xd6, val - 16, m);
+        return;
+    case IR_F32:
+        x_op(&c->as, X_66 | X_0F | 0x7e, val - 16, m);
+        return;
+    default:
+        x_op(&c->as, (seq ? xchg : op)[in->aux & MO_SIZE], val, m);
+    }
+}
+
+// [address] checked and translated: the operand for the access; jumps to the stub otherwise.
+static struct rm tlb_check(struct cg *c, const struct ir_insn *in, int a, bool write,
+                           uint8_t **slow)
+{
+    unsigned size = MO_SIZE_BYTES(in->aux), align = 1u << align_bits(in->aux);
+    int32_t table = VOFF(tlb);
+    int t = cg_tmp(c), u = cg_tmp(c);
+    if (c->f.bmi2) {
+        v_op(&c->as, X_W | X_F2 | X_3A | 0xf0, t, 0, rm_reg(a)); // rorx
+        as_u8(&c->as, PAGE_BITS - 5);
+    } else {
+        x_mov_rr(&c->as, X_W, t, a);
+        x_shi(&c->as, X_W, SH_SHR, t, PAGE_BITS - 5);
+    }
+    if (size > align)
+        x_lea(&c->as, X_W, u, rm_mem(a, (int32_t)(size - align)));
+    else
+        x_mov_rr(&c->as, X_W, u, a);
+    x_alui(&c->as, 0, ALU_AND, rm_reg(t), (TLB_SIZE - 1) << 5);
+    x_alui(&c->as, X_W, ALU_AND, rm_reg(u), (int32_t)(-(int32_t)PAGE_SIZE | (int32_t)(align - 1)));
+    if ((in->aux & MO_MMU) >> MO_MMU_SHIFT == MMU_MAIN)
+        x_alu_rr(&c->as, X_W, ALU_OR, u, R_KEY);
+    else
+        x_alu(&c->as, X_W, ALU_OR, u, rm_env(VOFF(key[MMU_USER])));
+    int32_t tag =
+        (int32_t)(write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag));
+    x_alu(&c->as, X_W, ALU_CMP, u, rm_sib(R_ENV, t, 0, table + tag));
+    *slow = x_jcc(&c->as, CC_NE);
+    x_mov(&c->as, X_W, t, rm_sib(R_ENV, t, 0, table + (int32_t)offsetof(struct tlb_entry, addend)));
+    return rm_sib(t, a, 0, 0);
+}
+
+// Alignment in user mode: faults go the slow way.
+static uint8_t *user_align(struct cg *c, const struct ir_insn *in, int a)
+{
+    unsigned align = 1u << align_bits(in->aux);
+    if (align == 1)
+        return NULL;
+    x_testi(&c->as, X_W, rm_reg(a), (int32_t)(align - 1));
+    return x_jcc(&c->as, CC_NE);
+}
+
+static void access(struct cg *c, ir_ref i, int a, int val)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    bool write = in->op == IR_store;
+    unsigned type = write ? cg_insn(c, in->b)->type : in->type;
+    uint32_t info = SLOW_INFO(in->aux, a, val, in->op, type);
+    if (always_slow(c, in)) {
+        slow_here(c, in, info);
+        return;
+    }
+    struct stub s = {.kind = STUB_SLOW, .info = info, .pc = c->r->snaps.data[in->imm].pc};
+    struct rm m = rm_sib(R_BASE, a, 0, 0);
+    if (c->j->c.user_mode) {
+        s.from = user_align(c, in, a);
+        uint32_t first, n;
+        cg_record(c, (uint32_t)in->imm, &first, &n);
+        s.first_loc = first;
+        s.n_locs = n;
+        sites_add(&c->sites, (uint32_t)(c->as.p - c->start), s.pc, c->locs.data + first, n);
+        if (!s.from)
+            c->locs.len = first;
+    } else {
+        m = tlb_check(c, in, a, write, &s.from);
+        cg_record(c, (uint32_t)in->imm, &s.first_loc, &s.n_locs);
+    }
+    if (write)
+        emit_store(c, in, val, m);
+    else
+        emit_load(c, in, val, m);
+    s.back = as_here(&c->as);
+    if (s.from)
+        vec_push(&c->stubs, s);
+}
+
+RULE(load)
+{
+    int a = cg_use(c, cg_insn(c, i)->a);
+    access(c, i, a, cg_def(c, i));
+}
+
+RULE(store)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    bool seq = (in->aux & MO_SEQ) == MO_SEQ, xmm = cg_type_xmm(cg_insn(c, in->b)->type);
+    int a = cg_use(c, in->a), val;
+    if (seq && !xmm) { // xchg destroys its register
+        val = cg_tmp(c);
+        cg_move(c, val, in->b);
+    } else {
+        val = cg_use(c, in->b);
+    }
+    access(c, i, a, val);
+    if (seq && xmm)
+        lower_fence(c, i);
+}
+
+static void to_scratch(struct cg *c, unsigned k, ir_ref x)
+{
+    struct rm m = rm_env(VOFF(scratch) + (int32_t)(k * sizeof(union ir_val)));
+    int r = cg_use(c, x);
+    if (IS_XMM(r))
+        x_op(&c->as, X_0F | 0x29, r - 16, m);
+    else
+        x_store(&c->as, X_W, m, r);
+}
+
+// ll, sc, cas and the read-modify-writes: operands through the scratch area.
+RULE(atomic)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    if (in->b)
+        to_scratch(c, 0, in->b);
+    if (in->c)
+        to_scratch(c, 1, in->c);
+    int a = cg_use(c, in->a);
+    int d = cg_def(c, i);
+    unsigned type = in->op == IR_sc ? cg_insn(c, in->b)->type : in->type;
+    slow_here(c, in, SLOW_INFO(in->aux, a, d, in->op, type));
+}
+
+RULE(fence)
+{
+    if ((cg_insn(c, i)->aux & MO_SEQ) == MO_SEQ) {
+        x_op(&c->as, X_LOCK | 0x83, 1, rm_mem(RSP, 0)); // lock or dword [rsp], 0
+        as_u8(&c->as, 0);
+    }
+}
