@@ -131,6 +131,7 @@ static void cpu_reset(struct env *e)
     c->el = c->has_el3 ? 3 : c->has_el2 ? 2 : 1;
     c->spsel = 1;
     c->daif_d = c->daif_a = c->daif_i = c->daif_f = true;
+    c->world = 0xff;
     c->sctlr[1] = 0x30d00800;
     c->sctlr[2] = c->sctlr[3] = 0x30c50830;
     c->hcr_el2 = HCR_RW;

@@ -263,9 +263,20 @@ uint64_t arm_mode(struct env *e)
     return c->mode_cache | (uint64_t)(c->btype & 3) << ARM_MODE_BTYPE_SHIFT;
 }
 
+static void report_world(struct arm_cpu *c)
+{
+    uint8_t world = c->el == 3 ? 2 : arm_nonsecure(c) ? 0 : 1;
+    if (world == c->world)
+        return;
+    c->world = world;
+    irq_set(&c->config.out[ARM_OUT_WORLD], world);
+}
+
 void arm_state_changed(struct arm_cpu *c)
 {
     c->mode_cache = compute_mode(c);
+    if (c->has_el3)
+        report_world(c);
     arm_mmu_set_contexts(c);
     arm_update_interrupts(c);
 }
