@@ -459,5 +459,7 @@ VIRTIO_PCI(virtio_net_pci_type, "virtio-net-pci", "virtio-net", NULL, "Network",
            virtio_net_device_type);
 VIRTIO_PCI(virtio_rng_pci_type, "virtio-rng-pci", "virtio-rng", NULL, "Misc",
            virtio_rng_device_type);
+VIRTIO_PCI(virtio_scsi_pci_type, "virtio-scsi-pci", "virtio-scsi", NULL, "Storage",
+           virtio_scsi_device_type);
 VIRTIO_PCI(virtio_serial_pci_type, "virtio-serial-pci", "virtio-serial", NULL, "Input",
            virtio_serial_device_type);

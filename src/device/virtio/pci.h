@@ -9,4 +9,5 @@ extern const struct device_type virtio_balloon_device_type;
 extern const struct device_type virtio_blk_device_type;
 extern const struct device_type virtio_net_device_type;
 extern const struct device_type virtio_rng_device_type;
+extern const struct device_type virtio_scsi_device_type;
 extern const struct device_type virtio_serial_device_type;

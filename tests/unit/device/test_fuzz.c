@@ -82,7 +82,7 @@ struct subject {
     struct window windows[32];
     unsigned n_windows;
     struct drv drv; // a virtio device
-    bool virtio, pci;
+    bool virtio, pci, scsi;
     unsigned n_queues;
 };
 
@@ -182,6 +182,7 @@ static bool make(struct subject *s, const struct device_type *t)
     bool port =
         !strcmp(t->bus ? t->bus : "", "virtio-serial-bus") || !strcmp(t->bus ? t->bus : "", "SCSI");
     s->pci = in_family(t, "virtio-pci") || port;
+    s->scsi = strstr(t->name, "scsi") != NULL;
     s->virtio = s->pci || (t->bus && !strcmp(t->bus, "virtio-bus"));
     if (s->virtio && !s->pci && rig_in(&rig, MMIO_BASE + 4, 4) == 1) {
         add_window(s, MMIO_BASE, 0x200); // legacy: raw registers only
@@ -251,6 +252,30 @@ static void add_chain(struct subject *s)
         drv_kick(q);
 }
 
+// A SCSI command to the disk that is there, or nearly.
+static void add_scsi(struct subject *s)
+{
+    static const uint8_t ops[] = {0x00, 0x03, 0x08, 0x0a, 0x12, 0x15, 0x1a, 0x1b, 0x1e,
+                                  0x25, 0x28, 0x2a, 0x35, 0x41, 0x42, 0x43, 0x46, 0x4a,
+                                  0x51, 0x55, 0x5a, 0x88, 0x8a, 0x93, 0x9e, 0xa0, 0xbd};
+    struct ring *q = &s->drv.rings[MIN(2u, s->n_queues - 1)];
+    gpa_t area = RAM_BASE + 32 * MiB;
+    uint8_t head[51] = {1};
+    if (!q->size || q->size < 4)
+        return;
+    head[1] = rnd() % 16 == 0;
+    head[3] = rnd() % 16 == 0;
+    head[19] = ops[rnd() % ARRAY_SIZE(ops)];
+    for (unsigned i = 20; i < sizeof head; i++)
+        head[i] = rnd() % 3 ? rnd() % 4 * (rnd() % 2) : rnd();
+    rig_write(&rig, area, head, sizeof head);
+    rig_write(&rig, area + 8192, head + 20, 31);
+    struct seg out[2] = {{area, 51}, {area + 8192, 1 + rnd() % 4096}};
+    struct seg in[2] = {{area + 4096, 108}, {area + 65536, 1 + rnd() % 65536}};
+    drv_add(q, out, 1 + rnd() % 2, in, 1 + rnd() % 2);
+    drv_kick(q);
+}
+
 static void scribble(struct subject *s)
 {
     struct ring *q = &s->drv.rings[rnd() % s->n_queues];
@@ -288,10 +313,12 @@ static void step(struct subject *s)
         outside();
     else if (!s->virtio || k < 24)
         poke(s);
-    else if (k < 25 || !s->n_queues || (drv_status(&s->drv) & 0x44) != 4)
-        (void)(rnd() % 4 ? (void)0 : restart(s));
+    else if (rnd() % 256 == 0 || !s->n_queues || (drv_status(&s->drv) & 0x44) != 4)
+        restart(s);
     else if (k < 30)
         scribble(s);
+    else if (s->scsi && k < 60)
+        add_scsi(s);
     else
         add_chain(s);
     if (rnd() % 20000 == 0)
