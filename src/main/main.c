@@ -1,26 +1,54 @@
 // Entry point: chooses the personality from the name the program was started under or its first
 // argument.
+#include "control/cli/system.h"
 #include "control/img/img.h"
+#include "control/version.h"
 #include <stdio.h>
 #include <string.h>
 
+static int version_main(int argc, char **argv)
+{
+    printf("%s\n", version_line());
+    return 0;
+}
+
 static const struct {
-    const char *link, *command; // the compatible name; the word after "myna"
+    const char
+        *link; // the compatible name; one that ends with '-' takes the guest's name behind it
+    const char *command; // the word after "myna"
     int (*run)(int argc, char **argv);
+    const char *help;
 } personalities[] = {
-    {"qemu-img", "img", img_main},
+    {"qemu-img", "img", img_main, "create, inspect and convert disk images"},
+    {"qemu-system-", "system", system_main,
+     "a machine: --arch ARCH, then qemu-system-ARCH's options"},
+    {"myna-version", "version", version_main, "print the version"},
 };
+
+static bool called(const char *name, const char *link)
+{
+    size_t n = strlen(link);
+    return link[n - 1] == '-' ? !strncmp(name, link, n) && name[n] : !strcmp(name, link);
+}
+
+static void usage(FILE *out)
+{
+    fprintf(out, "usage: myna COMMAND ...\n");
+    for (size_t i = 0; i < ARRAY_SIZE(personalities); i++)
+        fprintf(out, "  %-10s %s\n", personalities[i].command, personalities[i].help);
+}
 
 int main(int argc, char **argv)
 {
     const char *slash = argc ? strrchr(argv[0], '/') : NULL;
     const char *name = slash ? slash + 1 : argc ? argv[0] : "";
     for (size_t i = 0; i < ARRAY_SIZE(personalities); i++) {
-        if (!strcmp(name, personalities[i].link))
+        if (called(name, personalities[i].link))
             return personalities[i].run(argc, argv);
         if (argc > 1 && !strcmp(argv[1], personalities[i].command))
             return personalities[i].run(argc - 1, argv + 1);
     }
-    fputs("myna: no command\n", stderr);
-    return 1;
+    bool help = argc > 1 && (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help"));
+    usage(help ? stdout : stderr);
+    return help ? 0 : 1;
 }

@@ -1,0 +1,32 @@
+// The machine personality's command line: what was asked for, before anything is made. Options add
+// up here in any order; system.c makes the machine from it.
+#pragma once
+
+#include "base/err.h"
+#include "base/opt.h"
+#include "base/vec.h"
+#include "isa/isa.h"
+
+typedef VEC(struct opts) cmdline_list;
+
+struct cmdline {
+    const struct isa *isa;
+    const char *program;
+    struct opts machine; // -machine and what else sets its properties; key "type" names the board
+    cmdline_list accels, devices, drives, blockdevs, chardevs, netdevs, nics, fw_cfg, smbios, mons,
+        objects;
+    VEC(const char *) serials, monitors, qmps, globals;
+    const char *cpu_model;
+    struct opts cpu_features;
+    struct opts smp, memory, rtc, boot, name;
+    const char *kernel, *initrd, *append, *dtb, *bios, *gdb, *pidfile, *uuid, *data_dir;
+    bool nographic, nodefaults, paused, no_reboot, no_shutdown, snapshot, daemonize, no_net,
+        display_given;
+    int escape; // -echr: control character, 0: default
+    bool done;  // a help or version text was printed: exit 0
+};
+
+void cmdline_init(struct cmdline *c, const struct isa *isa, const char *program);
+void cmdline_free(struct cmdline *c);
+// 0, or -1 with one line that names the option.
+int cmdline_parse(struct cmdline *c, int argc, char **argv, struct err *e) MUST_CHECK;

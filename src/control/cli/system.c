@@ -1,0 +1,474 @@
+// From a command line to a running machine: back ends first, then the machine with its fixed
+// devices, then -device, then the default devices the operator did not turn off.
+#include "control/cli/system.h"
+#include "base/log.h"
+#include "control/cli/cmdline.h"
+#include "control/monitor/monitor.h"
+#include "control/vm.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+struct startup {
+    struct cmdline c;
+    struct vm *vm;
+    struct machine_config config;
+    unsigned n_auto; // ids made up so far
+};
+
+static const char *auto_id(struct startup *s, char *buf, size_t n, const char *kind)
+{
+    snprintf(buf, n, "#%s%u", kind, s->n_auto++);
+    return buf;
+}
+
+// ---- back ends ----
+
+static int open_chardevs(struct startup *s, struct err *e)
+{
+    for (size_t i = 0; i < s->c.chardevs.len; i++)
+        if (!vm_add_chardev(s->vm, &s->c.chardevs.data[i], e))
+            return -1;
+    return 0;
+}
+
+static int open_drives(struct startup *s, struct err *e)
+{
+    for (size_t i = 0; i < s->c.blockdevs.len; i++)
+        if (!drives_add_node(s->vm->drives, &s->c.blockdevs.data[i], e))
+            return err_prefix(e, "-blockdev");
+    for (size_t i = 0; i < s->c.drives.len; i++) {
+        struct opts *o = &s->c.drives.data[i];
+        if (s->c.snapshot && !opts_has(o, "snapshot"))
+            opts_set(o, "snapshot", "on");
+        if (!drive_open_from_opts(s->vm->drives, o, "virtio", e))
+            return err_prefix(e, "-drive");
+    }
+    return 0;
+}
+
+static int open_netdevs(struct startup *s, struct err *e)
+{
+    for (size_t i = 0; i < s->c.netdevs.len; i++)
+        if (!vm_add_netdev(s->vm, &s->c.netdevs.data[i], e))
+            return -1;
+    return 0;
+}
+
+static void mux_quit(void *opaque)
+{
+    vm_quit(opaque, "host-ui");
+}
+
+static int open_serials(struct startup *s, struct err *e)
+{
+    if (!s->c.serials.len && !s->c.nodefaults)
+        vec_push(&s->c.serials, "mon:stdio");
+    for (size_t i = 0; i < s->c.serials.len && i < ARRAY_SIZE(s->config.serial); i++) {
+        char id[32];
+        snprintf(id, sizeof id, "serial%zu", i);
+        if (vm_legacy_chardev(s->vm, s->c.serials.data[i], id, &s->config.serial[i], e))
+            return err_prefix(e, "-serial");
+    }
+    static struct chr_mux_ops ops = {.quit = mux_quit};
+    for (size_t i = 0; i < s->vm->chardevs.len; i++)
+        if (chardev_is_mux(s->vm->chardevs.data[i])) {
+            struct chr_mux_ops o = ops;
+            o.opaque = s->vm;
+            chardev_set_mux_ops(s->vm->chardevs.data[i], &o);
+            if (s->c.escape)
+                chardev_set_escape(s->vm->chardevs.data[i], (uint8_t)s->c.escape);
+        }
+    return 0;
+}
+
+// ---- monitors ----
+
+static int add_monitor(struct startup *s, struct chardev *c, bool control, struct err *e)
+{
+    return !c || monitor_new(s->vm, c, control, e) ? 0 : -1;
+}
+
+static int add_legacy_monitors(struct startup *s, const char *const *specs, size_t n, bool control,
+                               struct err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct chardev *c;
+        char id[32];
+        snprintf(id, sizeof id, "compat_monitor%u", s->n_auto++);
+        if (vm_legacy_chardev(s->vm, specs[i], id, &c, e) || add_monitor(s, c, control, e))
+            return err_prefix(e, control ? "-qmp" : "-monitor");
+    }
+    return 0;
+}
+
+// -mon chardev=ID,mode=readline|control
+static int add_mons(struct startup *s, struct err *e)
+{
+    static const char *const known[] = {"chardev", "mode", "id", "pretty", "default", NULL};
+    for (size_t i = 0; i < s->c.mons.len; i++) {
+        struct opts *o = &s->c.mons.data[i];
+        const char *id = opts_get(o, "chardev"), *mode = opts_get(o, "mode");
+        struct chardev *c = id ? vm_find_chardev(s->vm, id) : NULL;
+        opts_get(o, "id"), opts_get(o, "pretty"), opts_get(o, "default");
+        if (!c)
+            return err_set(e, "-mon: no -chardev has the id '%s'", id ? id : "");
+        if (mode && strcmp(mode, "readline") && strcmp(mode, "control"))
+            return err_set(e, "-mon: mode=%s: give readline or control", mode);
+        if (opts_check_unused(o, "-mon", known, e) ||
+            add_monitor(s, c, mode && !strcmp(mode, "control"), e))
+            return -1;
+    }
+    return 0;
+}
+
+// The serial port's stdio also carries the monitor, behind Ctrl-A c.
+static int add_mux_monitor(struct startup *s, struct err *e)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(s->config.serial); i++)
+        if (s->config.serial[i] && i < s->c.serials.len &&
+            !strncmp(s->c.serials.data[i], "mon:", 4) &&
+            add_monitor(s, s->config.serial[i], false, e))
+            return err_prefix(e, "-serial %s", s->c.serials.data[i]);
+    return 0;
+}
+
+static int open_monitors(struct startup *s, struct err *e)
+{
+    return add_mux_monitor(s, e) ||
+                   add_legacy_monitors(s, s->c.monitors.data, s->c.monitors.len, false, e) ||
+                   add_legacy_monitors(s, s->c.qmps.data, s->c.qmps.len, true, e) || add_mons(s, e)
+               ? -1
+               : 0;
+}
+
+// ---- the machine ----
+
+static int choose_board(struct startup *s, struct err *e)
+{
+    const char *name = opts_get(&s->c.machine, "type");
+    const char *names[32];
+    unsigned n = 0;
+    for (const struct board *const *b = boards; *b && n < 31; b++)
+        if (!strcmp((*b)->arch, s->c.isa->name))
+            names[n++] = (*b)->name;
+    names[n] = NULL;
+    s->config.board = board_find(s->c.isa->name, name ? name : n ? names[0] : "");
+    if (s->config.board)
+        return 0;
+    err_set(e, "-machine %s: no such machine for %s ('-machine help' lists them)", name ? name : "",
+            s->c.isa->name);
+    return err_did_you_mean(e, name ? name : "", names);
+}
+
+// "accel=kvm:tcg" among the machine's properties: preferences before those of -accel.
+static int machine_accels(struct startup *s, struct err *e)
+{
+    const char *list = opts_get(&s->c.machine, "accel");
+    if (!list)
+        return 0;
+    char *copy = xstrdup(list), *save = NULL;
+    for (char *a = strtok_r(copy, ":", &save); a; a = strtok_r(NULL, ":", &save)) {
+        struct opts o = {0};
+        opts_set(&o, "accel", a);
+        vec_push(&s->c.accels, o);
+    }
+    free(copy);
+    return 0;
+}
+
+static int read_number(struct opts *o, const char *key, unsigned *out, struct err *e)
+{
+    uint64_t v = *out;
+    if (opts_get_u64(o, key, &v, e))
+        return -1;
+    if (v > 65535)
+        return err_set(e, "%s=%llu is too large", key, (unsigned long long)v);
+    *out = (unsigned)v;
+    return 0;
+}
+
+static int read_smp(struct startup *s, struct err *e)
+{
+    static const char *const known[] = {"cpus",     "maxcpus", "sockets", "dies",
+                                        "clusters", "cores",   "threads", NULL};
+    struct machine_config *m = &s->config;
+    struct opts *o = &s->c.smp;
+    unsigned dies = 1;
+    if (read_number(o, "cpus", &m->cpus, e) || read_number(o, "maxcpus", &m->max_cpus, e) ||
+        read_number(o, "sockets", &m->sockets, e) || read_number(o, "dies", &dies, e) ||
+        read_number(o, "clusters", &m->clusters, e) || read_number(o, "cores", &m->cores, e) ||
+        read_number(o, "threads", &m->threads, e) || opts_check_unused(o, "-smp", known, e))
+        return err_prefix(e, "-smp");
+    if (opts_has(o, "cpus") && !m->cpus)
+        return err_set(e, "-smp: a machine needs at least one CPU");
+    return dies > 1 ? err_set(e, "-smp: dies=%u is not supported by this machine", dies) : 0;
+}
+
+static int read_memory(struct startup *s, struct err *e)
+{
+    static const char *const known[] = {"size", "slots", "maxmem", NULL};
+    uint64_t ignored = 0;
+    if (opts_get_size(&s->c.memory, "size", &s->config.ram_size, MiB, e) ||
+        opts_get_u64(&s->c.memory, "slots", &ignored, e) ||
+        opts_get_size(&s->c.memory, "maxmem", &ignored, MiB, e) ||
+        opts_check_unused(&s->c.memory, "-m", known, e))
+        return err_prefix(e, "-m");
+    return 0;
+}
+
+// Properties that every machine takes for clients' sake and that change nothing here.
+static int drop_common_properties(struct startup *s, struct err *e)
+{
+    static const char *const common[] = {
+        "type",           "accel",          "usb",  "graphics",       "dump-guest-core",
+        "mem-merge",      "kernel-irqchip", "smm",  "vmport",         "hpet",
+        "memory-backend", "nvdimm",         "hmat", "suppress-vmdesc"};
+    for (size_t i = 0; i < ARRAY_SIZE(common); i++)
+        opts_get(&s->c.machine, common[i]);
+    struct {
+        const char *key;
+        const char **out;
+    } files[] = {{"kernel", &s->c.kernel},
+                 {"initrd", &s->c.initrd},
+                 {"append", &s->c.append},
+                 {"dtb", &s->c.dtb},
+                 {"firmware", &s->c.bios}};
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+        if (opts_has(&s->c.machine, files[i].key))
+            *files[i].out = opts_get(&s->c.machine, files[i].key);
+    return 0;
+}
+
+static int set_uuid(struct startup *s, uint8_t uuid[16], struct err *e)
+{
+    const char *t = s->c.uuid;
+    unsigned n = 0;
+    for (const char *p = t; *p && n < 32;) {
+        unsigned v;
+        int used = 0;
+        if (*p == '-') {
+            p++;
+            continue;
+        }
+        if (sscanf(p, "%2x%n", &v, &used) != 1 || used != 2)
+            break;
+        uuid[n / 2] = (uint8_t)v;
+        n += 2;
+        p += 2;
+    }
+    if (n != 32)
+        return err_set(e, "-uuid %s: not a UUID (xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx)", t);
+    s->config.uuid = uuid;
+    return 0;
+}
+
+static int set_flash(struct startup *s, struct err *e)
+{
+    for (int i = 0; i < 2; i++) {
+        struct drive *d = drives_find_slot(s->vm->drives, "pflash", i);
+        char key[8];
+        snprintf(key, sizeof key, "pflash%d", i);
+        const char *node = opts_get(&s->c.machine, key);
+        if (node && !(s->config.pflash[i] = drives_find_node(s->vm->drives, node)))
+            return err_set(e, "-machine %s=%s: no -blockdev has this node-name", key, node);
+        if (d)
+            s->config.pflash[i] = d->node;
+    }
+    return 0;
+}
+
+static int make_machine(struct startup *s, struct err *e)
+{
+    static uint8_t uuid[16];
+    struct machine_config *m = &s->config;
+    struct cmdline *c = &s->c;
+    vm_hook_machine(s->vm, m);
+    if (machine_accels(s, e) || read_smp(s, e) || read_memory(s, e) ||
+        drop_common_properties(s, e) || set_flash(s, e) || (c->uuid && set_uuid(s, uuid, e)))
+        return -1;
+    m->cpu = c->cpu_model;
+    m->cpu_features = c->cpu_model ? &c->cpu_features : NULL;
+    m->props = &c->machine;
+    m->accels = c->accels.data;
+    m->n_accels = (unsigned)c->accels.len;
+    m->kernel = c->kernel;
+    m->initrd = c->initrd;
+    m->append = c->append;
+    m->dtb = c->dtb;
+    m->bios = c->bios;
+    m->smbios = c->smbios.data;
+    m->n_smbios = (unsigned)c->smbios.len;
+    m->fw_cfg = c->fw_cfg.data;
+    m->n_fw_cfg = (unsigned)c->fw_cfg.len;
+    m->name = opts_get(&c->name, "guest");
+    m->boot_order = opts_get(&c->boot, "order");
+    s->vm->machine = machine_new(m, e);
+    if (!s->vm->machine)
+        return -1;
+    s->vm->machine->tree.find_backend = vm_find_backend;
+    s->vm->machine->tree.opaque = s->vm;
+    return 0;
+}
+
+// ---- devices ----
+
+static int add_globals(struct startup *s, struct err *e)
+{
+    for (size_t i = 0; i < s->c.globals.len; i++) {
+        struct opts o = {0};
+        const char *text = s->c.globals.data[i];
+        if (opts_parse(&o, text, NULL, e))
+            return err_prefix(e, "-global %s", text);
+        const char *driver = opts_get(&o, "driver"), *prop = opts_get(&o, "property"),
+                   *val = opts_get(&o, "value");
+        char *joined = driver || !o.len ? NULL : xstrdup(o.data[0].key),
+             *dot = joined ? strchr(joined, '.') : NULL;
+        if (dot) {
+            *dot = 0;
+            driver = joined;
+            prop = dot + 1;
+            val = o.data[0].val;
+        }
+        if (driver && prop && val)
+            device_tree_global(&s->vm->machine->tree, driver, prop, val);
+        else
+            err_set(e, "-global %s: write it DRIVER.PROPERTY=VALUE", text);
+        bool bad = !driver || !prop || !val;
+        free(joined);
+        opts_free(&o);
+        if (bad)
+            return -1;
+    }
+    return 0;
+}
+
+static int add_device(struct startup *s, const char *driver, const char *key, const char *backend,
+                      struct err *e)
+{
+    struct opts o = {0};
+    opts_set(&o, "driver", driver);
+    opts_set(&o, key, backend);
+    struct device *d = device_create_from_opts(&s->vm->machine->tree, &o, e);
+    opts_free(&o);
+    return d ? 0 : -1;
+}
+
+// Drives with an interface get the board's disk device; those with if=none wait for a -device.
+static int add_drive_devices(struct startup *s, struct err *e)
+{
+    for (struct drive *d = drives_next(s->vm->drives, NULL); d; d = drives_next(s->vm->drives, d)) {
+        if (!d->interface || !strcmp(d->interface, "none") || !strcmp(d->interface, "pflash") ||
+            d->dev)
+            continue;
+        if (!strcmp(d->interface, "virtio")) {
+            if (add_device(s, "virtio-blk-pci", "drive", d->id, e))
+                return err_prefix(e, "-drive %s", d->id);
+        } else {
+            return err_set(e,
+                           "-drive %s: if=%s: this machine has no such interface; use if=virtio, "
+                           "or if=none with a -device",
+                           d->id, d->interface);
+        }
+    }
+    return 0;
+}
+
+// -nic TYPE,…: a back end and the NIC for it; `model`, `mac` and `addr` are the NIC's.
+static int add_nics(struct startup *s, struct err *e)
+{
+    bool none_asked = s->c.no_net || s->c.nodefaults || s->c.netdevs.len || s->c.nics.len;
+    if (!none_asked) {
+        struct opts o = {0};
+        opts_set(&o, "type", "user");
+        vec_push(&s->c.nics, o);
+    }
+    for (size_t i = 0; i < s->c.nics.len; i++) {
+        struct opts *o = &s->c.nics.data[i], nic = {0};
+        char id[32];
+        if (!opts_has(o, "id"))
+            opts_set(o, "id", auto_id(s, id, sizeof id, "net"));
+        const char *model = opts_get(o, "model");
+        opts_set(&nic, "driver", !model || !strcmp(model, "virtio") ? "virtio-net-pci" : model);
+        opts_set(&nic, "netdev", opts_get(o, "id"));
+        if (opts_get(o, "mac"))
+            opts_set(&nic, "mac", opts_get(o, "mac"));
+        bool ok =
+            vm_add_netdev(s->vm, o, e) && device_create_from_opts(&s->vm->machine->tree, &nic, e);
+        opts_free(&nic);
+        if (!ok)
+            return err_prefix(e, "-nic");
+    }
+    return 0;
+}
+
+static int add_devices(struct startup *s, struct err *e)
+{
+    if (add_globals(s, e))
+        return -1;
+    for (size_t i = 0; i < s->c.devices.len; i++)
+        if (!device_create_from_opts(&s->vm->machine->tree, &s->c.devices.data[i], e))
+            return err_prefix(e, "-device");
+    return add_drive_devices(s, e) || add_nics(s, e) ? -1 : 0;
+}
+
+// ---- all together ----
+
+static int start(struct startup *s, struct err *e)
+{
+    s->vm = vm_new();
+    s->vm->opt = (struct vm_options){.start_paused = s->c.paused,
+                                     .no_reboot = s->c.no_reboot,
+                                     .no_shutdown = s->c.no_shutdown,
+                                     .nodefaults = s->c.nodefaults};
+    if (choose_board(s, e) || open_chardevs(s, e) || open_serials(s, e) || open_drives(s, e) ||
+        open_netdevs(s, e) || make_machine(s, e) || add_devices(s, e) ||
+        machine_finish(s->vm->machine, e))
+        return -1;
+    s->vm->opt.name = s->config.name;
+    return open_monitors(s, e);
+}
+
+// The guest's architecture from "…/qemu-system-ARCH", or from "system --arch ARCH", whose two words
+// are then consumed. NULL: not said.
+static const char *guest_arch(int *argc, char ***argv)
+{
+    const char *dash = strstr((*argv)[0], "qemu-system-");
+    if (dash)
+        return dash + strlen("qemu-system-");
+    if (*argc < 3 || strcmp((*argv)[1], "--arch"))
+        return NULL;
+    *argc -= 2;
+    *argv += 2;
+    return (*argv)[0];
+}
+
+int system_main(int argc, char **argv)
+{
+    struct startup s = {0};
+    struct err e = {0};
+    int status = 1;
+    const char *slash = strrchr(argv[0], '/'), *program = slash ? slash + 1 : argv[0];
+    const char *arch = guest_arch(&argc, &argv);
+    const struct isa *isa = arch ? isa_find(arch) : NULL;
+    log_set_name(program);
+    if (!isa) {
+        if (arch)
+            log_error("%s: no such guest architecture", arch);
+        else
+            log_error("say which guest: %s --arch ARCH", program);
+        return 1;
+    }
+    cmdline_init(&s.c, isa, program);
+    if (cmdline_parse(&s.c, argc - 1, argv + 1, &e))
+        log_error("%s", e.msg);
+    else if (s.c.done)
+        status = 0;
+    else if (start(&s, &e))
+        log_error("%s", e.msg);
+    else
+        status = vm_run(s.vm);
+    if (s.vm)
+        vm_free(s.vm);
+    cmdline_free(&s.c);
+    return status;
+}

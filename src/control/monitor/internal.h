@@ -1,0 +1,48 @@
+// Private to src/control/monitor.
+#pragma once
+
+#include "control/monitor/monitor.h"
+#include <json-c/json.h>
+
+#define HMP_LINE 4096
+
+struct monitor {
+    struct vm *vm;
+    struct chr_frontend *fe;
+    bool control;
+    bool mux; // on a shared chardev: the banner waits until it has the focus
+    // HMP: the line being typed
+    char line[HMP_LINE];
+    size_t len;
+    enum { KEY_PLAIN, KEY_ESCAPE, KEY_CSI } key_state;
+    // QMP
+    struct json_tokener *parser;
+    size_t parsed; // bytes of the object being read
+    bool negotiated;
+};
+
+extern const struct chr_frontend_ops hmp_frontend, qmp_frontend;
+void qmp_init(struct monitor *m);
+void qmp_exit(struct monitor *m);
+void qmp_event(struct monitor *m, const char *name, const char *json_data);
+
+// An error a QMP client sees; `class` is one of the protocol's five.
+struct qmp_error {
+    const char *class;
+    struct err err;
+};
+// A command: its result (NULL stands for {}), or NULL with error->class set.
+typedef struct json_object *qmp_handler(struct monitor *m, struct json_object *args,
+                                        struct qmp_error *error);
+struct qmp_command {
+    const char *name;
+    qmp_handler *run;
+    const char *args; // "name:type name:type?": types str, int, bool, any; '?' is optional
+    const char *ret;  // type name for introspection, or NULL
+    bool early;       // allowed before negotiation
+};
+extern const struct qmp_command qmp_commands[];
+extern const size_t n_qmp_commands;
+struct json_object *qmp_fail(struct qmp_error *e, const char *class, const char *fmt, ...)
+    PRINTF(3, 4);
+const char *qmp_str(struct json_object *args, const char *key); // NULL when absent

@@ -1,0 +1,217 @@
+// QMP commands about the machine as a whole, and introspection.
+#include "control/monitor/internal.h"
+#include "control/version.h"
+#include <stdio.h>
+
+#define RUN(name)                                                                                  \
+    static struct json_object *name(struct monitor *m, struct json_object *args,                   \
+                                    struct qmp_error *e)
+
+static struct json_object *str(const char *s)
+{
+    return json_object_new_string(s);
+}
+
+RUN(capabilities)
+{
+    struct json_object *enable;
+    if (args && json_object_object_get_ex(args, "enable", &enable) &&
+        json_object_is_type(enable, json_type_array) && json_object_array_length(enable))
+        return qmp_fail(e, "GenericError", "No capability is offered, so none can be enabled");
+    m->negotiated = true;
+    return NULL;
+}
+
+RUN(cont)
+{
+    vm_continue(m->vm);
+    return NULL;
+}
+
+RUN(stop)
+{
+    vm_pause(m->vm);
+    return NULL;
+}
+
+RUN(quit)
+{
+    vm_quit(m->vm, "host-qmp-quit");
+    return NULL;
+}
+
+RUN(system_powerdown)
+{
+    vm_powerdown(m->vm);
+    return NULL;
+}
+
+RUN(system_reset)
+{
+    vm_system_reset(m->vm, "host-qmp-system-reset");
+    return NULL;
+}
+
+RUN(human_monitor_command)
+{
+    struct buf out = {0};
+    hmp_run(m->vm, qmp_str(args, "command-line"), &out);
+    struct json_object *r = str(buf_str(&out));
+    buf_free(&out);
+    return r;
+}
+
+RUN(query_version)
+{
+    struct json_object *v = json_object_new_object(), *n = json_object_new_object();
+    json_object_object_add(n, "micro", json_object_new_int(COMPAT_MICRO));
+    json_object_object_add(n, "minor", json_object_new_int(COMPAT_MINOR));
+    json_object_object_add(n, "major", json_object_new_int(COMPAT_MAJOR));
+    json_object_object_add(v, "qemu", n);
+    json_object_object_add(v, "package", str("myna " MYNA_VERSION));
+    return v;
+}
+
+RUN(query_status)
+{
+    struct json_object *o = json_object_new_object();
+    json_object_object_add(o, "status", str(run_state_name(m->vm->state)));
+    json_object_object_add(o, "running", json_object_new_boolean(m->vm->state == RUN_RUNNING));
+    return o;
+}
+
+RUN(query_name)
+{
+    struct json_object *o = json_object_new_object();
+    if (m->vm->opt.name)
+        json_object_object_add(o, "name", str(m->vm->opt.name));
+    return o;
+}
+
+RUN(query_uuid)
+{
+    static const uint8_t none[16];
+    const uint8_t *u = m->vm->machine->config.uuid ? m->vm->machine->config.uuid : none;
+    char text[40];
+    snprintf(text, sizeof text,
+             "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1],
+             u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14],
+             u[15]);
+    struct json_object *o = json_object_new_object();
+    json_object_object_add(o, "UUID", str(text));
+    return o;
+}
+
+RUN(query_kvm)
+{
+    bool on = !strcmp(m->vm->machine->accel->ops->name, "kvm");
+    struct json_object *o = json_object_new_object();
+    json_object_object_add(o, "enabled", json_object_new_boolean(on));
+    json_object_object_add(o, "present", json_object_new_boolean(on));
+    return o;
+}
+
+RUN(query_target)
+{
+    struct json_object *o = json_object_new_object();
+    json_object_object_add(o, "arch", str(m->vm->machine->isa->name));
+    return o;
+}
+
+RUN(query_cpus_fast)
+{
+    struct json_object *a = json_object_new_array();
+    const struct vcpus *vs = m->vm->machine->vcpus;
+    for (unsigned i = 0; i < vs->n; i++) {
+        char path[64];
+        struct json_object *o = json_object_new_object(), *props = json_object_new_object();
+        snprintf(path, sizeof path, "/machine/unattached/device[%u]", i);
+        json_object_object_add(o, "cpu-index", json_object_new_int((int)i));
+        json_object_object_add(o, "qom-path", str(path));
+        json_object_object_add(o, "thread-id", json_object_new_int(vs->v[i]->host_tid));
+        json_object_object_add(o, "target", str(m->vm->machine->isa->name));
+        json_object_object_add(props, "core-id", json_object_new_int((int)i));
+        json_object_object_add(o, "props", props);
+        json_object_array_add(a, o);
+    }
+    return a;
+}
+
+RUN(query_commands)
+{
+    struct json_object *a = json_object_new_array();
+    for (size_t i = 0; i < n_qmp_commands; i++) {
+        struct json_object *o = json_object_new_object();
+        json_object_object_add(o, "name", str(qmp_commands[i].name));
+        json_object_array_add(a, o);
+    }
+    return a;
+}
+
+// ---- introspection: what the command table says, in the schema's own terms ----
+
+static struct json_object *schema_type(const char *name, const char *meta, const char *json_type)
+{
+    struct json_object *o = json_object_new_object();
+    json_object_object_add(o, "name", str(name));
+    json_object_object_add(o, "meta-type", str(meta));
+    if (json_type)
+        json_object_object_add(o, "json-type", str(json_type));
+    return o;
+}
+
+static struct json_object *schema_arguments(const char *name, const char *spec)
+{
+    struct json_object *o = schema_type(name, "object", NULL), *members = json_object_new_array();
+    for (const char *p = spec; p && *p;) {
+        const char *colon = strchr(p, ':'), *end = strchr(p, ' ');
+        size_t n = end ? (size_t)(end - colon - 1) : strlen(colon + 1);
+        bool optional = colon[n] == '?';
+        struct json_object *f = json_object_new_object();
+        json_object_object_add(f, "name", json_object_new_string_len(p, (int)(colon - p)));
+        json_object_object_add(f, "type",
+                               json_object_new_string_len(colon + 1, (int)(n - optional)));
+        if (optional)
+            json_object_object_add(f, "default", NULL);
+        json_object_array_add(members, f);
+        p = end ? end + 1 : NULL;
+    }
+    json_object_object_add(o, "members", members);
+    return o;
+}
+
+RUN(query_schema)
+{
+    struct json_object *a = json_object_new_array();
+    static const char *const builtin[][2] = {
+        {"str", "string"}, {"int", "int"}, {"bool", "boolean"}, {"any", "value"}};
+    for (size_t i = 0; i < ARRAY_SIZE(builtin); i++)
+        json_object_array_add(a, schema_type(builtin[i][0], "builtin", builtin[i][1]));
+    json_object_array_add(a, schema_arguments("0", ""));
+    for (size_t i = 0; i < n_qmp_commands; i++) {
+        const struct qmp_command *c = &qmp_commands[i];
+        char type[16] = "0";
+        if (c->args[0]) {
+            snprintf(type, sizeof type, "%zu", i + 1);
+            json_object_array_add(a, schema_arguments(type, c->args));
+        }
+        struct json_object *o = schema_type(c->name, "command", NULL);
+        json_object_object_add(o, "arg-type", str(type));
+        json_object_object_add(o, "ret-type", str(c->ret ? c->ret : "0"));
+        json_object_array_add(a, o);
+    }
+    static const char *const events[] = {"POWERDOWN", "RESET", "RESUME", "SHUTDOWN", "STOP"};
+    for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
+        struct json_object *o = schema_type(events[i], "event", NULL);
+        json_object_object_add(o, "arg-type", str("0"));
+        json_object_array_add(a, o);
+    }
+    return a;
+}
+
+const struct qmp_command qmp_commands[] = {
+#define QMP(n, f, a, r, early) {n, f, a, r, early},
+#include "control/monitor/qmp_commands.def"
+#undef QMP
+};
+const size_t n_qmp_commands = ARRAY_SIZE(qmp_commands);

@@ -1,0 +1,308 @@
+// The life of a virtual machine: back ends by id, run state, and requests that arrive from other
+// threads.
+#include "control/monitor/monitor.h"
+#include "base/signals.h"
+#include "base/thread.h"
+#include "base/trace.h"
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+const char *run_state_name(enum run_state s)
+{
+    static const char *const names[RUN_STATES] = {"prelaunch", "running", "paused",
+                                                  "shutdown",  "debug",   "internal-error"};
+    return names[s];
+}
+
+// ---- requests ----
+
+static void carry_out(void *opaque)
+{
+    struct vm *vm = opaque;
+    if (atomic_exchange(&vm->want_reset, false)) {
+        if (vm->opt.no_reboot) {
+            atomic_store(&vm->shutdown_reason, "guest-reset");
+            atomic_store(&vm->want_shutdown, true);
+        } else {
+            vm_system_reset(vm, atomic_load(&vm->reset_reason));
+        }
+    }
+    if (atomic_exchange(&vm->want_powerdown, false))
+        vm_powerdown(vm);
+    if (atomic_exchange(&vm->want_shutdown, false)) {
+        const char *reason = atomic_load(&vm->shutdown_reason);
+        machine_pause(vm->machine);
+        vm->state = RUN_SHUTDOWN;
+        char data[96];
+        snprintf(data, sizeof data, "{\"guest\": %s, \"reason\": \"%s\"}",
+                 strncmp(reason, "guest", 5) ? "false" : "true", reason);
+        vm_event(vm, "SHUTDOWN", data);
+        vm->exit_status = atomic_load(&vm->shutdown_status);
+        if (!vm->opt.no_shutdown || !strncmp(reason, "host", 4))
+            loop_quit(vm->loop);
+    }
+}
+
+static void on_reset(void *opaque, const char *reason)
+{
+    struct vm *vm = opaque;
+    atomic_store(&vm->reset_reason, reason);
+    atomic_store(&vm->want_reset, true);
+    loop_defer(&vm->requests);
+}
+
+static void on_shutdown(void *opaque, const char *reason, int exit_status)
+{
+    struct vm *vm = opaque;
+    atomic_store(&vm->shutdown_reason, reason);
+    atomic_store(&vm->shutdown_status, exit_status);
+    atomic_store(&vm->want_shutdown, true);
+    loop_defer(&vm->requests);
+}
+
+void vm_quit(struct vm *vm, const char *reason)
+{
+    on_shutdown(vm, reason, 0);
+}
+
+void vm_hook_machine(struct vm *vm, struct machine_config *c)
+{
+    c->loop = vm->loop;
+    c->on_reset = on_reset;
+    c->on_shutdown = on_shutdown;
+    c->on_event = (void (*)(void *, const char *, const char *))vm_event;
+    c->opaque = vm;
+}
+
+// ---- events: from any thread, sent on the loop ----
+
+static void send_events(void *opaque)
+{
+    struct vm *vm = opaque;
+    for (;;) {
+        struct vm_event e = {0};
+        mutex_lock(&vm->events_lock);
+        if (vm->events.len) {
+            e = vm->events.data[0];
+            vec_remove(&vm->events, 0);
+        }
+        mutex_unlock(&vm->events_lock);
+        if (!e.name)
+            return;
+        monitor_broadcast(vm, e.name, e.data);
+        free(e.name);
+        free(e.data);
+    }
+}
+
+// ---- run state ----
+
+void vm_continue(struct vm *vm)
+{
+    if (vm->state == RUN_RUNNING || vm->state == RUN_SHUTDOWN)
+        return;
+    vm->state = RUN_RUNNING;
+    vm_event(vm, "RESUME", NULL);
+    machine_run(vm->machine);
+}
+
+void vm_pause(struct vm *vm)
+{
+    if (vm->state != RUN_RUNNING)
+        return;
+    machine_pause(vm->machine);
+    vm->state = RUN_PAUSED;
+    vm_event(vm, "STOP", NULL);
+}
+
+void vm_system_reset(struct vm *vm, const char *reason)
+{
+    bool run = vm->state == RUN_RUNNING || vm->state == RUN_SHUTDOWN;
+    machine_pause(vm->machine);
+    machine_reset(vm->machine);
+    char data[96];
+    snprintf(data, sizeof data, "{\"guest\": %s, \"reason\": \"%s\"}",
+             strncmp(reason, "guest", 5) ? "false" : "true", reason);
+    vm_event(vm, "RESET", data);
+    if (run) {
+        vm->state = RUN_RUNNING;
+        machine_run(vm->machine);
+    }
+}
+
+void vm_powerdown(struct vm *vm)
+{
+    vm_event(vm, "POWERDOWN", NULL);
+    machine_powerdown(vm->machine);
+}
+
+void vm_event(struct vm *vm, const char *name, const char *json_data)
+{
+    TRACE(vm_event, "%s %s", name, json_data ? json_data : "");
+    mutex_lock(&vm->events_lock);
+    vec_push(&vm->events, (struct vm_event){xstrdup(name), json_data ? xstrdup(json_data) : NULL});
+    mutex_unlock(&vm->events_lock);
+    if (loop_is_current(vm->loop))
+        send_events(vm); // in order with the replies of the command that caused it
+    else
+        loop_defer(&vm->send_events);
+}
+
+// ---- back ends ----
+
+struct chardev *vm_find_chardev(struct vm *vm, const char *id)
+{
+    for (size_t i = 0; i < vm->chardevs.len; i++)
+        if (!strcmp(chardev_id(vm->chardevs.data[i]), id))
+            return vm->chardevs.data[i];
+    return NULL;
+}
+
+struct chardev *vm_add_chardev(struct vm *vm, struct opts *o, struct err *e)
+{
+    const char *id = opts_get(o, "id");
+    if (!id) {
+        err_set(e, "-chardev: give it an id=");
+        return NULL;
+    }
+    if (vm_find_chardev(vm, id)) {
+        err_set(e, "-chardev %s: this id is already in use", id);
+        return NULL;
+    }
+    struct chardev *c = chardev_open(o, vm->loop, e);
+    if (c)
+        vec_push(&vm->chardevs, c);
+    return c;
+}
+
+int vm_legacy_chardev(struct vm *vm, const char *spec, const char *id, struct chardev **out,
+                      struct err *e)
+{
+    *out = NULL;
+    if (!strcmp(spec, "none"))
+        return 0;
+    if (!strncmp(spec, "chardev:", 8)) {
+        *out = vm_find_chardev(vm, spec + 8);
+        return *out ? 0 : err_set(e, "%s: no -chardev has the id '%s'", spec, spec + 8);
+    }
+    struct opts o = {0};
+    bool mux = false;
+    int r = -1;
+    if (!chardev_opts_from_legacy(spec, &o, &mux, e)) {
+        opts_set(&o, "id", id);
+        if (mux)
+            opts_set(&o, "mux", "on");
+        *out = vm_add_chardev(vm, &o, e);
+        r = *out ? 0 : -1;
+    }
+    opts_free(&o);
+    return r;
+}
+
+struct netdev *vm_find_netdev(struct vm *vm, const char *id)
+{
+    struct netdev *n;
+    list_for_each(n, &vm->netdevs, link) if (!strcmp(n->id, id)) return n;
+    return NULL;
+}
+
+struct netdev *vm_add_netdev(struct vm *vm, struct opts *o, struct err *e)
+{
+    const char *id = opts_get(o, "id");
+    if (!id) {
+        err_set(e, "-netdev: give it an id=");
+        return NULL;
+    }
+    if (vm_find_netdev(vm, id)) {
+        err_set(e, "-netdev %s: this id is already in use", id);
+        return NULL;
+    }
+    struct netdev *n = netdev_open(o, vm->loop, e);
+    if (n)
+        list_append(&vm->netdevs, &n->link);
+    return n;
+}
+
+void *vm_find_backend(void *opaque, enum field_kind kind, const char *id, struct device *d,
+                      struct err *e)
+{
+    struct vm *vm = opaque;
+    void *found = NULL;
+    switch (kind) {
+    case F_BACKEND_BLOCK:
+        return drives_get(vm->drives, id, e);
+    case F_BACKEND_NET:
+        found = vm_find_netdev(vm, id);
+        break;
+    case F_BACKEND_CHR:
+        found = vm_find_chardev(vm, id);
+        break;
+    default:
+        break;
+    }
+    if (!found)
+        err_set(e, "no %s has the id '%s'",
+                kind == F_BACKEND_NET   ? "-netdev"
+                : kind == F_BACKEND_CHR ? "-chardev"
+                                        : "-object",
+                id);
+    return found;
+}
+
+// ---- life ----
+
+static void asked_to_end(void *opaque, int signal)
+{
+    vm_quit(opaque, "host-signal");
+}
+
+struct vm *vm_new(void)
+{
+    struct vm *vm = xalloc(sizeof *vm);
+    vm->loop = loop_new("main");
+    vm->drives = drives_new(vm->loop);
+    list_init(&vm->netdevs);
+    loop_work_init(&vm->send_events, vm->loop, send_events, vm);
+    pthread_mutex_init(&vm->events_lock, NULL);
+    loop_work_init(&vm->requests, vm->loop, carry_out, vm);
+    vm->signals = signals_watch(vm->loop, asked_to_end, vm);
+    atomic_store(&vm->reset_reason, "guest-reset");
+    atomic_store(&vm->shutdown_reason, "guest-shutdown");
+    return vm;
+}
+
+void vm_free(struct vm *vm)
+{
+    struct netdev *n, *next;
+    while (vm->monitors.len)
+        monitor_free(vm->monitors.data[0]);
+    machine_free(vm->machine);
+    list_for_each_safe(n, next, &vm->netdevs, link) netdev_close(n);
+    for (size_t i = 0; i < vm->chardevs.len; i++)
+        chardev_close(vm->chardevs.data[i]);
+    vec_free(&vm->chardevs);
+    drives_free(vm->drives);
+    loop_work_cancel(&vm->requests);
+    loop_work_cancel(&vm->send_events);
+    for (size_t i = 0; i < vm->events.len; i++) {
+        free(vm->events.data[i].name);
+        free(vm->events.data[i].data);
+    }
+    vec_free(&vm->events);
+    vec_free(&vm->monitors);
+    pthread_mutex_destroy(&vm->events_lock);
+    signals_unwatch(vm->signals);
+    loop_free(vm->loop);
+    free(vm);
+}
+
+int vm_run(struct vm *vm)
+{
+    vm->state = RUN_PRELAUNCH;
+    if (!vm->opt.start_paused)
+        vm_continue(vm);
+    loop_run(vm->loop);
+    machine_pause(vm->machine);
+    return vm->exit_status;
+}

@@ -1,0 +1,83 @@
+// One virtual machine as its operator sees it: the machine, its back ends by id, its monitors, and
+// the run state that options, monitors and the guest change. A process may hold several; nothing
+// here is global. Main loop thread unless stated.
+#pragma once
+
+#include "base/loop.h"
+#include "block/block.h"
+#include "board/board.h"
+#include "chardev/chardev.h"
+#include "net/net.h"
+
+// Why the machine does not run, in QMP's words (query-status).
+enum run_state {
+    RUN_PRELAUNCH,
+    RUN_RUNNING,
+    RUN_PAUSED,
+    RUN_SHUTDOWN,
+    RUN_DEBUG,
+    RUN_INTERNAL_ERROR,
+    RUN_STATES
+};
+const char *run_state_name(enum run_state s);
+
+struct vm_options {    // what the command line decides about the machine's conduct
+    bool start_paused; // -S
+    bool no_reboot, no_shutdown;
+    bool nodefaults;
+    const char *name;
+};
+
+struct vm_event {
+    char *name, *data; // data: JSON or NULL
+};
+
+struct vm {
+    struct loop *loop;
+    struct machine *machine;
+    struct vm_options opt;
+    struct drives *drives;
+    struct list netdevs; // struct netdev
+    VEC(struct chardev *) chardevs;
+    VEC(struct monitor *) monitors;
+    struct signals *signals;
+    enum run_state state;
+    int exit_status;
+    // Requests from any thread, carried out on the loop.
+    struct loop_work requests;
+    _Atomic bool want_reset, want_shutdown, want_powerdown, want_quit;
+    VEC(struct vm_event) events; // not yet sent; under events_lock
+    pthread_mutex_t events_lock;
+    struct loop_work send_events;
+    _Atomic int shutdown_status;
+    const char *_Atomic shutdown_reason, *_Atomic reset_reason; // constant strings
+};
+
+struct vm *vm_new(void);
+// Loop and callbacks of a machine that is about to be made.
+void vm_hook_machine(struct vm *vm, struct machine_config *c);
+void vm_free(struct vm *vm);
+// The machine is complete: reset it, run unless start_paused, and serve until quit. The exit
+// status.
+int vm_run(struct vm *vm);
+
+// ---- operator's verbs (monitors, signals, Ctrl-A x) ----
+void vm_continue(struct vm *vm);
+void vm_pause(struct vm *vm);
+void vm_system_reset(struct vm *vm, const char *reason);
+void vm_powerdown(struct vm *vm);
+void vm_quit(struct vm *vm, const char *reason); // any thread, and from signal handlers
+void vm_event(struct vm *vm, const char *name,
+              const char *json_data); // to every monitor; any thread
+
+struct chardev *vm_find_chardev(struct vm *vm, const char *id);
+struct netdev *vm_find_netdev(struct vm *vm, const char *id);
+// Opens and registers a back end; NULL and *e.
+struct chardev *vm_add_chardev(struct vm *vm, struct opts *o, struct err *e);
+// -serial, -monitor and such: "stdio", "mon:stdio", "chardev:ID", … *out is NULL for "none".
+int vm_legacy_chardev(struct vm *vm, const char *spec, const char *id, struct chardev **out,
+                      struct err *e) MUST_CHECK;
+struct netdev *vm_add_netdev(struct vm *vm, struct opts *o, struct err *e);
+// For struct device_tree.find_backend.
+void *vm_find_backend(void *vm, enum field_kind kind, const char *id, struct device *d,
+                      struct err *e);

@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""bench.py PROGRAM-DIR [--peer DIR] [--runs N] [--only boot|system|user]: our speed as ratios beside the newest QEMU of Debian's suites and the host itself, in one run.
+
+Each figure is the median over interleaved runs. `system` boots Debian's arm64 kernel with the benchmark set in its initramfs and runs every kernel there; `user` runs the same program
+under user mode. Checksums must agree everywhere before a time counts.
+"""
+import argparse, math, os, re, statistics, subprocess, sys, time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "guests"))
+import guests
+from machine import Machine
+
+FLAGS = ["-O3", "-ffp-contract=off", "-static", "-Wall"]
+LINE = re.compile(r"kernel (\S+) (\S+) (\d+) ([0-9a-f]{16})")
+
+
+def compiled(build, compiler, name):
+    out = os.path.join(build, "bench-" + name)
+    source = os.path.join(HERE, "kernels.c")
+    if not os.path.exists(out) or os.path.getmtime(out) < os.path.getmtime(source):
+        subprocess.run([compiler] + FLAGS + ["-o", out, source, "-lm"], check=True)
+    return out
+
+
+def kernels(text):
+    return {m[2]: (m[1], int(m[3]), m[4]) for m in LINE.finditer(text)}
+
+
+def geomean(values):
+    return math.exp(sum(math.log(v) for v in values) / len(values)) if values else float("nan")
+
+
+class Peer:
+    """QEMU out of a folder with its own libraries."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def command(self, name):
+        lib = os.path.join(self.folder, "usr/lib/x86_64-linux-gnu")
+        loader = next(p for p in (lib + "/ld-linux-x86-64.so.2", self.folder + "/lib64/ld-linux-x86-64.so.2") if os.path.exists(p))
+        paths = [lib] + [os.path.join(lib, d) for d in sorted(os.listdir(lib)) if os.path.isdir(os.path.join(lib, d))]
+        return [loader, "--library-path", ":".join(paths), os.path.join(self.folder, "usr/bin", name)]
+
+    def system_args(self):
+        return ["-L", os.path.join(self.folder, "usr/share/qemu")]
+
+    def version(self):
+        text = subprocess.run(self.command("qemu-system-aarch64") + ["--version"], capture_output=True, text=True).stdout
+        return text.split("\n")[0]
+
+
+def boot(command, extra, initrd, smp, timeout=300):
+    """Seconds to the marker, and everything printed up to power-off."""
+    args = command + ["-M", "virt,gic-version=3", "-cpu", "cortex-a72", "-smp", str(smp), "-m", "512", "-nographic", "-nic", "none", "-no-reboot",
+                      "-kernel", guests.kernel("arm64"), "-initrd", initrd, "-append", "console=ttyAMA0 quiet panic=-1"] + extra
+    with Machine(args) as m:
+        m.expect(guests.MARKER, timeout)
+        took = time.monotonic() - m.started
+        m.wait(timeout)
+        return took, m.out.decode(errors="replace")
+
+
+def bench_boot(contenders, runs):
+    for smp in (1, 2):
+        times = {name: [] for name, _, _ in contenders}
+        initrd = guests.initrd("arm64")
+        for _ in range(runs):
+            for name, command, extra in contenders:
+                times[name].append(boot(command, extra, initrd, smp)[0])
+        base = statistics.median(times[contenders[0][0]])
+        print("boot to marker, %d vCPU: " % smp + ", ".join("%s %.2f s" % (n, statistics.median(t)) for n, t in times.items()) +
+              "".join("; %s takes %.2fx ours" % (n, statistics.median(t) / base) for n, t in list(times.items())[1:]))
+
+
+def table(title, native, results):
+    """results: name -> kernel -> (class, ns, checksum); the first is ours."""
+    names = list(results)
+    print("\n%s\n%-12s %-10s %10s" % (title, "kernel", "class", "native ms") + "".join("%14s" % n for n in names) + "%12s%12s" % ("ratio", "of native"))
+    classes, bad = {}, []
+    for k, (cls, ns, sum_) in native.items():
+        row = [results[n].get(k) for n in names]
+        if any(r is None for r in row):
+            bad.append(k + " is missing")
+            continue
+        wrong = [n for n, r in zip(names, row) if r[2] != sum_]
+        if wrong:
+            bad.append("%s: checksum of %s differs" % (k, ", ".join(wrong)))
+        ratio = row[-1][1] / row[0][1] if len(row) > 1 else float("nan")
+        share = ns / row[0][1]
+        print("%-12s %-10s %10.2f" % (k, cls, ns / 1e6) + "".join("%14.2f" % (r[1] / 1e6) for r in row) + "%11.2fx%11.0f%%" % (ratio, 100 * share))
+        classes.setdefault(cls, []).append((ratio, share))
+    for cls, v in list(classes.items()) + [("all", [x for c in classes.values() for x in c])]:
+        print("geomean %-12s %38s" % (cls, "") + "%10.2fx%11.0f%%" % (geomean([r for r, _ in v]), 100 * geomean([s for _, s in v])))
+    for b in bad:
+        print("WRONG: " + b)
+    return not bad
+
+
+def medians(lists):
+    out = {}
+    for k in lists[0]:
+        rows = [l[k] for l in lists if k in l]
+        out[k] = (rows[0][0], int(statistics.median(r[1] for r in rows)), rows[0][2])
+    return out
+
+
+def bench_system(build, contenders, native, runs, pattern):
+    binary = compiled(build, "aarch64-linux-gnu-gcc", "aarch64")
+    script = "echo %s\n/bench '%s'" % (guests.MARKER, pattern)
+    initrd = guests.initrd("arm64", script, [("bench", 0o100755, open(binary, "rb").read())], "bench")
+    got = {name: [] for name, _, _ in contenders}
+    for _ in range(runs):
+        for name, command, extra in contenders:
+            got[name].append(kernels(boot(command, extra, initrd, 1, 900)[1]))
+    return table("inside the guest (1 vCPU)", native, {n: medians(v) for n, v in got.items()})
+
+
+def bench_user(build, contenders, native, runs, pattern):
+    binary = compiled(build, "aarch64-linux-gnu-gcc", "aarch64")
+    got = {name: [] for name, _ in contenders}
+    for _ in range(runs):
+        for name, command in contenders:
+            got[name].append(kernels(subprocess.run(command + [binary, pattern], capture_output=True, text=True).stdout))
+    return table("user mode", native, {n: medians(v) for n, v in got.items()})
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("build")
+    p.add_argument("--peer", help="folder that peer.sh made")
+    p.add_argument("--runs", type=int, default=3)
+    p.add_argument("--only", choices=("boot", "system", "user"))
+    p.add_argument("--pattern", default="")
+    a = p.parse_args()
+    build = os.path.abspath(a.build)
+    contenders = [("ours", [os.path.join(build, "qemu-system-aarch64")], [])]
+    users = [("ours", [os.path.join(build, "qemu-aarch64")])]
+    if a.peer:
+        peer = Peer(os.path.abspath(a.peer))
+        print("peer: " + peer.version())
+        contenders.append(("qemu", peer.command("qemu-system-aarch64"), peer.system_args()))
+        users.append(("qemu", peer.command("qemu-aarch64")))
+    native_binary = compiled(build, "gcc", "native")
+    native = medians([kernels(subprocess.run([native_binary, a.pattern], capture_output=True, text=True).stdout) for _ in range(a.runs)])
+    ok = True
+    if a.only in (None, "boot"):
+        bench_boot(contenders, a.runs)
+    if a.only in (None, "system"):
+        ok &= bench_system(build, contenders, native, a.runs, a.pattern)
+    if a.only in (None, "user"):
+        ok &= bench_user(build, users, native, a.runs, a.pattern)
+    sys.exit(0 if ok else 1)
+
+
+if __name__ == "__main__":
+    main()
