@@ -350,6 +350,17 @@ static struct block_node *node_new(const struct block_inherit *in, struct drives
     return n;
 }
 
+struct block_node *node_new_protocol(const struct block_driver *drv, struct engine *eng,
+                                     uint64_t size)
+{
+    struct block_node *n = node_new(&(struct block_inherit){0}, NULL, eng);
+    n->drv = drv;
+    n->node_name = xasprintf("#block%p", (void *)n);
+    n->s = xalloc(drv->state_size ?: 1);
+    n->size = size;
+    return n;
+}
+
 struct block_node *node_wrap(struct block_node *file, const struct block_driver *drv,
                              struct opts *o, struct err *e)
 {

@@ -146,6 +146,9 @@ struct block_node *node_open_child(struct block_node *n, struct opts *o, const c
 struct block_node *node_open_name(struct block_node *parent, const char *filename,
                                   const char *format, const struct block_inherit *in,
                                   struct err *e);
+// A protocol node of the caller's own making: its state is zeroed, its driver's open not called.
+struct block_node *node_new_protocol(const struct block_driver *drv, struct engine *eng,
+                                     uint64_t size);
 void node_unref(struct block_node *n); // in a coroutine
 // Path of `name` as seen from the image at `base`: the caller frees it.
 char *node_resolve_name(const char *base, const char *name);

@@ -81,7 +81,8 @@ static int by_offset(const void *a, const void *b)
 
 static int write_all(struct block_node *n, struct pieces *p)
 {
-    qsort(p->data, p->len, sizeof *p->data, by_offset);
+    if (p->len)
+        qsort(p->data, p->len, sizeof *p->data, by_offset);
     for (size_t i = 0; i < p->len;) {
         struct iovec iov[RUN_MAX];
         unsigned cnt = 0;

@@ -57,7 +57,8 @@ int qcow2_snapshots_load(struct block_node *n, struct err *e)
             return err_errno(e, -r, "qcow2: cannot read entry %u of the snapshot table", i);
         if (at - start > QCOW2_SNAPSHOT_TABLE_MAX || at > n->file->size + s->cluster_size)
             return err_set(e, "qcow2: the snapshot table is too large or the image truncated");
-        if ((uint64_t)sn.l1_entries * 8 > QCOW2_L1_BYTES_MAX ||
+        if ((uint64_t)sn.l1_entries * 8 > QCOW2_L1_BYTES_MAX || sn.l1_offset > n->file->size ||
+            sn.l1_entries * 8ull > align_up(n->file->size - sn.l1_offset, s->cluster_size) ||
             ((sn.l1_offset & (s->cluster_size - 1)) && !n->in.for_check))
             return err_set(e, "qcow2: snapshot '%s' has an invalid L1 table", sn.info.name);
         vec_push(&s->snapshots, sn);
