@@ -1,7 +1,7 @@
 // Dynamic binary translation: forms regions out of guest instructions for the JIT. A region follows
 // the path that code takes when no conditional branch is taken, through forward jumps, within one
 // page of guest code.
-#include "accel/accel.h"
+#include "accel/dbt.h"
 #include "base/bits.h"
 #include "base/buf.h"
 #include "base/log.h"
@@ -17,6 +17,7 @@ struct dbt {
     struct jit *jit;
     struct ir_switches switches;
     struct ir_build *builds; // one per vCPU: translation runs on the vCPU's thread
+    struct dbt_user user;    // user mode: may_execute is set
 };
 
 // Called before an instruction the debugger single-steps: translated code then leaves at its end.
@@ -60,6 +61,10 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
     unsigned limit = mode & IR_MODE_SINGLE ? 1 : MIN(max_insns, (unsigned)REGION_MAX);
     uint8_t crossing[32];
 
+    if (d->user.may_execute && !d->user.may_execute(d->user.opaque, e, pc)) {
+        atomic_fetch_or(&e->interrupt, INTR_WORK);
+        return false;
+    }
     ir_region_reset(r, isa->guest, pc, mode);
     ir_build_begin(b, r, &d->switches);
     if (log_on(LOG_IN_ASM))
@@ -94,7 +99,10 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
                 ir_build_end(b, pc);
                 break;
             }
-            e->isa->take_fault(e, &e->fault);
+            if (d->user.may_execute) // the rest of it lies on a page that is not there
+                d->user.may_execute(d->user.opaque, e, (pc | (PAGE - 1)) + 1);
+            else
+                e->isa->take_fault(e, &e->fault);
             return false;
         }
         if (log_on(LOG_IN_ASM))
@@ -185,7 +193,7 @@ static int parse(struct dbt *d, struct jit_config *c, struct opts *o, struct err
                : 0;
 }
 
-static int dbt_open(struct accel *a, struct opts *o, struct err *e)
+static int open_with(struct accel *a, const struct dbt_user *u, struct opts *o, struct err *e)
 {
     struct dbt *d = xalloc(sizeof *d);
     d->accel = a;
@@ -195,6 +203,11 @@ static int dbt_open(struct accel *a, struct opts *o, struct err *e)
                            .max_vcpus = a->max_vcpus,
                            .translate = translate,
                            .opaque = d};
+    if (u) {
+        d->user = *u;
+        c.user_mode = true;
+        c.user_base = u->base;
+    }
     if (parse(d, &c, o, e) || !(d->jit = jit_new(&c, e))) {
         free(d);
         return err_prefix(e, "-accel dbt");
@@ -202,6 +215,41 @@ static int dbt_open(struct accel *a, struct opts *o, struct err *e)
     d->builds = xcalloc(a->max_vcpus, sizeof *d->builds);
     a->priv = d;
     return 0;
+}
+
+static int dbt_open(struct accel *a, struct opts *o, struct err *e)
+{
+    return open_with(a, NULL, o, e);
+}
+
+struct accel *dbt_open_user(const struct isa *isa, unsigned max_threads, const struct dbt_user *u,
+                            struct opts *o, struct err *e)
+{
+    struct accel *a = xalloc(sizeof *a);
+    *a = (struct accel){.ops = &accel_dbt, .isa = isa, .max_vcpus = max_threads};
+    if (open_with(a, u, o, e)) {
+        free(a);
+        return NULL;
+    }
+    return a;
+}
+
+int dbt_fork_prepare(struct accel *a, struct err *e)
+{
+    struct dbt *d = a->priv;
+    return jit_fork_prepare(d->jit, e);
+}
+
+void dbt_fork_parent(struct accel *a)
+{
+    struct dbt *d = a->priv;
+    jit_fork_parent(d->jit);
+}
+
+void dbt_fork_child(struct accel *a, struct env *self)
+{
+    struct dbt *d = a->priv;
+    jit_fork_child(d->jit, self);
 }
 
 static void dbt_close(struct accel *a)

@@ -52,6 +52,12 @@ unsigned jit_fetch(struct env *e, uint64_t va, void *dst, unsigned n);
 void jit_memory_changed(struct jit *j);
 void jit_flush_all(struct jit *j); // all translated code, e.g. breakpoints changed; any thread
 
+// Around fork(2) in user mode. Prepare makes a copy of the code cache for the child and keeps every
+// other thread from translating; then parent or child. The child keeps `self`'s vCPU alone.
+int jit_fork_prepare(struct jit *j, struct err *e) MUST_CHECK;
+void jit_fork_parent(struct jit *j);
+void jit_fork_child(struct jit *j, struct env *self);
+
 struct buf;
 struct jit_stats {
     uint64_t regions, guest_insns, host_bytes, evictions, invalidations, tlb_fills, tlb_retags,

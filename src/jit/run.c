@@ -17,6 +17,16 @@ static unsigned flags_slots(const struct ir_guest *g)
     return n;
 }
 
+void jit_locks_init(struct jit *j)
+{
+    pthread_mutexattr_t recursive; // a page-table walk while translating may write to code
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&j->lock, &recursive);
+    pthread_mutexattr_destroy(&recursive);
+    pthread_mutex_init(&j->id_lock, NULL);
+}
+
 struct jit *jit_new(const struct jit_config *c, struct err *e)
 {
     struct jit *j = xalloc(sizeof *j);
@@ -26,12 +36,7 @@ struct jit *jit_new(const struct jit_config *c, struct err *e)
     j->host = jit_host_native();
     if (!j->host)
         j->c.interpret = true;
-    pthread_mutexattr_t recursive; // a page-table walk while translating may write to code
-    pthread_mutexattr_init(&recursive);
-    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
-    pthread_mutex_init(&j->lock, &recursive);
-    pthread_mutexattr_destroy(&recursive);
-    pthread_mutex_init(&j->id_lock, NULL);
+    jit_locks_init(j);
     if (jit_cache_init(j, e)) {
         jit_free(j);
         return NULL;

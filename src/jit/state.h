@@ -233,6 +233,7 @@ struct jit {
     bool lazy_flags;  // the guest has at most one FLAGS slot
     bool translating; // pages stay marked though no block is on them yet
     uint64_t killed;  // blocks, by writes
+    int fork_fd;      // the copy of the code cache between jit_fork_prepare and what follows it
 };
 
 static inline uint8_t *jit_rw(struct jit *j, uint32_t off)
@@ -281,6 +282,9 @@ void jit_link(struct jit *j, struct link *l, struct block *to, uint32_t id); // 
 // The block for pc, translated if need be; NULL: the guest's exception for the fetch was taken, or
 // one instruction was interpreted.
 struct block *jit_find(struct jit_vcpu *v, uint64_t pc);
+
+// ---- run.c ----
+void jit_locks_init(struct jit *j);
 
 // ---- quiet.c: waiting for other vCPUs ----
 void jit_kick(struct jit_vcpu *v, uint32_t pending);

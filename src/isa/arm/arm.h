@@ -178,6 +178,10 @@ enum arm_ec { // ESR_ELx.EC
 };
 #define ESR_MAKE(ec, iss) ((uint64_t)(ec) << 26 | 1ull << 25 | (iss))
 
+// env_fault.kind in user mode, for what is not a memory access: info[0] is the syndrome.
+#define ARM_FAULT_EXCEPTION (1u << 31)
+
+// In user mode this does not return: it leaves with LEAVE_SIGNAL.
 // Take a synchronous exception to `target_el` (1..3; raised to the current EL if lower) with pc the
 // preferred return address; sets ESR and, when `far` is not NULL, FAR. State must be exact. Does
 // not leave translated code.

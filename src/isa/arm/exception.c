@@ -106,6 +106,12 @@ void arm_take_exception(struct arm_cpu *c, unsigned target_el, uint64_t esr, con
                         uint64_t return_pc)
 {
     unsigned el = MAX(target_el, c->el);
+    if (c->config.user_mode) { // for the operating system, which is not in here
+        c->pc = return_pc;
+        c->env.fault = (struct env_fault){
+            .va = far ? *far : return_pc, .kind = ARM_FAULT_EXCEPTION, .info = {esr}};
+        c->env.exec->leave(&c->env, LEAVE_SIGNAL);
+    }
     if (log_on(LOG_INT))
         log_debug(
             "cpu %u: exception EL%u -> EL%u, EC 0x%02x, ESR 0x%08llx, ELR 0x%016llx, FAR 0x%016llx",

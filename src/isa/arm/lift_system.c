@@ -80,7 +80,7 @@ static void help_exception(struct env *e, uint64_t esr)
     if (lower && (ec == EC_STEP || ec == EC_BREAK))
         esr -= 1ull << 26; // the "lower level" class is the one before
     arm_take_exception(c, target, esr, ec == EC_PC_ALIGN ? &c->pc : NULL, c->pc);
-    e->exec->leave(e, c->config.user_mode ? LEAVE_SIGNAL : LEAVE_AGAIN);
+    e->exec->leave(e, LEAVE_AGAIN);
 }
 
 static void help_trap(struct env *e, uint32_t kind, uint32_t imm)
@@ -88,10 +88,9 @@ static void help_trap(struct env *e, uint32_t kind, uint32_t imm)
     struct arm_cpu *c = arm_cpu(e);
     uint64_t next = c->pc + 4;
     enum env_leave why = LEAVE_AGAIN;
-    if (c->config.user_mode) {
-        if (kind == TRAP_SVC)
-            c->pc = next;
-        e->exec->leave(e, kind == TRAP_SVC ? LEAVE_SYSCALL : LEAVE_SIGNAL);
+    if (c->config.user_mode && kind == TRAP_SVC) {
+        c->pc = next;
+        e->exec->leave(e, LEAVE_SYSCALL);
     }
     switch ((enum arm_trap)kind) {
     case TRAP_SVC:

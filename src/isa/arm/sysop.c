@@ -57,6 +57,11 @@ static bool cache_operation(struct arm_cpu *c, uint32_t key, unsigned rt, uint64
         if (!el0_allowed(c, SCTLR_UCI, key, rt) ||
             !el2_allowed(c, crm == 5 || crm == 11 ? HCR_TPU : HCR_TPCP, key, rt))
             return false;
+        if (c->config.user_mode) { // the only sign that code was written
+            if (crm == 5)
+                c->env.exec->code_flush(&c->env, v & ~63ull, 64);
+            return true;
+        }
         return c->el ? true : touch(c, v);
     }
     bool known = op1 == 0 && ((crm == 1 && op2 == 0) || (crm == 5 && op2 == 0) ||

@@ -1,0 +1,69 @@
+// fork(2) in user mode. The code cache is shared memory, so the child would write into its
+// parent's: it gets a copy instead, mapped at the same two addresses. The copy is made before the
+// fork, under the lock, since the parent's other threads go on linking blocks at once.
+#include "jit/state.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static int copy_range(int fd, const uint8_t *rw, uint32_t from, uint32_t to)
+{
+    while (from < to) {
+        ssize_t n = pwrite(fd, rw + from, to - from, (off_t)from);
+        if (n <= 0)
+            return -1;
+        from += (uint32_t)n;
+    }
+    return 0;
+}
+
+static int copy_cache(struct jit *j, int fd)
+{
+    if (ftruncate(fd, (off_t)j->cache_size) || copy_range(fd, j->rw, 0, j->thunk_end))
+        return -1;
+    for (unsigned k = 0; k < JIT_ARENAS; k++) {
+        const struct arena *a = &j->arena[k];
+        if (!a->blocks.len)
+            continue;
+        const struct block *last = a->blocks.data[a->blocks.len - 1];
+        if (copy_range(fd, j->rw, a->start, last->code + last->code_size))
+            return -1;
+    }
+    return 0;
+}
+
+int jit_fork_prepare(struct jit *j, struct err *e)
+{
+    jit_lock(j);
+    mutex_lock(&j->id_lock);
+    j->fork_fd = memfd_create("myna-code", MFD_CLOEXEC);
+    if (j->fork_fd >= 0 && !copy_cache(j, j->fork_fd))
+        return 0;
+    int why = errno;
+    jit_fork_parent(j);
+    return err_errno(e, why, "translated code: no memory for a child's copy");
+}
+
+void jit_fork_parent(struct jit *j)
+{
+    if (j->fork_fd >= 0)
+        close(j->fork_fd);
+    mutex_unlock(&j->id_lock);
+    jit_unlock(j);
+}
+
+void jit_fork_child(struct jit *j, struct env *self)
+{
+    void *rx = (void *)(uintptr_t)j->rx;
+    BUG_ON(mmap(j->rw, j->cache_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, j->fork_fd,
+                0) == MAP_FAILED);
+    BUG_ON(mmap(rx, j->cache_size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, j->fork_fd, 0) ==
+           MAP_FAILED);
+    close(j->fork_fd);
+    jit_locks_init(j); // they belong to a thread of the parent
+    for (unsigned k = 0; k < j->c.max_vcpus; k++)
+        if (j->vcpu[k] && j->vcpu[k] != jit_vcpu_of(self))
+            jit_vcpu_free(jit_env(j->vcpu[k]));
+    pthread_mutex_init(&jit_vcpu_of(self)->queue_lock, NULL);
+}
