@@ -30,6 +30,7 @@ void ir_build_begin(struct ir_build *b, struct ir_region *r, const struct ir_swi
     b->pc = b->high_pc = r->pc;
     b->ended = b->follow = false;
     b->sync = b->fp_barrier = IR_NONE;
+    b->epoch += 0x2545f4914f6cdd1du;
     forget_slots(b);
     forget_dirty(b);
 }
@@ -49,35 +50,50 @@ static bool dead(const struct ir_build *b)
     return b->ended || b->follow;
 }
 
-static ir_ref append(struct ir_build *b, const struct ir_insn *n)
+// A node as its three words, made in registers: stored field by field and compared or copied as a
+// whole it would wait for the stores (every host of ours is little-endian, see base/bits.h).
+struct words {
+    uint64_t w[3];
+};
+_Static_assert(sizeof(struct words) == sizeof(struct ir_insn), "a node has no padding");
+
+static inline struct words node(unsigned op, unsigned type, unsigned aux, ir_ref x, ir_ref y,
+                                ir_ref z, uint64_t imm)
+{
+    return (struct words){
+        {op | type << 8 | aux << 16 | (uint64_t)x << 32, y | (uint64_t)z << 32, imm}};
+}
+
+static inline ir_ref append(struct ir_build *b, struct words n)
 {
     struct ir_region *r = b->r;
     vec_reserve(&r->insns, r->insns.len + 1);
-    r->insns.data[r->insns.len] = *n;
+    memcpy(&r->insns.data[r->insns.len], &n, sizeof n);
     // After the end a node has a place and a type to look at, but the next one takes it over.
     return dead(b) ? (ir_ref)r->insns.len : (ir_ref)r->insns.len++;
 }
 
-static bool same(const struct ir_insn *x, const struct ir_insn *y)
-{
-    return x->op == y->op && x->type == y->type && x->aux == y->aux && x->a == y->a &&
-           x->b == y->b && x->c == y->c && x->imm == y->imm;
-}
-
-// An equal node that comes after `since`, or a new one.
-static ir_ref number(struct ir_build *b, const struct ir_insn *n, ir_ref since)
+// An equal node that comes after `since`, or a new one. The table is lossy and never cleared: an
+// entry carries 32 bits of a hash that differs from region to region, so a stale one is told by
+// one compare; equal hashes are compared in full.
+static inline ir_ref number(struct ir_build *b, struct words n, ir_ref since)
 {
     if (!b->sw.value_numbering)
         return append(b, n);
-    uint64_t h = (n->op | (uint64_t)n->type << 8 | (uint64_t)n->aux << 16 | (uint64_t)n->a << 32) *
-                     0x9e3779b97f4a7c15u ^
-                 (n->b | (uint64_t)n->c << 32) * 0xc2b2ae3d27d4eb4fu ^ n->imm * 0x165667b19e3779f9u;
-    ir_ref *at = &b->numbers[(h ^ h >> 29) * 0x9e3779b97f4a7c15u >> 54];
-    _Static_assert(ARRAY_SIZE(b->numbers) == 1 << (64 - 54), "the hash fits its table");
-    // A stale entry from an earlier region may name any node of this one: the comparison decides.
-    if (*at > since && *at < b->r->insns.len && same(&b->r->insns.data[*at], n))
-        return *at;
-    return *at = append(b, n);
+    uint64_t h = (n.w[0] + b->epoch) * 0x9e3779b97f4a7c15u ^ n.w[1] * 0xc2b2ae3d27d4eb4fu ^
+                 n.w[2] * 0x165667b19e3779f9u;
+    uint64_t *at = &b->numbers[(h >> 32 ^ h) % ARRAY_SIZE(b->numbers)];
+    uint32_t tag = (uint32_t)(h >> 32);
+    ir_ref found = (ir_ref)*at;
+    if (*at >> 32 == tag && found > since && found < b->r->insns.len) {
+        struct words old;
+        memcpy(&old, &b->r->insns.data[found], sizeof old);
+        if (!((n.w[0] ^ old.w[0]) | (n.w[1] ^ old.w[1]) | (n.w[2] ^ old.w[2])))
+            return found;
+    }
+    ir_ref fresh = append(b, n);
+    *at = (uint64_t)tag << 32 | fresh;
+    return fresh;
 }
 
 ir_ref ir_const(struct ir_build *b, unsigned type, uint64_t v)
@@ -88,7 +104,7 @@ ir_ref ir_const(struct ir_build *b, unsigned type, uint64_t v)
         v &= 1;
     else if (type == IR_FLAGS)
         v &= PACK_MASK;
-    return number(b, &(struct ir_insn){.op = IR_const, .type = (uint8_t)type, .imm = v}, 0);
+    return number(b, node(IR_const, type, 0, 0, 0, 0, v), 0);
 }
 
 bool ir_is_const(const struct ir_build *b, ir_ref v, uint64_t *val)
@@ -105,7 +121,7 @@ ir_ref ir_emit(struct ir_build *b, unsigned op, unsigned type, unsigned aux, ir_
 {
     unsigned fx = ir_op_info[op].effects;
     if (unlikely(dead(b))) // operands may be gone
-        return append(b, &(struct ir_insn){.op = (uint8_t)op, .type = (uint8_t)type});
+        return append(b, node(op, type, 0, 0, 0, 0, 0));
     if (fx & FX_COMM) {
         const struct ir_insn *data = b->r->insns.data;
         bool cx = data[x].op == IR_const, cy = data[y].op == IR_const;
@@ -120,11 +136,10 @@ ir_ref ir_emit(struct ir_build *b, unsigned op, unsigned type, unsigned aux, ir_
         if (v)
             return v;
     }
-    struct ir_insn n = {
-        .op = (uint8_t)op, .type = (uint8_t)type, .aux = (uint16_t)aux, .a = x, .b = y, .c = z};
+    struct words n = node(op, type, aux, x, y, z, 0);
     if (fx & (FX_READ | FX_WRITE))
-        return append(b, &n);
-    return number(b, &n, fx & FX_FP ? b->fp_barrier : 0);
+        return append(b, n);
+    return number(b, n, fx & FX_FP ? b->fp_barrier : 0);
 }
 
 // ---- guest state ----
@@ -141,8 +156,7 @@ ir_ref ir_get(struct ir_build *b, unsigned slot)
     ir_ref v = b->slot_val[slot];
     if (v && (b->sw.forward_slots || b->dirty_at[slot] || b->r->insns.data[v].op != IR_get))
         return v;
-    v = append(b, &(struct ir_insn){
-                      .op = IR_get, .type = b->r->guest->slots[slot].type, .aux = (uint16_t)slot});
+    v = append(b, node(IR_get, b->r->guest->slots[slot].type, slot, 0, 0, 0, 0));
     if (!dead(b))
         set_known(b, slot, v);
     return v;
@@ -177,13 +191,12 @@ void ir_put(struct ir_build *b, unsigned slot, ir_ref v)
 
 ir_ref ir_ldenv(struct ir_build *b, unsigned type, unsigned offset)
 {
-    return append(b, &(struct ir_insn){.op = IR_ldenv, .type = (uint8_t)type, .imm = offset});
+    return append(b, node(IR_ldenv, type, 0, 0, 0, 0, offset));
 }
 
 void ir_stenv(struct ir_build *b, unsigned offset, ir_ref v, unsigned mo_size)
 {
-    b->fp_barrier = append(
-        b, &(struct ir_insn){.op = IR_stenv, .aux = (uint16_t)mo_size, .a = v, .imm = offset});
+    b->fp_barrier = append(b, node(IR_stenv, IR_VOID, mo_size, v, 0, 0, offset));
 }
 
 // ---- snapshots ----
@@ -227,13 +240,7 @@ static uint32_t snapshot_after(struct ir_build *b)
 static ir_ref access(struct ir_build *b, unsigned op, unsigned type, unsigned mo, ir_ref addr,
                      ir_ref x, ir_ref y)
 {
-    return append(b, &(struct ir_insn){.op = (uint8_t)op,
-                                       .type = (uint8_t)type,
-                                       .aux = (uint16_t)mo,
-                                       .a = addr,
-                                       .b = x,
-                                       .c = y,
-                                       .imm = snapshot_before(b)});
+    return append(b, node(op, type, mo, addr, x, y, snapshot_before(b)));
 }
 
 ir_ref ir_load(struct ir_build *b, unsigned type, ir_ref addr, unsigned mo)
@@ -254,7 +261,7 @@ ir_ref ir_atomic(struct ir_build *b, unsigned op, unsigned type, ir_ref addr, ir
 
 void ir_fence(struct ir_build *b, unsigned mo)
 {
-    append(b, &(struct ir_insn){.op = IR_fence, .aux = (uint16_t)mo});
+    append(b, node(IR_fence, IR_VOID, mo, 0, 0, 0, 0));
 }
 
 // ---- helpers ----
@@ -271,16 +278,13 @@ static unsigned helper_index(struct ir_region *r, const struct ir_helper *h)
 ir_ref ir_call(struct ir_build *b, const struct ir_helper *h, const ir_ref *args)
 {
     struct ir_region *r = b->r;
-    struct ir_insn n = {.op = IR_call, .type = h->ret, .b = h->n_args};
     if (dead(b))
-        return append(b, &n);
-    n.aux = (uint16_t)helper_index(r, h);
-    n.a = (ir_ref)r->args.len;
+        return append(b, node(IR_call, h->ret, 0, 0, 0, 0, 0));
+    ir_ref first = (ir_ref)r->args.len;
     for (unsigned i = 0; i < h->n_args; i++)
         vec_push(&r->args, args[i]);
-    if (h->flags & (HELPER_READ | HELPER_STATE))
-        n.imm = snapshot_before(b);
-    ir_ref v = append(b, &n);
+    uint32_t snap = h->flags & (HELPER_READ | HELPER_STATE) ? snapshot_before(b) : 0;
+    ir_ref v = append(b, node(IR_call, h->ret, helper_index(r, h), first, h->n_args, 0, snap));
     if (h->flags & (HELPER_READ | HELPER_STATE)) {
         b->sync = v;
         forget_dirty(b);
@@ -290,7 +294,7 @@ ir_ref ir_call(struct ir_build *b, const struct ir_helper *h, const ir_ref *args
         forget_slots(b);
     }
     if (h->flags & HELPER_ENDS) {
-        append(b, &(struct ir_insn){.op = IR_leave, .aux = LEAVE_AGAIN});
+        append(b, node(IR_leave, IR_VOID, LEAVE_AGAIN, 0, 0, 0, 0));
         b->ended = true;
     }
     return v;
@@ -307,9 +311,7 @@ static unsigned poll_if_back(const struct ir_build *b, uint64_t pc)
 
 static void end(struct ir_build *b, unsigned op, unsigned aux, ir_ref x, ir_ref y)
 {
-    append(b,
-           &(struct ir_insn){
-               .op = (uint8_t)op, .aux = (uint16_t)aux, .a = x, .b = y, .imm = snapshot_after(b)});
+    append(b, node(op, IR_VOID, aux, x, y, 0, snapshot_after(b)));
     b->ended = true;
 }
 
@@ -331,12 +333,8 @@ void ir_exit_if(struct ir_build *b, ir_ref cond, uint64_t pc)
             ir_goto(b, pc);
         return;
     }
-    struct ir_insn n = {.op = IR_exit_if,
-                        .aux = (uint16_t)poll_if_back(b, pc),
-                        .a = cond,
-                        .b = ir_i64(b, pc),
-                        .imm = snapshot_after(b)};
-    append(b, &n);
+    ir_ref target = ir_i64(b, pc);
+    append(b, node(IR_exit_if, IR_VOID, poll_if_back(b, pc), cond, target, 0, snapshot_after(b)));
 }
 
 void ir_goto(struct ir_build *b, uint64_t pc)
@@ -383,6 +381,6 @@ void ir_leave(struct ir_build *b, enum env_leave why, uint64_t pc)
         return;
     bool done = pc != b->pc; // leaving before the instruction, or after it
     uint32_t snap = snapshot(b, pc, b->r->n_guest_insns - !done);
-    append(b, &(struct ir_insn){.op = IR_leave, .aux = (uint16_t)why, .imm = snap});
+    append(b, node(IR_leave, IR_VOID, why, 0, 0, 0, snap));
     b->ended = true;
 }

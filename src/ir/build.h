@@ -34,13 +34,14 @@ struct ir_build {
     uint16_t dirty_at[IR_MAX_SLOTS];          // 1 + index in `dirty`; 0: equal to memory
     struct ir_snap_entry dirty[IR_MAX_SLOTS]; // slots that differ from memory
     unsigned n_known, n_dirty;
-    uint32_t list_first;  // where `dirty` was last copied to in region.snap_entries ...
-    bool list_current;    // ... and has not changed since
-    uint32_t snap;        // the latest snapshot with that list, 0: none
-    uint64_t high_pc;     // highest instruction so far: exits at or below it poll
-    ir_ref sync;          // the last node that made memory agree with the slots
-    ir_ref fp_barrier;    // the last node that may have changed the rounding mode
-    ir_ref numbers[1024]; // value numbers: direct-mapped, never cleared, a hit is compared
+    uint32_t list_first;    // where `dirty` was last copied to in region.snap_entries ...
+    bool list_current;      // ... and has not changed since
+    uint32_t snap;          // the latest snapshot with that list, 0: none
+    uint64_t high_pc;       // highest instruction so far: exits at or below it poll
+    ir_ref sync;            // the last node that made memory agree with the slots
+    ir_ref fp_barrier;      // the last node that may have changed the rounding mode
+    uint64_t epoch;         // differs from region to region
+    uint64_t numbers[1024]; // value numbers: hash and node, see number()
 };
 
 void ir_build_begin(struct ir_build *b, struct ir_region *r, const struct ir_switches *sw);
@@ -101,13 +102,13 @@ IR_BIN(add)
 IR_BIN(sub)
 IR_BIN(mul)
 IR_BIN(mulhu)
-IR_BIN(mulhs) IR_BIN(udiv) IR_BIN(sdiv) IR_BIN(urem) IR_BIN(srem) IR_BIN(and) IR_BIN(or) IR_BIN(xor)
-    IR_BIN(andn) IR_BIN(shl) IR_BIN(shr) IR_BIN(sar) IR_BIN(rotr) IR_BIN(band) IR_BIN(bor)
-        IR_UN(not ) IR_UN(neg) IR_UN(clz) IR_UN(ctz) IR_UN(popcnt) IR_UN(bswap) IR_UN(bitrev)
-            IR_UN(bnot)
+IR_BIN(mulhs)
+IR_BIN(udiv) IR_BIN(sdiv) IR_BIN(urem) IR_BIN(srem) IR_BIN(and) IR_BIN(or) IR_BIN(xor) IR_BIN(andn)
+    IR_BIN(shl) IR_BIN(shr) IR_BIN(sar) IR_BIN(rotr) IR_BIN(band) IR_BIN(bor) IR_UN(not ) IR_UN(neg)
+        IR_UN(clz) IR_UN(ctz) IR_UN(popcnt) IR_UN(bswap) IR_UN(bitrev) IR_UN(bnot)
 #undef IR_UN
 #undef IR_BIN
-                static inline ir_ref ir_i32(struct ir_build *b, uint32_t v)
+            static inline ir_ref ir_i32(struct ir_build *b, uint32_t v)
 {
     return ir_const(b, IR_I32, v);
 }
