@@ -46,6 +46,40 @@ static uint64_t interesting(struct rng *r)
     }
 }
 
+// A floating-point number of 16, 32 or 64 bits: special ones, exponents near the limits or near
+// each other, fractions of few digits.
+static uint64_t fp_number(struct rng *r, unsigned bits)
+{
+    unsigned exp_bits = bits == 16 ? 5 : bits == 32 ? 8 : 11, frac_bits = bits - 1 - exp_bits;
+    uint64_t max = mask_low(exp_bits), exp = rng_next(r) & max, frac = rng_next(r);
+    switch (rng_below(r, 5)) {
+    case 0:
+        exp = rng_below(r, 2) ? rng_below(r, 3) : max - rng_below(r, 3);
+        break;
+    case 1:
+    case 2:
+        exp = max / 2 + rng_below(r, bits == 16 ? 10 : 70) - 5;
+        break;
+    default:
+        break;
+    }
+    if (rng_below(r, 2))
+        frac = rng_below(r, 2) ? ~0ull << rng_below(r, frac_bits + 1) : rng_below(r, 4);
+    return (rng_next(r) & 1) << (bits - 1) | (exp & max) << frac_bits |
+           (frac & mask_low(frac_bits));
+}
+
+static uint64_t vector_half(struct rng *r)
+{
+    unsigned bits = 16u << rng_below(r, 4);
+    uint64_t v = 0;
+    if (bits > 64)
+        return interesting(r);
+    for (unsigned at = 0; at < 64; at += bits)
+        v |= fp_number(r, bits) << at;
+    return v;
+}
+
 void generate_window(uint8_t *window, struct rng *r)
 {
     for (unsigned n = 0; n < WINDOW_SIZE; n += 8) {
@@ -326,11 +360,11 @@ void generate(struct sequence *s, const struct pool *p, struct rng *r, unsigned 
     s->start.sp = WINDOW_VA + WINDOW_SIZE / 2;
     s->start.nzcv = (uint64_t)rng_below(r, 16) << 28;
     for (unsigned n = 0; n < 32; n++) {
-        s->start.v[n][0] = interesting(r);
-        s->start.v[n][1] = interesting(r);
+        s->start.v[n][0] = vector_half(r);
+        s->start.v[n][1] = vector_half(r);
     }
     s->start.fpsr = rng_below(r, 4) ? 0 : (uint32_t)rng_next(r) & 0x0800009f;
-    s->start.fpcr = rng_below(r, 2) ? 0 : (uint32_t)rng_next(r) & 0x03c80000;
+    s->start.fpcr = rng_below(r, 2) ? 0 : (uint32_t)rng_next(r) & 0x07c80000;
 }
 
 // ---- placing ----
