@@ -49,7 +49,7 @@ void a64_print_sys(struct disas_out *o, unsigned op1, unsigned crn, unsigned crm
 void a64_print_cr(struct disas_out *o, unsigned n);
 void a64_print_pstate(struct disas_out *o, unsigned op1, unsigned op2);
 
-// ---- SIMD and floating point (a64_print_simd.c); size is log2 of the lane's bytes ----
+// ---- SIMD and floating point (simd/print.c); size is log2 of the lane's bytes ----
 
 void a64_print_fp(struct disas_out *o, unsigned ftype, unsigned n);
 void a64_print_vec(struct disas_out *o, unsigned size, unsigned q, unsigned n); // v0.4s

@@ -2,8 +2,8 @@
 // rounding doubling multiply-accumulate, reciprocal estimates, matrix products. Lane by lane in 128
 // bits.
 #include "ir/lanes.h"
-#include "isa/arm/simd_estimate.h"
-#include "isa/arm/simd_lift.h"
+#include "isa/arm/simd/estimate.h"
+#include "isa/arm/simd/simd.h"
 
 static __int128 clamp(__int128 v, __int128 low, __int128 high)
 {

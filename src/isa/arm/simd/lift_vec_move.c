@@ -1,6 +1,6 @@
 // A64 Advanced SIMD moves (DDI 0487, C4.1.96): bitwise logic, copies between lanes and general
 // registers, permutations, table look-up, immediates.
-#include "isa/arm/simd_lift.h"
+#include "isa/arm/simd/simd.h"
 
 static unsigned whole(const struct a64_insn *i)
 {

@@ -1,7 +1,7 @@
 // A64 Advanced SIMD, floating point (DDI 0487, C4.1.96): arithmetic on lanes, comparisons,
 // conversions, estimates, reductions, complex numbers, widening multiply-add, BFloat16. Half
 // precision shares every function; its encodings differ in fixed bits only.
-#include "isa/arm/simd_lift.h"
+#include "isa/arm/simd/simd.h"
 
 static ir_ref v2(struct lift *l, unsigned op, unsigned aux, ir_ref x, ir_ref y)
 {

@@ -1,6 +1,6 @@
 // SHA-1, SHA-256 and SHA-512 instructions (FIPS 180-4 through DDI 0487's shared pseudocode,
 // J1.3): four rounds, or a step of the message schedule, on 128-bit registers.
-#include "isa/arm/simd_lift.h"
+#include "isa/arm/simd/simd.h"
 
 static uint32_t rol(uint32_t x, unsigned n)
 {

@@ -1,6 +1,6 @@
 // SIMD&FP operands of A64 assembly (DDI 0487, C1.2.4), as GNU tools write them.
 #include "isa/arm/a64_print.h"
-#include "isa/arm/simd_lift.h"
+#include "isa/arm/simd/simd.h"
 
 #include <math.h>
 #include <stdio.h>

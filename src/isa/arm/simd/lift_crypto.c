@@ -1,6 +1,6 @@
 // A64 cryptographic instructions (DDI 0487, C4.1.96): AES has IR operations, SHA-3's are plain
 // logic, the other hashes are helpers.
-#include "isa/arm/simd_lift.h"
+#include "isa/arm/simd/simd.h"
 
 void a64_lift_aes(struct lift *l, const struct a64_insn *i)
 {

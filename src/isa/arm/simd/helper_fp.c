@@ -3,8 +3,8 @@
 // multiply-add, BFloat16. All arithmetic is softfloat's.
 #include "ir/lanes.h"
 #include "isa/arm/arm_bits.h"
-#include "isa/arm/simd_estimate.h"
-#include "isa/arm/simd_lift.h"
+#include "isa/arm/simd/estimate.h"
+#include "isa/arm/simd/simd.h"
 #include "softfloat/softfloat.h"
 
 static const struct sf_format *format_of(const struct env *e, unsigned size)

@@ -1,7 +1,7 @@
 // A64 Advanced SIMD, integer arithmetic (DDI 0487, C4.1.96): three same, two-register miscellany,
 // long, wide and narrow forms, by element, shifts by immediate, across lanes, dot products. One
 // function per encoding class; `U` and `opcode` choose the operation as in the manual's tables.
-#include "isa/arm/simd_lift.h"
+#include "isa/arm/simd/simd.h"
 
 static ir_ref v2(struct lift *l, unsigned op, unsigned aux, ir_ref x, ir_ref y)
 {

@@ -1,5 +1,5 @@
 // Shorthand of the A64 floating-point and SIMD lift functions: vector registers as values, lane
-// shapes, NaN rules, and the helpers (fp_helper.c, simd_helper.c, crypto_helper.c) for what the IR
+// shapes, NaN rules, and the helpers (helper_*.c) for what the IR
 // has no operation for.
 #pragma once
 

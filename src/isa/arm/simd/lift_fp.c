@@ -1,6 +1,6 @@
 // A64 scalar floating point (DDI 0487, C4.1.96). Single and double precision are F32 and F64
 // values; half precision is lane 0 of a vector, or goes through a helper where the IR has no half.
-#include "isa/arm/simd_lift.h"
+#include "isa/arm/simd/simd.h"
 
 bool a64_fp_ready(struct lift *l, unsigned size)
 {
