@@ -29,8 +29,10 @@ void jit_tlb_flush_all(struct jit_vcpu *v)
     memset(v->tlb, 0, sizeof v->tlb);
     memset(v->victim, 0, sizeof v->victim);
     memset(v->itlb, 0, sizeof v->itlb);
-    v->large_lo = ~0ull;
-    v->large_hi = 0;
+    for (unsigned k = 0; k < ARRAY_SIZE(v->large); k++) {
+        v->large[k].lo = ~0ull;
+        v->large[k].hi = 0;
+    }
     jit_keys_reset(v);
 }
 
@@ -57,12 +59,25 @@ static void drop_range(struct tlb_entry *t, uint64_t va, uint64_t len)
         drop(t);
 }
 
+static void note_large(struct jit_vcpu *v, uint64_t va, uint64_t size)
+{
+    __auto_type h = &v->large[va >> 63];
+    h->lo = MIN(h->lo, va & -size);
+    h->hi = MAX(h->hi, va | (size - 1));
+}
+
+// May an entry of a larger mapping overlap [va, va+len)? Only then need all entries be looked at.
+static bool near_large(const struct jit_vcpu *v, uint64_t va, uint64_t len)
+{
+    __auto_type h = &v->large[va >> 63];
+    return va <= h->hi && va + (len - 1) >= h->lo;
+}
+
 static void flush_range(struct jit_vcpu *v, uint64_t va, uint64_t len)
 {
     uint64_t from = va & PAGE_MASK;
     len = ((va + len + ~PAGE_MASK) & PAGE_MASK) - from;
-    bool large = v->large_lo <= v->large_hi;
-    if (large || len > 64 * PAGE_SIZE) {
+    if (near_large(v, from, len) || len > 64 * PAGE_SIZE) {
         for (unsigned k = 0; k < TLB_SIZE; k++)
             drop_range(&v->tlb[k], from, len);
     } else {
@@ -80,7 +95,7 @@ static void flush_range(struct jit_vcpu *v, uint64_t va, uint64_t len)
 static bool bloom_hit(const struct jit_vcpu *v, const struct env_flush *f)
 {
     uint64_t n = (f->len + PAGE_SIZE - 1) >> PAGE_BITS;
-    if (n > 32 || v->large_lo <= v->large_hi)
+    if (n > 32 || near_large(v, f->va, f->len))
         return true;
     for (uint64_t p = f->va >> PAGE_BITS, end = p + n; p <= end; p++) {
         uint64_t h = p * 0x9e3779b97f4a7c15ull >> 54;
@@ -220,8 +235,7 @@ static void fill(struct jit_vcpu *v, gva_t va, unsigned mmu, const struct access
     drop(t);
     uint64_t size = MAX(a->x.page_size, PAGE_SIZE);
     if (size > PAGE_SIZE) {
-        v->large_lo = MIN(v->large_lo, va & -size);
-        v->large_hi = MAX(v->large_hi, va | (size - 1));
+        note_large(v, va, size);
     }
     t->addend = (uintptr_t)a->host - va;
     t->extra = (a->x.global ? TLBX_GLOBAL : 0) | (uint64_t)log2_floor(size) << TLBX_SIZE_SHIFT;
@@ -291,8 +305,7 @@ int jit_resolve_code(struct jit_vcpu *v, uint64_t va, struct code_fetch *out, st
                                h.off, v->key[MMU_MAIN],        x.global};
     *c = *out;
     if (x.page_size > PAGE_SIZE) { // so that flushes inside it look at code, too
-        v->large_lo = MIN(v->large_lo, va & -x.page_size);
-        v->large_hi = MAX(v->large_hi, va | (x.page_size - 1));
+        note_large(v, va, x.page_size);
     }
     return 0;
 }

@@ -85,8 +85,12 @@ struct jit_vcpu {
     bool key_live[TLB_KEYS];
     struct map keys; // context -> its key
     unsigned next_key;
-    uint64_t large_lo, large_hi; // hull of mappings larger than a page in the TLB; empty: lo > hi
-    uint64_t code_bloom[16];     // pages code was looked up on, hashed
+    // Hulls of the mappings larger than a page in the TLB, of either half of the address space;
+    // empty: lo > hi.
+    struct {
+        uint64_t lo, hi;
+    } large[2];
+    uint64_t code_bloom[16]; // pages code was looked up on, hashed
     uint64_t mode;
     bool mode_known;
     struct code_class *class; // of the current mode
