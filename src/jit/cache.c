@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define DEFAULT_CACHE (256 * MiB)
+#define MIN_CACHE     (8 * MiB) // an arena takes several of the largest blocks
 
 // ---- memory ----
 
@@ -34,7 +35,7 @@ static void *map_near(size_t size, int fd)
 int jit_cache_init(struct jit *j, struct err *e)
 {
     j->cache_size = j->c.cache_size ? j->c.cache_size : DEFAULT_CACHE;
-    j->cache_size = MIN(MAX(j->cache_size, 4 * MiB), GiB) & PAGE_MASK;
+    j->cache_size = MIN(MAX(j->cache_size, MIN_CACHE), GiB) & PAGE_MASK;
     int fd = memfd_create("myna-code", MFD_CLOEXEC);
     if (fd < 0)
         return err_errno(e, errno, "translated code: no memory");

@@ -238,10 +238,9 @@ enum env_leave jit_run(struct env *e)
             return LEAVE_INTERRUPT;
         enum env_leave why;
         if (v->step || v->jit->c.interpret) {
-            unsigned n = v->step ? 1 : 64;
             v->step = false;
             jit_mode_enter(v, e->isa->mode(e));
-            why = jit_interpret(v, n);
+            why = jit_interpret(v, 1); // stores into code are seen by the next instruction
         } else {
             why = run_pass(v);
         }

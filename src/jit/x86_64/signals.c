@@ -1,6 +1,6 @@
-// Faults in translated code. The stack of guest calls running into its guard page is emptied: lost
-// frames come back through the look-up. In user mode a guest access to memory that is not there is
-// found in the side table and becomes the guest's fault.
+// Faults in translated code. When the stack of guest calls runs into its guard page, its older
+// part is dropped: those frames come back through the look-up. In user mode a guest access to
+// memory that is not there is found in the side table and becomes the guest's fault.
 #include "jit/access.h"
 #include "jit/x86_64/host.h"
 
@@ -31,6 +31,15 @@ static void user_fault(struct jit_vcpu *v, int sig, uintptr_t at, ucontext_t *uc
                       sig == SIGBUS ? MEM_ERROR : MEM_UNMAPPED, &e->fault);
 }
 
+// Keep the newest quarter of the stack of guest calls, at its base.
+static uintptr_t recentre(struct jit_vcpu *v, uintptr_t sp)
+{
+    size_t keep = JIT_STACK_SIZE / 4;
+    uintptr_t to = (uintptr_t)v->jit_base - keep;
+    memmove((void *)to, (const void *)sp, keep);
+    return to;
+}
+
 static void handler(int sig, siginfo_t *info, void *context)
 {
     ucontext_t *uc = context;
@@ -39,7 +48,7 @@ static void handler(int sig, siginfo_t *info, void *context)
     uintptr_t at = (uintptr_t)info->si_addr;
     if (v && in_cache(v->jit, (uintptr_t)g[REG_RIP])) {
         if (at - (uintptr_t)v->stack_map < PAGE_SIZE) {
-            g[REG_RSP] = (greg_t)v->jit_base;
+            g[REG_RSP] = (greg_t)recentre(v, (uintptr_t)g[REG_RSP]);
             return;
         }
         if (v->jit->c.user_mode) {
