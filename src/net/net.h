@@ -13,6 +13,15 @@
 #define NET_FRAME_MIN 14
 
 struct netdev;
+struct net_segments;
+
+// Work that a driver left to its device (virtio 1.2, section 5.1.6.2): a checksum to complete, a
+// TCP segment to cut up.
+struct net_offload {
+    bool csum; // the Internet checksum from csum_start to the end goes csum_offset behind it
+    uint16_t csum_start, csum_offset;
+    uint16_t segment; // payload bytes of a TCP segment on the wire; 0: leave it whole
+};
 
 struct netdev_ops {
     const char *name;        // "user", "tap", …
@@ -23,7 +32,8 @@ struct netdev_ops {
     // A frame from the guest. Returns true when taken; false: full, nic_ops.can_send is called
     // later.
     bool (*send)(struct netdev *n, const struct iovec *iov, unsigned n_iov);
-    void (*rx_ready)(struct netdev *n);               // the NIC has room again
+    bool large;                         // takes TCP segments of any length: no need to cut them up
+    void (*rx_ready)(struct netdev *n); // the NIC has room again
     void (*print)(struct netdev *n, struct buf *out); // `info network`; may be NULL
     int (*command)(struct netdev *n, const char *verb, const char *arg, struct buf *out,
                    struct err *e); // hostfwd_add …; may be NULL
@@ -44,7 +54,9 @@ struct netdev {
     const struct nic_ops *nic_ops; // NULL while no NIC is attached: frames are dropped
     void *nic;
     bool link_up;
-    bool sending; // netdev_send is on the stack
+    bool sending;                  // netdev_send is on the stack
+    bool rx_checked;               // checksums of what it delivers are known to be right
+    struct net_segments *segments; // the core's: scratch and what is left of a large frame
     uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes, dropped;
     struct list link;
 };
@@ -54,6 +66,9 @@ void netdev_close(struct netdev *n);
 int netdev_attach(struct netdev *n, const struct nic_ops *ops, void *nic, struct err *e) MUST_CHECK;
 void netdev_detach(struct netdev *n);
 bool netdev_send(struct netdev *n, const struct iovec *iov, unsigned n_iov);
+// The same, finishing the driver's work first. A frame that the work does not fit is dropped.
+bool netdev_send_offload(struct netdev *n, const struct net_offload *o, const struct iovec *iov,
+                         unsigned n_iov);
 void netdev_rx_ready(struct netdev *n);
 void netdev_set_link(struct netdev *n, bool up);
 void netdev_can_send(struct netdev *n); // back ends: there is room again

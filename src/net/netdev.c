@@ -1,6 +1,6 @@
-// The core of network back ends: the type table, the tie between a NIC and its back end, link state
-// and counters.
-#include "net/net.h"
+// The core of network back ends: the type table, the tie between a NIC and its back end, link
+// state, counters, and the work that drivers leave to their device.
+#include "net/segment.h"
 
 #include <stdlib.h>
 
@@ -20,6 +20,13 @@ void netdev_print_help(struct buf *out)
     for (size_t i = 0; i < ARRAY_SIZE(types); i++)
         buf_printf(out, "  %-8s %s\n", types[i]->name, types[i]->help);
 }
+
+// A copy of the driver's frame to finish, and the cutting of a large one that is under way.
+struct net_segments {
+    uint8_t frame[NET_FRAME_MAX];
+    struct net_cut cut;
+    bool cutting;
+};
 
 static const struct netdev_ops *find_type(const char *name, struct err *e)
 {
@@ -77,6 +84,7 @@ void netdev_close(struct netdev *n)
     if (n->nic_ops && n->nic_ops->gone)
         n->nic_ops->gone(n->nic);
     n->ops->close(n);
+    free(n->segments);
     free(id);
     free(n);
 }
@@ -106,13 +114,8 @@ static size_t iov_length(const struct iovec *iov, unsigned n_iov)
     return len;
 }
 
-bool netdev_send(struct netdev *n, const struct iovec *iov, unsigned n_iov)
+static bool send_frame(struct netdev *n, const struct iovec *iov, unsigned n_iov, size_t len)
 {
-    size_t len = iov_length(iov, n_iov);
-    if (!n->link_up || len < NET_FRAME_MIN || len > NET_FRAME_MAX) {
-        n->dropped++;
-        return true;
-    }
     n->sending = true;
     bool taken = n->ops->send(n, iov, n_iov);
     n->sending = false;
@@ -121,6 +124,65 @@ bool netdev_send(struct netdev *n, const struct iovec *iov, unsigned n_iov)
         n->tx_bytes += len;
     }
     return taken;
+}
+
+// Sends what is left of a large frame; false when the back end took not all of it.
+static bool send_segments(struct netdev *n)
+{
+    struct net_segments *s = n->segments;
+    struct iovec iov[2];
+    while (s && s->cutting && net_cut_peek(&s->cut, iov)) {
+        if (!send_frame(n, iov, 2, iov[0].iov_len + iov[1].iov_len))
+            return false;
+        net_cut_next(&s->cut);
+    }
+    if (s)
+        s->cutting = false;
+    return true;
+}
+
+static bool drop(struct netdev *n)
+{
+    n->dropped++;
+    return true;
+}
+
+bool netdev_send(struct netdev *n, const struct iovec *iov, unsigned n_iov)
+{
+    size_t len = iov_length(iov, n_iov);
+    if (!n->link_up || len < NET_FRAME_MIN || len > NET_FRAME_MAX)
+        return drop(n);
+    return send_segments(n) && send_frame(n, iov, n_iov, len);
+}
+
+bool netdev_send_offload(struct netdev *n, const struct net_offload *o, const struct iovec *iov,
+                         unsigned n_iov)
+{
+    size_t len = iov_length(iov, n_iov), at = 0;
+    if (!o->csum && !o->segment)
+        return netdev_send(n, iov, n_iov);
+    if (!n->link_up || len < NET_FRAME_MIN || len > NET_FRAME_MAX)
+        return drop(n);
+    if (!send_segments(n))
+        return false;
+    if (!n->segments)
+        n->segments = xalloc(sizeof *n->segments);
+    struct net_segments *s = n->segments;
+    for (unsigned i = 0; i < n_iov; i++) {
+        memcpy(s->frame + at, iov[i].iov_base, iov[i].iov_len);
+        at += iov[i].iov_len;
+    }
+    if (o->segment && !n->ops->large) {
+        if (!net_cut_begin(&s->cut, s->frame, len, o->segment))
+            return drop(n);
+        s->cutting = true;
+        send_segments(n); // what is left now goes before the next frame
+        return true;
+    }
+    if (o->csum && !net_complete_checksum(s->frame, len, o))
+        return drop(n);
+    struct iovec whole = {s->frame, len};
+    return send_frame(n, &whole, 1, len);
 }
 
 void netdev_rx_ready(struct netdev *n)
@@ -155,7 +217,7 @@ void netdev_set_link(struct netdev *n, bool up)
 
 void netdev_can_send(struct netdev *n)
 {
-    if (n->nic_ops && n->nic_ops->can_send)
+    if (send_segments(n) && n->nic_ops && n->nic_ops->can_send)
         n->nic_ops->can_send(n->nic);
 }
 

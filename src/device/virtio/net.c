@@ -1,15 +1,20 @@
 // Virtio network device (virtio 1.2, section 5.1): one pair of queues and a control queue; merged
-// receive buffers, receive filters, link state, MTU and speed. The back end takes and gives plain
-// frames, so no offload is offered. Not modelled: several queue pairs, RSS, offloads.
+// receive buffers, receive filters, link state, MTU and speed; checksums and TCP segmentation of
+// what the driver sends. Not modelled: several queue pairs, RSS, large segments for the driver.
 #include "base/bits.h"
+#include "base/log.h"
 #include "device/virtio/virtio.h"
 #include "net/net.h"
 
 #include <stdlib.h>
 
 enum {
+    NET_F_CSUM = 0,
+    NET_F_GUEST_CSUM = 1,
     NET_F_MTU = 3,
     NET_F_MAC = 5,
+    NET_F_HOST_TSO4 = 11,
+    NET_F_HOST_TSO6 = 12,
     NET_F_MRG_RXBUF = 15,
     NET_F_STATUS = 16,
     NET_F_CTRL_VQ = 17,
@@ -32,6 +37,8 @@ enum {
 enum { STATUS_LINK_UP = 1, STATUS_ANNOUNCE = 2 };
 enum { CTRL_RX = 0, CTRL_MAC = 1, CTRL_VLAN = 2, CTRL_ANNOUNCE = 3 };
 enum { CTRL_OK = 0, CTRL_ERR = 1 };
+enum { HDR_NEEDS_CSUM = 1, HDR_DATA_VALID = 2 };     // flags of the frame's header
+enum { GSO_NONE = 0, GSO_TCPV4 = 1, GSO_TCPV6 = 4 }; // its gso_type
 enum { RX_PROMISC, RX_ALLMULTI, RX_ALLUNI, RX_NOMULTI, RX_NOUNI, RX_NOBCAST, RX_MODES };
 
 #define HDR        12 // with num_buffers; 10 for a legacy driver without merged buffers
@@ -49,6 +56,7 @@ struct virtio_net {
     char *duplex;
     bool mrg_rxbuf, status, ctrl_vq, ctrl_rx, ctrl_vlan, ctrl_mac_addr, ctrl_rx_extra;
     bool guest_announce, mq, announce_due;
+    bool csum, guest_csum, host_tso4, host_tso6;
     // Receive filter.
     bool mode[RX_MODES];
     uint16_t n_uni, n_multi; // in macs[]: unicast, then multicast
@@ -107,12 +115,14 @@ static int64_t fill_chain(struct virtio_net *n, const uint8_t *frame, size_t len
 {
     struct virtqueue *q = &n->v.queues[Q_RX];
     unsigned hdr = first ? header_len(n) : 0;
-    static const uint8_t zero[HDR];
+    uint8_t header[HDR] = {0};
     if (n->rx.in_len <= hdr || n->rx.out_len) {
         virtio_error(&n->v, "a receive buffer has no room or is not writable");
         return -1;
     }
-    if (hdr && vq_write(q, &n->rx, 0, zero, hdr) < 0)
+    if (n->netdev->rx_checked && virtio_has(&n->v, NET_F_GUEST_CSUM))
+        header[0] = HDR_DATA_VALID;
+    if (hdr && vq_write(q, &n->rx, 0, header, hdr) < 0)
         return -1;
     int64_t put = vq_write(q, &n->rx, hdr, frame + *done, len - *done);
     if (put < 0)
@@ -202,19 +212,42 @@ static void rx_ready(void *opaque)
 
 // --- transmit ---
 
+// What the header of a frame asks for; false when the driver did not negotiate it.
+static bool read_offload(struct virtio_net *n, struct virtqueue *q, struct net_offload *o)
+{
+    uint8_t h[10];
+    if (vq_read(q, &n->tx, 0, h, sizeof h) != sizeof h)
+        return false;
+    *o = (struct net_offload){
+        .csum = h[0] & HDR_NEEDS_CSUM, .csum_start = ld_le16(h + 6), .csum_offset = ld_le16(h + 8)};
+    if (h[1] != GSO_NONE) {
+        o->segment = ld_le16(h + 4);
+        bool tso4 = h[1] == GSO_TCPV4 && virtio_has(&n->v, NET_F_HOST_TSO4);
+        bool tso6 = h[1] == GSO_TCPV6 && virtio_has(&n->v, NET_F_HOST_TSO6);
+        if (!o->csum || !o->segment || (!tso4 && !tso6))
+            return false;
+    }
+    return !o->csum || virtio_has(&n->v, NET_F_CSUM);
+}
+
 static bool send_chain(struct virtio_net *n, struct virtqueue *q)
 {
     unsigned hdr = header_len(n), n_iov = 0;
+    struct net_offload offload;
     if (n->tx.in_len || n->tx.out_len < hdr + NET_FRAME_MIN ||
         n->tx.out_len > hdr + NET_FRAME_MAX) {
         virtio_error(&n->v, "a frame to send has a bad size");
+        return true;
+    }
+    if (!read_offload(n, q, &offload)) {
+        log_guest("virtio-net", "a frame asks for an offload that was not negotiated: dropped");
         return true;
     }
     struct iovec iov[TX_PIECES];
     struct dma_span spans[TX_PIECES];
     if (vq_pin(q, &n->tx, false, hdr, n->tx.out_len - hdr, iov, spans, &n_iov, TX_PIECES))
         return true;
-    bool taken = !n->attached || netdev_send(n->netdev, iov, n_iov);
+    bool taken = !n->attached || netdev_send_offload(n->netdev, &offload, iov, n_iov);
     dma_unpin(spans, n_iov, false);
     return taken;
 }
@@ -364,6 +397,10 @@ static uint64_t features(struct virtio_device *v)
 {
     struct virtio_net *n = of(v);
     uint64_t f = VIRTIO_BIT(NET_F_MAC);
+    f |= n->csum ? VIRTIO_BIT(NET_F_CSUM) : 0;
+    f |= n->guest_csum ? VIRTIO_BIT(NET_F_GUEST_CSUM) : 0;
+    f |= n->csum && n->host_tso4 ? VIRTIO_BIT(NET_F_HOST_TSO4) : 0;
+    f |= n->csum && n->host_tso6 ? VIRTIO_BIT(NET_F_HOST_TSO6) : 0;
     f |= n->mrg_rxbuf ? VIRTIO_BIT(NET_F_MRG_RXBUF) : 0;
     f |= n->status ? VIRTIO_BIT(NET_F_STATUS) : 0;
     f |= n->host_mtu ? VIRTIO_BIT(NET_F_MTU) : 0;
@@ -496,6 +533,10 @@ static const struct field fields[] = {
     FIELD(struct virtio_net, speed, .kind = F_U32, .use = FIELD_PROP, .init = UINT32_MAX,
           .max = INT32_MAX, .help = "link speed in Mb/s"),
     FIELD(struct virtio_net, duplex, .kind = F_STR, .use = FIELD_PROP, .help = "full or half"),
+    SWITCH(csum, true),
+    SWITCH(guest_csum, true),
+    SWITCH(host_tso4, true),
+    SWITCH(host_tso6, true),
     SWITCH(mrg_rxbuf, true),
     SWITCH(status, true),
     SWITCH(ctrl_vq, true),

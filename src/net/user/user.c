@@ -300,6 +300,7 @@ static struct netdev *user_open(struct opts *o, struct loop *loop, struct err *e
     }
     struct user_netdev *u = xalloc(sizeof *u);
     u->n.loop = loop;
+    u->n.rx_checked = true;
     u->net = config.slirp.vnetwork;
     u->mask = config.slirp.vnetmask;
     u->restricted = config.slirp.restricted;
@@ -335,6 +336,7 @@ const struct netdev_ops netdev_user_ops = {
     .keys = user_keys,
     .open = user_open,
     .send = user_send,
+    .large = true,
     .rx_ready = user_rx_ready,
     .print = user_print,
     .command = user_command,

@@ -1,11 +1,14 @@
-// The frame queue against a plain list, and the older option forms.
+// The frame queue against a plain list, checksums and segmentation against RFC 1071 done the slow
+// way, and the older option forms.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "base/bits.h"
 #include "net/frames.h"
 #include "net/legacy.h"
+#include "net/segment.h"
 
 static void frame_queue_keeps_order(void **state)
 {
@@ -129,12 +132,122 @@ static void net_option_errors(void **state)
     net_legacy_free(&l);
 }
 
+static uint16_t slow_sum(const uint8_t *p, size_t n, uint32_t sum)
+{
+    for (size_t i = 0; i < n; i++)
+        sum += (uint32_t)p[i] << (i & 1 ? 0 : 8);
+    while (sum >> 16)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)sum;
+}
+
+static void checksums(void **state)
+{
+    // RFC 1071, section 3.
+    static const uint8_t rfc[] = {0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7};
+    assert_int_equal(net_sum_fold(net_sum(rfc, 8, 0)), 0xddf2);
+    uint8_t p[3000];
+    for (int round = 0; round < 3000; round++) {
+        for (size_t i = 0; i < sizeof p; i++)
+            p[i] = (uint8_t)(round < 10 ? 0xff : rand());
+        size_t at = (size_t)(rand() % 8), n = (size_t)round % (sizeof p - 8);
+        assert_int_equal(net_sum_fold(net_sum(p + at, n, 0)), slow_sum(p + at, n, 0));
+    }
+}
+
+// A frame of TCP over either IP, its payload counting up.
+static size_t large_frame(uint8_t *f, bool v6, bool vlan, unsigned options, size_t payload)
+{
+    size_t ip = vlan ? 18 : 14, tcp = ip + (v6 ? 40 : 20), head = tcp + 20 + options;
+    memset(f, 0, head);
+    st_be16(f + 12, vlan ? 0x8100 : v6 ? 0x86dd : 0x0800);
+    if (vlan)
+        st_be16(f + 16, v6 ? 0x86dd : 0x0800);
+    f[ip] = v6 ? 0x60 : 0x45;
+    f[v6 ? ip + 6 : ip + 9] = 6;
+    for (unsigned i = 0; i < (v6 ? 32 : 8); i++)
+        f[ip + (v6 ? 8 : 12) + i] = (uint8_t)(i * 7 + 1);
+    st_be16(f + ip + 4, 0xfffe); // IPv4: the identification, which wraps
+    st_be32(f + tcp + 4, 0xfffff000);
+    f[tcp + 12] = (uint8_t)((20 + options) << 2);
+    f[tcp + 13] = 0x99; // CWR ACK PSH FIN
+    for (size_t i = 0; i < payload; i++)
+        f[head + i] = (uint8_t)(i * 3 + (i >> 8));
+    return head + payload;
+}
+
+static void segments_add_up(void **state)
+{
+    static uint8_t f[70000], s[2000];
+    for (unsigned kind = 0; kind < 8; kind++) {
+        bool v6 = kind & 1, vlan = kind & 2;
+        size_t payload = 10000 + kind, len = large_frame(f, v6, vlan, kind & 4 ? 12 : 0, payload);
+        size_t ip = vlan ? 18 : 14, tcp = ip + (v6 ? 40 : 20), head = len - payload, done = 0;
+        struct net_cut c;
+        struct iovec iov[2];
+        assert_true(net_cut_begin(&c, f, len, 1448));
+        for (unsigned i = 0; net_cut_peek(&c, iov); i++, net_cut_next(&c)) {
+            size_t n = iov[1].iov_len;
+            bool last = done + n == payload;
+            assert_int_equal(iov[0].iov_len, head);
+            assert_true(n == 1448 || last);
+            memcpy(s, iov[0].iov_base, head);
+            memcpy(s + head, iov[1].iov_base, n);
+            assert_memory_equal(s + head, f + head + done, n);
+            assert_int_equal(ld_be32(s + tcp + 4), 0xfffff000 + (uint32_t)done);
+            assert_int_equal(s[tcp + 13], 0x10 | (i ? 0 : 0x80) | (last ? 0x09 : 0));
+            if (v6) {
+                assert_int_equal(ld_be16(s + ip + 4), head - tcp + n);
+            } else {
+                assert_int_equal(ld_be16(s + ip + 2), head - ip + n);
+                assert_int_equal(ld_be16(s + ip + 4), (uint16_t)(0xfffe + i));
+                assert_int_equal(slow_sum(s + ip, 20, 0), 0xffff);
+            }
+            uint32_t pseudo = slow_sum(s + ip + (v6 ? 8 : 12), v6 ? 32 : 8, 0);
+            pseudo += 6 + (uint32_t)(head - tcp + n);
+            assert_int_equal(slow_sum(s + tcp, head - tcp + n, pseudo), 0xffff);
+            done += n;
+        }
+        assert_int_equal(done, payload);
+    }
+}
+
+static void bad_offloads(void **state)
+{
+    static uint8_t f[2000];
+    struct net_cut c;
+    size_t len = large_frame(f, false, false, 0, 1000);
+    assert_true(net_cut_begin(&c, f, len, 100));
+    assert_false(net_cut_begin(&c, f, len, 47));
+    assert_false(net_cut_begin(&c, f, len, 0));
+    for (size_t n = 0; n <= 54; n++)
+        assert_false(net_cut_begin(&c, f, n, 100));
+    f[23] = 17; // UDP
+    assert_false(net_cut_begin(&c, f, len, 100));
+    f[23] = 6;
+    f[46] = 0x40; // a TCP header of 16 bytes
+    assert_false(net_cut_begin(&c, f, len, 100));
+    for (int round = 0; round < 100000; round++) { // what begins also ends
+        for (int i = 0; i < 60; i++)
+            f[i] = (uint8_t)(rand() % 4 ? f[i] : rand());
+        struct iovec iov[2];
+        struct net_offload o = {true, (uint16_t)rand(), (uint16_t)(rand() % 100), 0};
+        net_complete_checksum(f, 60, &o);
+        if (!net_cut_begin(&c, f, 54 + (size_t)rand() % 1000, (uint16_t)(rand() % 300)))
+            large_frame(f, rand() % 2, rand() % 2, 0, 100);
+        else
+            for (unsigned n = 0; net_cut_peek(&c, iov); net_cut_next(&c))
+                assert_true(++n <= 30);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(frame_queue_keeps_order), cmocka_unit_test(nic_option),
-        cmocka_unit_test(net_option_pairs),        cmocka_unit_test(net_option_hub),
-        cmocka_unit_test(net_option_errors),
+        cmocka_unit_test(checksums),      cmocka_unit_test(segments_add_up),
+        cmocka_unit_test(bad_offloads),   cmocka_unit_test(frame_queue_keeps_order),
+        cmocka_unit_test(nic_option),     cmocka_unit_test(net_option_pairs),
+        cmocka_unit_test(net_option_hub), cmocka_unit_test(net_option_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

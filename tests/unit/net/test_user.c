@@ -278,6 +278,29 @@ static void tcp_out_at_volume(void **state)
     close(listener);
 }
 
+static void large_segments_arrive(void **state)
+{
+    uint16_t port;
+    int listener = host_socket(SOCK_STREAM, &port), fd = -1;
+    static uint8_t out[40000], in[40000];
+    struct guest *g = user_guest("");
+    struct tcp t;
+    tcp_open(&t, g, 0x0a000202, 40004, port);
+    pump_until(loop, (fd = accept(listener, NULL, NULL)) >= 0);
+    for (size_t i = 0; i < sizeof out; i++)
+        out[i] = (uint8_t)(i * 11 + (i >> 8));
+    tcp_emit_large(&t, out, sizeof out);
+    for (size_t got = 0; got < sizeof in;) {
+        ssize_t n = recv(fd, in + got, sizeof in - got, MSG_DONTWAIT);
+        got += n > 0 ? (size_t)n : 0;
+        loop_run_once(loop, 1);
+    }
+    assert_memory_equal(in, out, sizeof in);
+    close(fd);
+    close(listener);
+    guest_free(g);
+}
+
 static void tcp_refused_is_reset(void **state)
 {
     uint16_t port;
@@ -523,6 +546,7 @@ int main(void)
         cmocka_unit_test(fragments_are_joined),
         cmocka_unit_test(dns_address_is_forwarded),
         cmocka_unit_test(tcp_out_at_volume),
+        cmocka_unit_test(large_segments_arrive),
         cmocka_unit_test(tcp_refused_is_reset),
         cmocka_unit_test(hostfwd_at_volume),
         cmocka_unit_test(a_busy_guest_waits),

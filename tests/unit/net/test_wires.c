@@ -157,6 +157,48 @@ static void stream_flow_control(void **state)
     guest_free(b);
 }
 
+// A large segment goes out as frames, held back and continued when the wire is full.
+static void large_segments_are_cut(void **state)
+{
+    int pair[2];
+    char text[64];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    snprintf(text, sizeof text, "socket,id=a,fd=%d", pair[0]);
+    struct guest *a = guest_new(loop, text, 1);
+    snprintf(text, sizeof text, "socket,id=b,fd=%d", pair[1]);
+    struct guest *b = guest_new(loop, text, 2);
+    static uint8_t f[54 + 60000], got[54 + 60000];
+    st_be16(f + 12, ETH_IP);
+    f[14] = 0x45;
+    f[23] = 6;
+    f[46] = 0x50;
+    for (size_t i = 54; i < sizeof f; i++)
+        f[i] = (uint8_t)(i ^ i >> 8);
+    struct net_offload o = {.csum = true, .csum_start = 34, .csum_offset = 16, .segment = 1000};
+    struct iovec iov = {f, sizeof f};
+    unsigned sent = 0, segments = 0;
+    b->closed = true;
+    for (; netdev_send_offload(a->dev, &o, &iov, 1); sent++) {
+        loop_run_once(loop, 0);
+        assert_true(sent < 1000);
+    }
+    assert_true(sent > 1);
+    b->closed = b->refused = false;
+    netdev_rx_ready(b->dev);
+    for (; segments < 60 * sent; segments++) {
+        pump_until(loop, b->count);
+        assert_int_equal(guest_peek(b)->len, 1054);
+        memcpy(got + 54 + segments % 60 * 1000, guest_peek(b)->data + 54, 1000);
+        if (segments % 60 == 59)
+            assert_memory_equal(got + 54, f + 54, 60000);
+        guest_pop(b);
+    }
+    pump_until(loop, a->writable == 1);
+    assert_true(netdev_send_offload(a->dev, &o, &iov, 1));
+    guest_free(a);
+    guest_free(b);
+}
+
 static void stream_reassembles(void **state)
 {
     int pair[2];
@@ -475,6 +517,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(socket_listen_and_connect),
         cmocka_unit_test(stream_unix_reconnects),
         cmocka_unit_test(stream_flow_control),
+        cmocka_unit_test(large_segments_are_cut),
         cmocka_unit_test(stream_reassembles),
         cmocka_unit_test(hostile_lengths),
         cmocka_unit_test(udp_pairs),
