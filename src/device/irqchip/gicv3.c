@@ -275,7 +275,7 @@ static void gicv3_reset(struct device *d)
 {
     struct gicv3 *g = to_gic(d);
     mutex_lock(&g->dist_lock);
-    g->ctlr = CTLR_ARE_NS | (g->has_el3 ? CTLR_ARE_S : CTLR_DS);
+    g->ctlr = CTLR_ARE_S | (g->has_el3 ? CTLR_ARE_NS : CTLR_DS);
     for (unsigned w = 1; w < 32; w++)
         g->spi[w] =
             (struct gic_block){.level = g->spi[w].level, .group = g->reset_nonsecure ? ~0u : 0};

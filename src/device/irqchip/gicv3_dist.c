@@ -40,7 +40,7 @@ static void ctlr_write(struct gicv3 *g, bool secure, uint32_t v)
                       : CTLR_ENABLE_G1NS;
     g->ctlr = (g->ctlr & ~mask) | (v & mask);
     if (gic_is_ds(g)) // one security state only: DS is sticky, there is no secure group 1
-        g->ctlr &= ~(uint32_t)(CTLR_ENABLE_G1S | CTLR_ARE_S);
+        g->ctlr &= ~(uint32_t)(CTLR_ENABLE_G1S | CTLR_ARE_NS);
     gic_scan_everything(g);
 }
 

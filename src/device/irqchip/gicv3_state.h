@@ -26,7 +26,7 @@ enum {
     CTLR_ENABLE_G0 = 1 << 0,
     CTLR_ENABLE_G1NS = 1 << 1,
     CTLR_ENABLE_G1S = 1 << 2,
-    CTLR_ARE_S = 1 << 4,
+    CTLR_ARE_S = 1 << 4, // with one security state: ARE
     CTLR_ARE_NS = 1 << 5,
     CTLR_DS = 1 << 6,
 };

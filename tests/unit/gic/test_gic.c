@@ -664,6 +664,7 @@ static void test_identity(void **state)
     struct gic g;
     gic_open(&g, true, false, false);
     assert_int_equal(RD32(&g.rig, DIST + 0xffe8) & 0xf0, 0x30);
+    assert_int_equal(RD32(&g.rig, DIST), 0x50); // DS, and ARE at bit 4
     assert_int_equal(RD32(&g.rig, DIST + 4) & 0x1f, 2);
     assert_int_equal(rig_read(&g.rig, REDIST + 8, 8, cpu_attrs(0)), 1);
     assert_int_equal(rig_read(&g.rig, REDIST + 3 * 0x20000 + 8, 8, cpu_attrs(0)),
