@@ -1,0 +1,53 @@
+// Bare-metal checks of the AArch64 system architecture on the virt board, at EL1. Everything prints
+// values that the architecture defines, so that two implementations print the same text.
+#include "bare.h"
+
+static void put(char c)
+{
+    *(volatile uint32_t *)0x09000000 = (uint32_t)c;
+}
+
+static void text(const char *s)
+{
+    while (*s)
+        put(*s++);
+}
+
+void line(const char *name, unsigned n, const uint64_t *v)
+{
+    text(name);
+    put(':');
+    for (unsigned k = 0; k < n; k++) {
+        put(' ');
+        unsigned top = 60;
+        while (top && !(v[k] >> top & 15))
+            top -= 4;
+        for (int at = (int)top; at >= 0; at -= 4)
+            put("0123456789abcdef"[v[k] >> at & 15]);
+    }
+    put('\n');
+}
+
+void report(const char *name, unsigned long taken, uint64_t base)
+{
+    if (!taken)
+        LINE(name, 0);
+    else // FAR is UNKNOWN for classes that have none
+        LINE(name, record.vector, record.esr, record.elr - base, record.spsr & 0xf03c03ff,
+             (record.esr >> 26 & 0x3a) == 0x20 ? record.far : 0);
+}
+
+int main(void)
+{
+    LINE("level", READ(CurrentEL), READ(DAIF), READ(SPSel));
+    test_exceptions();
+    test_paging(12);
+    test_paging(14);
+    test_paging(16);
+    test_debug();
+    test_interrupts();
+    test_code();
+    test_cpus();
+    text("end\n");
+    return 0;
+}
