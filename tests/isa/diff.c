@@ -12,15 +12,16 @@
 #include "base/bits.h"
 #include "flat.h"
 #include "generate.h"
+#include "jitted.h"
 #include "isa/arm/arm.h"
 #include "isa/arm/a64_decode.h"
 
 static struct options {
     const char *reference, *runner, *only;
     uint64_t seed;
-    unsigned cases, units, most_reports;
+    unsigned cases, units, most_reports, ways;
     bool ir, coverage;
-} opt = {.seed = 1, .cases = 2000, .units = 6, .most_reports = 5};
+} opt = {.seed = 1, .cases = 2000, .units = 6, .most_reports = 5, .ways = 15};
 
 // A batch as the reference sees it.
 struct batch {
@@ -86,15 +87,29 @@ struct outcome {
     uint8_t window[WINDOW_SIZE];
 };
 
-// Every way we have to run a case; the first that differs from the reference is left in `o`.
-static const char *const ways[] = {"IR interpreter", "IR interpreter, builder switches off"};
+// Every way we have to run a case.
+struct ours {
+    struct flat *flat;
+    struct jitted *jitted[2];
+};
+static const char *const ways[] = {"IR interpreter", "IR interpreter, builder switches off",
+                                   "host code, user mode", "host code, soft MMU"};
 
-static void run_ours(struct flat *f, const struct batch *b, unsigned n, unsigned way,
+static void load_ours(struct ours *w, const struct batch *b)
+{
+    for (unsigned n = 0; n < 2; n++)
+        jitted_load(w->jitted[n], (const uint8_t *)b->code, (size_t)b->n * CODE_STRIDE);
+}
+
+static void run_ours(struct ours *w, const struct batch *b, unsigned n, unsigned way,
                      struct outcome *o)
 {
     memcpy(o->window, b->window, WINDOW_SIZE);
-    flat_run(f, way == 1, &b->start[n], (const uint8_t *)b->code, (size_t)b->n * CODE_STRIDE,
-             o->window, &o->state);
+    if (way < 2)
+        flat_run(w->flat, way == 1, &b->start[n], (const uint8_t *)b->code,
+                 (size_t)b->n * CODE_STRIDE, o->window, &o->state);
+    else
+        jitted_run(w->jitted[way - 2], &b->start[n], o->window, &o->state);
 }
 
 static bool same(const struct batch *b, unsigned n, const struct outcome *o)
@@ -104,10 +119,12 @@ static bool same(const struct batch *b, unsigned n, const struct outcome *o)
 }
 
 // The way in which a case differs, or -1.
-static int differs(struct flat *f, const struct batch *b, unsigned n, struct outcome *o)
+static int differs(struct ours *w, const struct batch *b, unsigned n, struct outcome *o)
 {
     for (unsigned way = 0; way < ARRAY_SIZE(ways); way++) {
-        run_ours(f, b, n, way, o);
+        if (!(opt.ways >> way & 1))
+            continue;
+        run_ours(w, b, n, way, o);
         if (!same(b, n, o))
             return (int)way;
     }
@@ -165,7 +182,7 @@ static void show_code(const struct batch *b, unsigned n)
 }
 
 // Drop units as long as a difference remains, one round per reference run.
-static uint32_t reduce(struct flat *f, const struct sequence *s, struct batch *b)
+static uint32_t reduce(struct ours *w, const struct sequence *s, struct batch *b)
 {
     uint32_t drop = 0;
     struct outcome *o = xalloc(sizeof *o);
@@ -175,8 +192,9 @@ static uint32_t reduce(struct flat *f, const struct sequence *s, struct batch *b
         for (unsigned n = 0; n < s->n; n++)
             place(b, n, s, drop | 1u << n);
         run_reference(b);
+        load_ours(w, b);
         for (unsigned n = 0; n < s->n && !again; n++) {
-            if (!(drop >> n & 1) && differs(f, b, n, o) >= 0) {
+            if (!(drop >> n & 1) && differs(w, b, n, o) >= 0) {
                 drop |= 1u << n;
                 again = true;
             }
@@ -186,22 +204,23 @@ static uint32_t reduce(struct flat *f, const struct sequence *s, struct batch *b
     return drop;
 }
 
-static void report(struct flat *f, const struct sequence *s, uint64_t seed, const uint8_t *window)
+static void report(struct ours *w, const struct sequence *s, uint64_t seed, const uint8_t *window)
 {
     struct batch *b = xalloc(sizeof *b);
     struct outcome *o = xalloc(sizeof *o);
     memcpy(b->window, window, WINDOW_SIZE);
-    uint32_t drop = reduce(f, s, b);
+    uint32_t drop = reduce(w, s, b);
     b->n = 1;
     place(b, 0, s, drop);
     run_reference(b);
-    int way = differs(f, b, 0, o);
+    load_ours(w, b);
+    int way = differs(w, b, 0, o);
     printf("difference: --seed %llu --cases 1, %s\n", (unsigned long long)seed,
            way < 0 ? "gone when run alone" : ways[way]);
     show_code(b, 0);
     show_differences(b, 0, o);
     if (opt.ir)
-        flat_print_ir(f, &b->start[0], (const uint8_t *)b->code, CODE_STRIDE);
+        flat_print_ir(w->flat, &b->start[0], (const uint8_t *)b->code, CODE_STRIDE);
     free(b);
     free(o);
 }
@@ -230,7 +249,7 @@ static void show_coverage(const unsigned *executed)
 
 // ---- the run ----
 
-static unsigned run_batch(struct flat *f, const struct pool *p, uint64_t seed, unsigned n,
+static unsigned run_batch(struct ours *w, const struct pool *p, uint64_t seed, unsigned n,
                           struct batch *b, struct sequence *sequences, unsigned *reported,
                           unsigned *executed)
 {
@@ -247,12 +266,14 @@ static unsigned run_batch(struct flat *f, const struct pool *p, uint64_t seed, u
             executed[sequences[k].units[u].id]++;
     }
     run_reference(b);
+    load_ours(w, b);
     for (unsigned k = 0; k < n; k++) {
-        if (differs(f, b, k, o) < 0)
+        if (differs(w, b, k, o) < 0)
             continue;
         bad++;
         if ((*reported)++ < opt.most_reports)
-            report(f, &sequences[k], seed + k, b->window);
+            report(w, &sequences[k], seed + k, b->window);
+        load_ours(w, b); // a report ran other code
     }
     free(o);
     return bad;
@@ -279,14 +300,17 @@ static void parse(int argc, char **argv)
             opt.cases = (unsigned)strtoul(v, NULL, 0);
         else if (!strcmp(a, "--units"))
             opt.units = (unsigned)strtoul(v, NULL, 0);
+        else if (!strcmp(a, "--ways"))
+            opt.ways = (unsigned)strtoul(v, NULL, 0);
         else if (!strcmp(a, "--reports"))
             opt.most_reports = (unsigned)strtoul(v, NULL, 0);
         else
             die(a);
     }
     if (!opt.reference || !opt.runner || opt.units < 1 || opt.units > MAX_UNITS) {
-        fprintf(stderr, "usage: diff --reference CMD --runner FILE [--seed N] [--cases N] "
-                        "[--units 1..16] [--only TEXT] [--reports N] [--coverage] [--ir]\n");
+        fprintf(stderr,
+                "usage: diff --reference CMD --runner FILE [--seed N] [--cases N] "
+                "[--units 1..16] [--only TEXT] [--reports N] [--ways BITS] [--coverage] [--ir]\n");
         exit(2);
     }
 }
@@ -298,16 +322,18 @@ int main(int argc, char **argv)
     static unsigned executed[A64_IDS];
     parse(argc, argv);
     pool_fill(&pool, opt.only);
-    struct flat *f = flat_new(&e);
-    if (!f || !pool.n) {
-        fprintf(stderr, "diff: %s\n", f ? "--only matches no instruction" : e.msg);
+    struct ours w = {.flat = flat_new(&e)};
+    bool ready =
+        w.flat && (w.jitted[0] = jitted_new(false, &e)) && (w.jitted[1] = jitted_new(true, &e));
+    if (!ready || !pool.n) {
+        fprintf(stderr, "diff: %s\n", ready ? "--only matches no instruction" : e.msg);
         return 2;
     }
     struct batch *b = xalloc(sizeof *b);
     struct sequence *sequences = xcalloc(MAX_CASES, sizeof *sequences);
     unsigned bad = 0, reported = 0;
     for (unsigned done = 0; done < opt.cases; done += MAX_CASES)
-        bad += run_batch(f, &pool, opt.seed + done, MIN(opt.cases - done, (unsigned)MAX_CASES), b,
+        bad += run_batch(&w, &pool, opt.seed + done, MIN(opt.cases - done, (unsigned)MAX_CASES), b,
                          sequences, &reported, executed);
     printf("%u instructions to draw from, %u cases of %u, %u different\n", pool.n, opt.cases,
            opt.units, bad);
@@ -315,6 +341,8 @@ int main(int argc, char **argv)
         show_coverage(executed);
     free(sequences);
     free(b);
-    flat_free(f);
+    flat_free(w.flat);
+    for (unsigned n = 0; n < 2; n++)
+        jitted_free(w.jitted[n]);
     return bad != 0;
 }

@@ -1,5 +1,6 @@
 // See flat.h.
 #include "flat.h"
+#include "state.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -136,70 +137,15 @@ void flat_free(struct flat *f)
     free(f);
 }
 
-// ---- registers by the names the CPU gives them ----
-
-static void reg_access(struct flat *f, const char *name, void *value, bool set)
-{
-    for (unsigned n = 0; n < isa_aarch64.n_regs; n++) {
-        const struct isa_reg *r = &isa_aarch64.regs[n];
-        if (strcmp(r->name, name))
-            continue;
-        if (set)
-            r->set(&f->cpu->env, r, value);
-        else
-            r->get(&f->cpu->env, r, value);
-    }
-}
-
-static void load_state(struct flat *f, const struct diff_state *s)
-{
-    struct arm_cpu *c = f->cpu;
-    uint32_t fpcr = s->fpcr, fpsr = s->fpsr;
-    memcpy(c->x, s->x, sizeof c->x);
-    memcpy(c->v, s->v, sizeof c->v);
-    c->sp = s->sp;
-    c->pc = s->pc;
-    c->nzcv = flags_pack(bit(s->nzcv, 31), bit(s->nzcv, 30), bit(s->nzcv, 29), bit(s->nzcv, 28));
-    reg_access(f, "fpcr", &fpcr, true);
-    reg_access(f, "fpsr", &fpsr, true);
-    c->env.monitor.addr = MONITOR_NONE;
-    c->env.fault = (struct env_fault){0};
-}
-
-static void store_state(struct flat *f, struct diff_state *s)
-{
-    const struct arm_cpu *c = f->cpu;
-    *s = (struct diff_state){.sp = c->sp, .pc = c->pc};
-    memcpy(s->x, c->x, sizeof s->x);
-    memcpy(s->v, c->v, sizeof s->v);
-    s->nzcv = (uint64_t)(c->nzcv >> PACK_N & 1) << 31 | (uint64_t)(c->nzcv >> PACK_Z & 1) << 30 |
-              (uint64_t)(c->nzcv >> PACK_C & 1) << 29 | (uint64_t)(c->nzcv >> PACK_V & 1) << 28;
-    reg_access(f, "fpsr", &s->fpsr, false);
-    reg_access(f, "fpcr", &s->fpcr, false);
-}
-
 // ---- running ----
 
-// One region at the pc, through forward jumps as the translator does; its guest instructions.
+// The region at the pc; its guest instructions.
 static unsigned build(struct flat *f)
 {
     struct env *e = &f->cpu->env;
-    uint64_t pc = f->cpu->pc, mode = e->isa->mode(e);
-    ir_region_reset(&f->region, &arm_guest, pc, mode);
-    ir_build_begin(&f->build, &f->region, &f->switches);
-    for (unsigned n = 0; n < 64; n++) {
-        struct lift l = {.b = &f->build, .env = e, .pc = pc, .mode = mode};
-        if (pc - CODE_VA >= f->code_size)
-            break;
-        l.code = f->code + (pc - CODE_VA);
-        l.avail = (unsigned)(f->code_size - (pc - CODE_VA));
-        ir_build_insn(&f->build, pc);
-        isa_aarch64.lift(&l);
-        if (f->build.ended)
-            return f->region.n_guest_insns;
-        pc = f->build.follow ? f->build.follow_pc : pc + l.length;
-    }
-    ir_build_end(&f->build, pc);
+    uint64_t pc = f->cpu->pc;
+    region_build(&f->build, &f->region, &f->switches, e, pc, e->isa->mode(e),
+                 f->code + (pc - CODE_VA), (unsigned)(f->code_size - (pc - CODE_VA)), 64);
     return f->region.n_guest_insns;
 }
 
@@ -217,15 +163,6 @@ size_t flat_build_all(struct flat *f, const uint8_t *code, size_t code_size, siz
     return regions;
 }
 
-static uint32_t signal_of(struct flat *f)
-{
-    uint64_t at_pc = f->cpu->pc - CODE_VA;
-    if (f->cpu->env.fault.kind)
-        return f->cpu->env.fault.kind;
-    bool brk = at_pc + 4 <= f->code_size && (ld_le32(f->code + at_pc) & 0xffe0001f) == 0xd4200000;
-    return brk ? SIGTRAP : SIGILL;
-}
-
 void flat_run(struct flat *f, bool plain, const struct diff_state *start, const uint8_t *code,
               size_t code_size, uint8_t *window, struct diff_state *out)
 {
@@ -235,7 +172,7 @@ void flat_run(struct flat *f, bool plain, const struct diff_state *start, const 
     f->code_size = code_size;
     f->window = window;
     f->switches = plain ? (struct ir_switches){0} : ir_switches_all;
-    load_state(f, start);
+    state_load(f->cpu, start);
     enum env_leave why = (enum env_leave)(setjmp(f->leave) - 1);
     while (why != LEAVE_SIGNAL && why != LEAVE_SYSCALL && regions++ < 1000 &&
            f->cpu->pc - CODE_VA < code_size) {
@@ -247,8 +184,8 @@ void flat_run(struct flat *f, bool plain, const struct diff_state *start, const 
         struct ir_outcome o = ir_interp(&f->region, &f->cpu->env);
         why = o.kind == OUT_LEAVE ? o.why : LEAVE_AGAIN;
     }
-    store_state(f, out);
-    out->signal = why == LEAVE_SIGNAL ? signal_of(f) : SIGSEGV;
+    state_store(f->cpu, out);
+    out->signal = state_signal(f->cpu, why, code, code_size);
 }
 
 void flat_print_ir(struct flat *f, const struct diff_state *start, const uint8_t *code,
@@ -257,7 +194,7 @@ void flat_print_ir(struct flat *f, const struct diff_state *start, const uint8_t
     struct buf text = {0};
     f->code = code;
     f->code_size = code_size;
-    load_state(f, start);
+    state_load(f->cpu, start);
     build(f);
     ir_print(&f->region, &text);
     puts(buf_str(&text));

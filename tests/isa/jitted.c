@@ -1,0 +1,132 @@
+// See jitted.h.
+#include "jitted.h"
+#include "state.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/bits.h"
+#include "jit/jit.h"
+
+enum { USER_SIZE = 1 << 30, RAM_BASE = WINDOW_VA, RAM_SIZE = 4 << 20, TABLE = RAM_SIZE - 8192 };
+
+struct jitted {
+    struct jit *jit;
+    struct arm_cpu *cpu;
+    struct ir_build build;
+    uint8_t *user; // user mode: guest address 0
+    struct ram *ram;
+    struct space *space;
+    uint8_t *code;
+    size_t code_size;
+};
+
+static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, const uint8_t *code,
+                      unsigned avail, unsigned max_insns, struct ir_region *r)
+{
+    struct jitted *j = opaque;
+    region_build(&j->build, r, &ir_switches_all, e, pc, mode, code, avail, MIN(max_insns, 64u));
+    return true;
+}
+
+static void put(struct jitted *j, uint64_t va, const void *from, size_t n)
+{
+    if (j->user)
+        memcpy(j->user + va, from, n);
+    else
+        ram_write(j->ram, va - RAM_BASE, from, n);
+}
+
+// One block of a gigabyte, readable, writable and executable at EL0, normal memory.
+static void map_system(struct jitted *j)
+{
+    uint64_t block = 1 | 1 << 10 | 3 << 8 | 1 << 6, table = (RAM_BASE + TABLE + 4096) | 3;
+    ram_write(j->ram, TABLE, &table, sizeof table);
+    ram_write(j->ram, TABLE + 4096, &block, sizeof block);
+    j->cpu->mair[1] = 0xff;
+    j->cpu->tcr[1] = 16 | 16 << 16 | 1ull << 23 | 1 << 8 | 1 << 10 | 3 << 12 | 1ull << 37;
+    j->cpu->ttbr0[1] = RAM_BASE + TABLE;
+    j->cpu->sctlr[1] |= 1;
+    arm_state_changed(j->cpu);
+}
+
+struct jitted *jitted_new(bool system, struct err *e)
+{
+    struct jitted *j = xalloc(sizeof *j);
+    struct jit_config c = {.guest = &arm_guest,
+                           .cpu_size = sizeof(struct arm_cpu),
+                           .max_vcpus = 1,
+                           .user_mode = !system,
+                           .translate = translate,
+                           .opaque = j};
+    struct isa_config config = {.model = "max", .user_mode = true};
+    if (system) {
+        j->space = space_new("memory", UINT64_MAX);
+        j->ram = ram_new("ram", RAM_SIZE, false, e);
+        space_map_ram(j->space, "ram", RAM_BASE, j->ram, 0, RAM_SIZE, false, 0);
+        config.memory = j->space;
+    } else {
+        j->user =
+            mmap(NULL, USER_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (j->user == MAP_FAILED ||
+            mprotect(j->user + RAM_BASE, RAM_SIZE, PROT_READ | PROT_WRITE)) {
+            err_set(e, "no memory for a guest");
+            return NULL;
+        }
+        c.user_base = j->user;
+    }
+    j->jit = jit_new(&c, e);
+    struct env *env = j->jit ? jit_vcpu_new(j->jit, 0, e) : NULL;
+    if (!env || isa_aarch64.init(env, &config, e))
+        return NULL;
+    j->cpu = arm_cpu(env);
+    jit_thread_enter(env);
+    isa_aarch64.reset(env);
+    isa_aarch64.start(env, 0, 0, 0);
+    if (system)
+        map_system(j);
+    return j;
+}
+
+void jitted_free(struct jitted *j)
+{
+    jit_thread_leave(&j->cpu->env);
+    isa_aarch64.exit(&j->cpu->env);
+    jit_vcpu_free(&j->cpu->env);
+    jit_free(j->jit);
+    if (j->user) {
+        munmap(j->user, USER_SIZE);
+    } else {
+        space_free(j->space);
+        ram_free(j->ram);
+    }
+    free(j->code);
+    free(j);
+}
+
+void jitted_load(struct jitted *j, const uint8_t *code, size_t code_size)
+{
+    jit_flush_all(j->jit);
+    j->code = xrealloc(j->code, code_size);
+    memcpy(j->code, code, code_size);
+    j->code_size = code_size;
+    put(j, CODE_VA, code, code_size);
+}
+
+void jitted_run(struct jitted *j, const struct diff_state *start, uint8_t *window,
+                struct diff_state *out)
+{
+    struct env *e = &j->cpu->env;
+    enum env_leave why = LEAVE_AGAIN;
+    put(j, WINDOW_VA, window, WINDOW_SIZE);
+    state_load(j->cpu, start);
+    for (unsigned n = 0; n < 100 && why != LEAVE_SIGNAL && why != LEAVE_SYSCALL; n++)
+        why = jit_run(e);
+    state_store(j->cpu, out);
+    out->signal = state_signal(j->cpu, why, j->code, j->code_size);
+    if (j->user)
+        memcpy(window, j->user + WINDOW_VA, WINDOW_SIZE);
+    else
+        ram_read(j->ram, 0, window, WINDOW_SIZE);
+}

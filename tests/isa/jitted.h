@@ -1,0 +1,15 @@
+// Runs test cases as host code: in user mode, where guest memory is host memory, or behind the soft
+// MMU of a system.
+#pragma once
+
+#include "case.h"
+#include "base/err.h"
+
+struct jitted;
+struct jitted *jitted_new(bool system, struct err *e);
+void jitted_free(struct jitted *j);
+// Put code at CODE_VA; translations of what was there are forgotten.
+void jitted_load(struct jitted *j, const uint8_t *code, size_t code_size);
+// Run from `start` until the BRK or a fault, with memory `window`, which is changed.
+void jitted_run(struct jitted *j, const struct diff_state *start, uint8_t *window,
+                struct diff_state *out);
