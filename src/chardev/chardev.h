@@ -24,6 +24,9 @@ struct chr_frontend; // an attachment
 // "chardev:ID" is resolved by control before this).
 struct chardev *chardev_open(struct opts *o, struct loop *loop, struct err *e);
 int chardev_opts_from_legacy(const char *spec, struct opts *o, bool *mux, struct err *e) MUST_CHECK;
+// The arguments of QMP's chardev-add, flattened ("id", "backend.type", "backend.data.addr.type"…),
+// as options for chardev_open.
+int chardev_opts_from_qmp(const struct opts *qmp, struct opts *o, struct err *e) MUST_CHECK;
 void chardev_close(struct chardev *c);
 const char *chardev_id(const struct chardev *c);
 const char *

@@ -1,4 +1,5 @@
-// The short forms of -serial, -monitor and -qmp, turned into -chardev options.
+// The short forms of -serial, -monitor and -qmp, and the nested form of QMP's chardev-add, turned
+// into -chardev options.
 #include "chardev/chardev.h"
 
 #include <stdlib.h>
@@ -132,6 +133,61 @@ int chardev_opts_from_legacy(const char *spec, struct opts *o, bool *mux, struct
         if (!strcmp(backend, "stdio") && !opts_has(o, "signal"))
             opts_set(o, "signal", "off");
         opts_set(o, "mux", "on");
+    }
+    return 0;
+}
+
+// Where QMP's names differ. A dgram address is "remote" and "local" instead of "addr".
+static const struct {
+    const char *qmp, *key;
+} qmp_names[] = {
+    {"addr.data.str", "fd"},
+    {"device", "path"},
+    {"in", "input-path"},
+    {"local.data.host", "localaddr"},
+    {"local.data.port", "localport"},
+    {"out", "path"},
+    {"remote.data.host", "host"},
+    {"remote.data.port", "port"},
+};
+
+static const char *key_of_qmp(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(qmp_names); i++)
+        if (!strcmp(name, qmp_names[i].qmp))
+            return qmp_names[i].key;
+    const char *member = after(name, "addr.data.");
+    return member ? member : name;
+}
+
+static bool is_address_type(const char *name)
+{
+    return !strcmp(name, "addr.type") || !strcmp(name, "remote.type") ||
+           !strcmp(name, "local.type");
+}
+
+int chardev_opts_from_qmp(const struct opts *qmp, struct opts *o, struct err *e)
+{
+    for (size_t i = 0; i < qmp->len; i++) {
+        const char *key = qmp->data[i].key, *val = qmp->data[i].val;
+        const char *member = after(key, "backend.data.");
+        if (!strcmp(key, "id"))
+            opts_set(o, "id", val);
+        else if (!strcmp(key, "backend.type"))
+            opts_set(o, "backend", val);
+        else if (!member)
+            return err_set(e, "unexpected argument '%s'", key);
+        else if (!is_address_type(member))
+            opts_set(o, key_of_qmp(member), val);
+    }
+    const char *backend = opts_get(o, "backend");
+    if (!backend || !opts_has(o, "id"))
+        return err_set(e, "arguments 'id' and 'backend' are needed");
+    if (!strcmp(backend, "socket")) { // other defaults than on the command line
+        if (!opts_has(o, "server"))
+            opts_set(o, "server", "on");
+        if (!opts_has(o, "wait"))
+            opts_set(o, "wait", "off");
     }
     return 0;
 }

@@ -103,9 +103,11 @@ static bool command(struct chardev *c, uint8_t ch)
             set_focus(c, (c->focus + 1) % c->n_fe);
         break;
     case 't':
+        mutex_lock(&c->lock); // writers on other threads look at these
         m->timestamps = !m->timestamps;
         m->start_ns = host_monotonic_ns();
         m->line_start = true;
+        mutex_unlock(&c->lock);
         break;
     }
     return false;

@@ -1,4 +1,4 @@
-// The short forms that clients pass to -serial, -monitor and -qmp.
+// The short forms that clients pass to -serial, -monitor and -qmp, and chardev-add's JSON.
 #include "harness.h"
 
 static void expect(const char *spec, const char *want)
@@ -72,12 +72,57 @@ static void rejected(void **state)
     }
 }
 
+static void expect_qmp(const char *json, const char *want)
+{
+    struct opts in = {0}, o = {0}, w = {0};
+    struct err e = {0};
+    assert_int_equal(opts_parse(&in, json, NULL, &e), 0);
+    assert_int_equal(opts_parse(&w, want, "backend", &e), 0);
+    if (chardev_opts_from_qmp(&in, &o, &e))
+        fail_msg("%s: %s", json, e.msg);
+    assert_int_equal(o.len, w.len);
+    for (size_t i = 0; i < w.len; i++) {
+        const char *got = opts_get(&o, w.data[i].key);
+        if (!got || strcmp(got, w.data[i].val))
+            fail_msg("%s: %s is %s", json, w.data[i].key, got ? got : "absent");
+    }
+    opts_free(&in);
+    opts_free(&o);
+    opts_free(&w);
+}
+
+static void qmp_form(void **state)
+{
+    expect_qmp("{\"id\":\"a\",\"backend\":{\"type\":\"pty\",\"data\":{}}}", "pty,id=a");
+    expect_qmp(
+        "{\"id\":\"a\",\"backend\":{\"type\":\"file\",\"data\":{\"out\":\"/f\",\"append\":true}}}",
+        "file,id=a,path=/f,append=on");
+    expect_qmp(
+        "{\"id\":\"a\",\"backend\":{\"type\":\"socket\",\"data\":{\"addr\":{\"type\":\"inet\","
+        "\"data\":{\"host\":\"h\",\"port\":\"5\"}},\"server\":false,\"telnet\":true}}}",
+        "socket,id=a,host=h,port=5,server=off,wait=off,telnet=on");
+    expect_qmp(
+        "{\"id\":\"a\",\"backend\":{\"type\":\"socket\",\"data\":{\"addr\":{\"type\":\"unix\","
+        "\"data\":{\"path\":\"/s\"}}}}}",
+        "socket,id=a,path=/s,server=on,wait=off");
+    expect_qmp("{\"id\":\"a\",\"backend\":{\"type\":\"socket\",\"data\":{\"addr\":{\"type\":\"fd\","
+               "\"data\":{\"str\":\"7\"}}}}}",
+               "socket,id=a,fd=7,server=on,wait=off");
+    struct opts in = {0}, o = {0};
+    struct err e = {0};
+    assert_int_equal(opts_parse(&in, "{\"id\":\"a\"}", NULL, &e), 0);
+    assert_int_equal(chardev_opts_from_qmp(&in, &o, &e), -1);
+    opts_free(&in);
+    opts_free(&o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_form),
         cmocka_unit_test(bare_flags),
         cmocka_unit_test(rejected),
+        cmocka_unit_test(qmp_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
