@@ -119,6 +119,7 @@ static enum x86_cc cond_packed(struct cg *c, ir_ref f, unsigned cond)
         x_alui(&c->as, 0, ALU_CMP, rm_reg(t), 1 << PACK_C);
         return odd ? CC_NE : CC_E;
     }
+    x_alui(&c->as, 0, ALU_AND, rm_reg(t), 1 << PACK_N); // what is above the flags is undefined
     x_shi(&c->as, 0, SH_SHR, t, PACK_N - PACK_V);
     x_alu_rr(&c->as, 0, ALU_XOR, t, r); // bit 0: N differs from V
     x_testi(&c->as, 0, rm_reg(t), cond >= COND_GT ? 1 << PACK_V | 1 << PACK_Z : 1 << PACK_V);
