@@ -29,10 +29,9 @@ void jit_tlb_flush_all(struct jit_vcpu *v)
     memset(v->tlb, 0, sizeof v->tlb);
     memset(v->victim, 0, sizeof v->victim);
     memset(v->itlb, 0, sizeof v->itlb);
-    for (unsigned k = 0; k < ARRAY_SIZE(v->large); k++) {
-        v->large[k].lo = ~0ull;
-        v->large[k].hi = 0;
-    }
+    memset(v->large_bloom, 0, sizeof v->large_bloom);
+    v->huge_lo = ~0ull;
+    v->huge_hi = 0;
     jit_keys_reset(v);
 }
 
@@ -59,18 +58,37 @@ static void drop_range(struct tlb_entry *t, uint64_t va, uint64_t len)
         drop(t);
 }
 
+#define PIECE_BITS 21
+
+static unsigned piece_hash(uint64_t va)
+{
+    return (unsigned)((va >> PIECE_BITS) * 0x9e3779b97f4a7c15ull >> 54);
+}
+
 static void note_large(struct jit_vcpu *v, uint64_t va, uint64_t size)
 {
-    __auto_type h = &v->large[va >> 63];
-    h->lo = MIN(h->lo, va & -size);
-    h->hi = MAX(h->hi, va | (size - 1));
+    if (size <= 1ull << PIECE_BITS) {
+        v->large_bloom[piece_hash(va) >> 6] |= 1ull << (piece_hash(va) & 63);
+    } else {
+        v->huge_lo = MIN(v->huge_lo, va & -size);
+        v->huge_hi = MAX(v->huge_hi, va | (size - 1));
+    }
 }
 
 // May an entry of a larger mapping overlap [va, va+len)? Only then need all entries be looked at.
 static bool near_large(const struct jit_vcpu *v, uint64_t va, uint64_t len)
 {
-    __auto_type h = &v->large[va >> 63];
-    return va <= h->hi && va + (len - 1) >= h->lo;
+    uint64_t last = va + (len - 1);
+    if (va <= v->huge_hi && last >= v->huge_lo)
+        return true;
+    if ((last - va) >> PIECE_BITS > 16)
+        return true;
+    for (uint64_t p = va >> PIECE_BITS; p <= last >> PIECE_BITS; p++) {
+        unsigned h = piece_hash(p << PIECE_BITS);
+        if (v->large_bloom[h >> 6] >> (h & 63) & 1)
+            return true;
+    }
+    return false;
 }
 
 static void flush_range(struct jit_vcpu *v, uint64_t va, uint64_t len)

@@ -85,11 +85,10 @@ struct jit_vcpu {
     bool key_live[TLB_KEYS];
     struct map keys; // context -> its key
     unsigned next_key;
-    // Hulls of the mappings larger than a page in the TLB, of either half of the address space;
-    // empty: lo > hi.
-    struct {
-        uint64_t lo, hi;
-    } large[2];
+    // Where mappings larger than a page are in the TLB: hashed pieces of 2 MiB for those up to that
+    // size, the hull of all larger ones (empty: lo > hi).
+    uint64_t large_bloom[16];
+    uint64_t huge_lo, huge_hi;
     uint64_t code_bloom[16]; // pages code was looked up on, hashed
     uint64_t mode;
     bool mode_known;
