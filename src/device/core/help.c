@@ -94,15 +94,19 @@ static void print_default(const struct field *f, struct buf *out)
 
 static void print_prop(const struct field *f, struct buf *out)
 {
-    struct buf name = {0};
+    struct buf name = {0}, about = {0};
     buf_printf(&name, "%s=<%s>", f->name, kind_name(f));
-    buf_printf(out, "  %-22s - %s", buf_str(&name), f->help ? f->help : kind_help(f));
-    buf_free(&name);
+    buf_printf(&about, "%s", f->help ? f->help : kind_help(f));
     if (f->kind == F_ENUM && !f->help)
         for (unsigned i = 0; f->names[i]; i++)
-            buf_printf(out, "%s%s", i ? "/" : "", f->names[i]);
-    print_default(f, out);
-    buf_printf(out, "\n");
+            buf_printf(&about, "%s%s", i ? "/" : "", f->names[i]);
+    print_default(f, &about);
+    if (about.len)
+        buf_printf(out, "  %-22s - %s\n", buf_str(&name), buf_str(&about));
+    else
+        buf_printf(out, "  %s\n", buf_str(&name));
+    buf_free(&name);
+    buf_free(&about);
 }
 
 struct prop_list {

@@ -16,6 +16,22 @@ unsigned pci_bus_number(const struct pci_bus *b)
     return b->bridge ? b->bridge->pci.config[PCI_SECONDARY_BUS] : 0;
 }
 
+// PCI Express to PCI Bridge 1.0, section 2.3: secondary bus number, device and function 0. A
+// conventional bridge is seen as itself.
+uint16_t pci_rid(const struct pci_device *p)
+{
+    uint16_t rid = pci_bus_number(p->bus) << 8 | p->devfn;
+    while (p->bus->bridge) {
+        const struct pci_bridge *up = p->bus->bridge;
+        if (!up->pci.cap_exp)
+            rid = pci_bus_number(up->pci.bus) << 8 | up->pci.devfn;
+        else if (!p->bus->express)
+            rid = pci_bus_number(p->bus) << 8;
+        p = &up->pci;
+    }
+    return rid;
+}
+
 void pci_update_bus(struct pci_bus *b, void (*update)(struct pci_device *p))
 {
     for (unsigned i = 0; i < ARRAY_SIZE(b->functions); i++)

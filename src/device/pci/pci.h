@@ -94,10 +94,9 @@ extern const struct bus_type pci_bus_type;
 struct pci_bus *pci_bus_new(struct device *owner, const char *name, struct pci_root *root,
                             struct pci_bridge *bridge, bool express);
 unsigned pci_bus_number(const struct pci_bus *b);
-static inline uint16_t pci_rid(const struct pci_device *p)
-{
-    return pci_bus_number(p->bus) << 8 | p->devfn;
-}
+// The requester ID that the host bridge sees: a bridge to conventional PCI puts its own in place of
+// those below it.
+uint16_t pci_rid(const struct pci_device *p);
 
 // --- for a function's init hook ---
 void pci_set_identity(struct pci_device *p, uint16_t vendor, uint16_t device, uint16_t class_code,

@@ -23,6 +23,7 @@ static void on_msi(void *opaque, uint64_t addr, uint32_t data, uint32_t rid)
         assert_true(data < PCI_MSIX_MAX);
     }
     r->msi[data % PCI_MSIX_MAX]++;
+    r->msi_rid = rid;
 }
 
 static void *find_backend(void *opaque, enum field_kind kind, const char *id, struct device *d,

@@ -34,6 +34,7 @@ struct rig {
     int irq_level; // of the last virtio-mmio slot made
     int intx[4];
     unsigned msi[PCI_MSIX_MAX];            // messages by vector
+    uint32_t msi_rid;                      // of the last one
     void *(*find_backend)(const char *id); // set by a test
 };
 void rig_init(struct rig *r);

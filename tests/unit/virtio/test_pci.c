@@ -155,6 +155,7 @@ static void test_behind_bridge(void **state)
     drv_kick(&d.rings[0]);
     assert_true(drv_wait(&d.rings[0], &done));
     assert_int_equal(rig.msi[1], 1);
+    assert_int_equal(rig.msi_rid, 1 << 8);
     out(0, 2 << 3, 4, 2, 2); // the port no longer forwards upstream
     drv_add(&d.rings[0], NULL, 0, &s, 1);
     drv_kick(&d.rings[0]);
@@ -179,6 +180,38 @@ static void test_behind_bridge(void **state)
     out(0, 2 << 3, 0x3e, 2, 0);
     assert_int_equal(in(1, 0, 4, 2), 0);
     rig_free(&rig);
+}
+
+// Behind bridges to conventional PCI the host sees the bridge: as its secondary bus below PCI
+// Express, as itself elsewhere.
+static void test_requester(void **state)
+{
+    const struct {
+        const char *bridge;
+        uint32_t rid;
+    } cases[] = {{"pcie-pci-bridge,id=br,addr=2", 1 << 8}, {"pci-bridge,id=br,addr=2", 2 << 3}};
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct drv d;
+        struct done done;
+        unsigned n = 0;
+        rig_init(&rig);
+        rig_device(&rig, cases[i].bridge);
+        rig_device(&rig, "virtio-rng-pci,bus=br,addr=5");
+        assert_int_equal(enumerate(0, &n), 1);
+        out(0, 2 << 3, 0x20, 2, PCI_MMIO >> 16);
+        out(0, 2 << 3, 0x22, 2, (PCI_MMIO + 0xff00000) >> 16);
+        out(0, 2 << 3, 4, 2, 6);
+        drv_attach_pci(&d, &rig, 1, 5 << 3);
+        assert_true(drv_negotiate(&d, 0));
+        drv_ring(&d, 0, 8);
+        drv_ok(&d);
+        struct seg s = {rig_alloc(&rig, 64, 16), 64};
+        drv_add(&d.rings[0], NULL, 0, &s, 1);
+        drv_kick(&d.rings[0]);
+        assert_true(drv_wait(&d.rings[0], &done));
+        assert_int_equal(rig.msi_rid, cases[i].rid);
+        rig_free(&rig);
+    }
 }
 
 static void test_msix(void **state)
@@ -300,10 +333,10 @@ static void test_slots(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty),   cmocka_unit_test(test_bars),
-        cmocka_unit_test(test_bridges), cmocka_unit_test(test_behind_bridge),
-        cmocka_unit_test(test_msix),    cmocka_unit_test(test_cfg_window),
-        cmocka_unit_test(test_slots),
+        cmocka_unit_test(test_empty),      cmocka_unit_test(test_bars),
+        cmocka_unit_test(test_bridges),    cmocka_unit_test(test_behind_bridge),
+        cmocka_unit_test(test_msix),       cmocka_unit_test(test_requester),
+        cmocka_unit_test(test_cfg_window), cmocka_unit_test(test_slots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
