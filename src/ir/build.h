@@ -98,20 +98,18 @@ void ir_leave(struct ir_build *b, enum env_leave why, uint64_t pc);
     {                                                                                              \
         return ir_emit(b, IR_##name, ir_type_of(b, x), 0, x, y, IR_NONE);                          \
     }
-IR_BIN(add)
-IR_BIN(sub)
-IR_BIN(mul)
-IR_BIN(mulhu)
-IR_BIN(mulhs)
-IR_BIN(udiv) IR_BIN(sdiv) IR_BIN(urem) IR_BIN(srem) IR_BIN(and) IR_BIN(or) IR_BIN(xor) IR_BIN(andn)
-    IR_BIN(shl) IR_BIN(shr) IR_BIN(sar) IR_BIN(rotr) IR_BIN(band) IR_BIN(bor) IR_UN(not ) IR_UN(neg)
-        IR_UN(clz) IR_UN(ctz) IR_UN(popcnt) IR_UN(bswap) IR_UN(bitrev) IR_UN(bnot)
+// clang-format off
+IR_BIN(add) IR_BIN(sub) IR_BIN(mul) IR_BIN(mulhu) IR_BIN(mulhs) IR_BIN(udiv) IR_BIN(sdiv)
+IR_BIN(urem) IR_BIN(srem) IR_BIN(and) IR_BIN(or) IR_BIN(xor) IR_BIN(andn) IR_BIN(shl)
+IR_BIN(shr) IR_BIN(sar) IR_BIN(rotr) IR_BIN(band) IR_BIN(bor) IR_UN(not) IR_UN(neg)
+IR_UN(clz) IR_UN(ctz) IR_UN(popcnt) IR_UN(bswap) IR_UN(bitrev) IR_UN(bnot)
 #undef IR_UN
 #undef IR_BIN
-            static inline ir_ref ir_i32(struct ir_build *b, uint32_t v)
+static inline ir_ref ir_i32(struct ir_build *b, uint32_t v)
 {
     return ir_const(b, IR_I32, v);
 }
+// clang-format on
 static inline ir_ref ir_i64(struct ir_build *b, uint64_t v)
 {
     return ir_const(b, IR_I64, v);

@@ -195,9 +195,9 @@ static inline uint32_t flags_pack(bool n, bool z, bool c, bool v)
 
 // Reasons in env.interrupt; any bit makes translated code leave at the next poll.
 enum {
-    INTR_LINE = 1,  // an interrupt line of the ISA changed
-    INTR_WORK = 2,  // another thread has work for this one (flush, pause, debugger)
-    INTR_TIMER = 4, // a CPU timer is due
+    INTR_LINE = 1,     // an interrupt line of the ISA changed
+    INTR_WORK = 2,     // another thread has work for this one (flush, pause, debugger)
+    INTR_TIMER = 4,    // a CPU timer is due
     INTR_EXECUTOR = 8, // the executor's own: it sets, serves and clears this one
 };
 

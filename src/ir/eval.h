@@ -10,6 +10,7 @@
                         union ir_val *result, const union ir_val *abc UNUSED)
 
 // Every op that has a function, by file.
+// clang-format off
 #define EVAL_INT(X)                                                                                \
     X(add)                                                                                         \
     X(sub)                                                                                         \
@@ -48,6 +49,7 @@
             X(vfdiv) X(vfsqrt) X(vfma) X(vfneg) X(vfabs) X(vfmin) X(vfmax) X(vfminnm) X(vfmaxnm)   \
                 X(vfaddp) X(vfcmpeq) X(vfcmpge) X(vfcmpgt) X(vfrint) X(vf2i) X(vi2f) X(vfcvtl)     \
                     X(vfcvtn)
+// clang-format on
 #define EVAL_DECLARE(name) EVAL(name);
 EVAL_INT(EVAL_DECLARE)
 EVAL_MOVE(EVAL_DECLARE)
