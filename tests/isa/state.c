@@ -47,7 +47,7 @@ uint32_t state_signal(const struct arm_cpu *c, enum env_leave why, const uint8_t
                       size_t code_size)
 {
     uint64_t at = c->pc - CODE_VA;
-    if (why != LEAVE_SIGNAL || c->env.fault.kind)
+    if (why != LEAVE_SIGNAL || (c->env.fault.kind && c->env.fault.kind != ARM_FAULT_EXCEPTION))
         return SIGSEGV;
     bool brk = at + 4 <= code_size && (ld_le32(code + at) & 0xffe0001f) == 0xd4200000;
     return brk ? SIGTRAP : SIGILL;
