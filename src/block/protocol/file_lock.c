@@ -5,9 +5,11 @@
 #include "block/protocol/file_lock.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 enum { PERM_READ = 1 << 0, PERM_WRITE = 1 << 1, PERM_RESIZE = 1 << 3, N_PERMS = 4 };
 enum { BASE_USED = 100, BASE_UNSHARED = 200 };
+enum { TRIES = 10, WAIT_US = 20000 };
 
 static const char *const perm_names[N_PERMS] = {"consistent read", "write", "write unchanged",
                                                 "resize"};
@@ -32,7 +34,7 @@ static int refuse(struct err *e, const char *shared, int perm)
                    shared, perm_names[perm]);
 }
 
-int file_lock(int fd, bool writer, bool share, bool must, struct err *e)
+static int try_lock(int fd, bool writer, bool share, bool must, struct err *e)
 {
     unsigned used = PERM_READ | (writer ? PERM_WRITE | PERM_RESIZE : 0);
     unsigned unshared = share ? 0 : PERM_WRITE | PERM_RESIZE;
@@ -54,4 +56,27 @@ int file_lock(int fd, bool writer, bool share, bool must, struct err *e)
             return refuse(e, "shared ", p);
     }
     return 0;
+}
+
+static void unlock(int fd)
+{
+    struct flock fl = {.l_type = F_UNLCK,
+                       .l_whence = SEEK_SET,
+                       .l_start = BASE_USED,
+                       .l_len = BASE_UNSHARED + N_PERMS - BASE_USED};
+    fcntl(fd, F_OFD_SETLK, &fl);
+}
+
+int file_lock(int fd, bool writer, bool share, bool must, struct err *e)
+{
+    // A process that was killed keeps its locks for a moment, until the kernel has put down the
+    // I/O it had in flight; whoever starts right after it should not fail for that.
+    for (int attempt = 0;; attempt++) {
+        if (!try_lock(fd, writer, share, must, e))
+            return 0;
+        unlock(fd);
+        if (attempt == TRIES)
+            return -1;
+        usleep(WAIT_US);
+    }
 }
