@@ -37,6 +37,13 @@ static uint32_t visible(const struct gic_block *b, enum gic_view view, unsigned 
     return b->group | (least <= 3 ? nsacr_allows(b, least) : 0);
 }
 
+void gic_block_reset(struct gic_block *b, bool nonsecure)
+{
+    *b = (struct gic_block){.level = b->level, .group = nonsecure ? ~0u : 0};
+    if (nonsecure)
+        memset(b->prio, 0x80, sizeof b->prio);
+}
+
 bool gic_block_line(struct gic_block *b, unsigned i, int level)
 {
     uint32_t m = 1u << i;

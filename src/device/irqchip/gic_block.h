@@ -33,6 +33,9 @@ static inline uint32_t gic_block_pending(const struct gic_block *b)
     return b->latch | (b->level & ~b->edge);
 }
 
+// Everything but the input lines to its reset state; `nonsecure`: as firmware leaves it that gives
+// all interrupts to the non-secure side.
+void gic_block_reset(struct gic_block *b, bool nonsecure);
 // A line moved; edge-triggered interrupts latch on its rise. False: it was at that level already.
 bool gic_block_line(struct gic_block *b, unsigned i, int level);
 

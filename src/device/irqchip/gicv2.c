@@ -157,12 +157,11 @@ static void gicv2_reset(struct device *d)
     memset(g->target, g->num_cpu == 1, sizeof g->target);
     for (unsigned i = 0; i < g->num_cpu; i++) {
         struct gicv2_cpu *c = &g->cpu[i];
-        c->own = (struct gic_block){.level = c->own.level,
-                                    .edge = 0xffff,
-                                    .enable = 0xffff, // SGIs cannot be disabled
-                                    .group = g->reset_nonsecure ? ~0u : 0};
+        gic_block_reset(&c->own, g->reset_nonsecure);
+        c->own.edge = c->own.enable = 0xffff; // SGIs cannot be disabled
         memset(c->sgi_from, 0, sizeof c->sgi_from);
         gicv2_cpu_reset(c);
+        c->pmr = g->reset_nonsecure ? 0x80 : 0; // from where the non-secure side may raise it
     }
     gicv2_update(g);
     mutex_unlock(&g->lock);

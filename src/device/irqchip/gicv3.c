@@ -253,9 +253,8 @@ static void cpu_reset(struct gicv3_cpu *c)
 {
     struct gicv3 *g = c->gic;
     mutex_lock(&c->lock);
-    uint32_t level = c->own.level;
-    c->own =
-        (struct gic_block){.level = level, .edge = 0xffff, .group = g->reset_nonsecure ? ~0u : 0};
+    gic_block_reset(&c->own, g->reset_nonsecure);
+    c->own.edge = 0xffff; // SGIs
     c->ctlr = 0;
     c->waker = 6;
     c->propbaser = c->pendbaser = 0;

@@ -253,9 +253,15 @@ static void sgi_write(struct gicv3_cpu *c, enum el1_reg reg, uint64_t v, struct 
     }
 }
 
+// The non-secure side sees shifted priorities only while group 0 is EL3's (SCR_EL3.FIQ; 4.8.1).
+static bool shifted(const struct gicv3_cpu *c, struct mem_attrs a)
+{
+    return two_states(c) && !a.secure && a.el3_fiq;
+}
+
 static uint8_t pmr_read(const struct gicv3_cpu *c, struct mem_attrs a)
 {
-    if (!two_states(c) || a.secure)
+    if (!shifted(c, a))
         return c->pmr;
     return c->pmr & 0x80 ? (uint8_t)(c->pmr << 1) : 0;
 }
@@ -263,7 +269,7 @@ static uint8_t pmr_read(const struct gicv3_cpu *c, struct mem_attrs a)
 static void pmr_write(struct gicv3_cpu *c, uint64_t v, struct mem_attrs a)
 {
     uint8_t pmr = (uint8_t)v;
-    if (two_states(c) && !a.secure) {
+    if (shifted(c, a)) {
         if (!(c->pmr & 0x80)) // the secure side's, and out of reach
             return;
         pmr = 0x80 | pmr >> 1;
@@ -274,7 +280,7 @@ static void pmr_write(struct gicv3_cpu *c, uint64_t v, struct mem_attrs a)
 static uint8_t rpr_read(const struct gicv3_cpu *c, struct mem_attrs a)
 {
     uint8_t prio = running_priority(c);
-    if (!two_states(c) || a.secure || prio == PRIORITY_IDLE)
+    if (!shifted(c, a) || prio == PRIORITY_IDLE)
         return prio;
     return prio & 0x80 ? (uint8_t)(prio << 1) : 0;
 }
@@ -399,7 +405,6 @@ static enum route route_of(struct gicv3_cpu *c, unsigned reg, struct mem_attrs a
 static enum mem_result icc_read(struct gicv3_cpu *c, unsigned reg, uint64_t *val,
                                 struct mem_attrs a)
 {
-    bool hide_group0 = two_states(c) && !a.secure;
     *val = 0;
     if (reg == ICC_IAR0 || reg == ICC_IAR1) {
         *val = acknowledge(c, reg == ICC_IAR1, a);
@@ -413,13 +418,13 @@ static enum mem_result icc_read(struct gicv3_cpu *c, unsigned reg, uint64_t *val
         *val = shown_intid(c, reg == ICC_HPPIR1, a);
         break;
     case ICC_BPR0:
-        *val = hide_group0 ? 0 : c->bpr[GROUP_0];
+        *val = c->bpr[GROUP_0];
         break;
     case ICC_BPR1:
         *val = bpr1_read(c, a);
         break;
     case ICC_AP0R0:
-        *val = hide_group0 ? 0 : c->apr[GROUP_0];
+        *val = c->apr[GROUP_0];
         break;
     case ICC_AP1R0:
         *val = c->apr[group1_of(c, a)];
@@ -434,7 +439,7 @@ static enum mem_result icc_read(struct gicv3_cpu *c, unsigned reg, uint64_t *val
         *val = 7;
         break;
     case ICC_IGRPEN0:
-        *val = hide_group0 ? 0 : bit(c->igrpen, GROUP_0);
+        *val = bit(c->igrpen, GROUP_0);
         break;
     case ICC_IGRPEN1:
         *val = bit(c->igrpen, group1_of(c, a));
@@ -466,8 +471,7 @@ static bool icc_write_unlocked(struct gicv3_cpu *c, unsigned reg, uint64_t val, 
         sgi_write(c, reg, val, a);
         return true;
     case ICC_IGRPEN0:
-        if (!two_states(c) || a.secure)
-            group_enable(c, GROUP_0, val & 1);
+        group_enable(c, GROUP_0, val & 1);
         return true;
     case ICC_IGRPEN1:
         group_enable(c, group1_of(c, a), val & 1);
@@ -481,22 +485,19 @@ static bool icc_write_unlocked(struct gicv3_cpu *c, unsigned reg, uint64_t val, 
 static enum mem_result icc_write(struct gicv3_cpu *c, unsigned reg, uint64_t val,
                                  struct mem_attrs a)
 {
-    bool may_group0 = !two_states(c) || a.secure;
     enum mem_result r = MEM_OK;
     if (icc_write_unlocked(c, reg, val, a))
         return MEM_OK;
     mutex_lock(&c->lock);
     switch (reg) {
     case ICC_BPR0:
-        if (may_group0)
-            bpr_write(c, GROUP_0, val, a);
+        bpr_write(c, GROUP_0, val, a);
         break;
     case ICC_BPR1:
         bpr_write(c, group1_of(c, a), val, a);
         break;
     case ICC_AP0R0:
-        if (may_group0)
-            c->apr[GROUP_0] = (uint32_t)val;
+        c->apr[GROUP_0] = (uint32_t)val;
         break;
     case ICC_AP1R0:
         c->apr[group1_of(c, a)] = (uint32_t)val;

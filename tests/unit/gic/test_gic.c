@@ -390,7 +390,7 @@ static void test_security(void **state)
 {
     struct gic g;
     gic_open(&g, true, true, false);
-    const struct mem_attrs s = {.secure = true, .level = 3}, ns = {.level = 1};
+    const struct mem_attrs s = {.secure = true, .level = 3}, ns = {.level = 1, .el3_fiq = true};
     rig_write(&g.rig, DIST, 4, 7, s);
     rig_write(&g.rig, DIST + 0x84, 4, 1u << 1, s);  // 33: non-secure group 1
     rig_write(&g.rig, DIST + 0xd04, 4, 1u << 2, s); // 34: secure group 1; 35: group 0
@@ -430,6 +430,10 @@ static void test_security(void **state)
     set_sysreg(&g, 0, ICC_PMR, 0xff, ns);
     assert_int_equal(sysreg(&g, 0, ICC_PMR, s), 0x40);
     assert_int_equal(sysreg(&g, 0, ICC_PMR, ns), 0);
+    // unless EL3 leaves group 0 to it
+    const struct mem_attrs free_ns = {.level = 1};
+    set_sysreg(&g, 0, ICC_PMR, 0x70, free_ns);
+    assert_int_equal(sysreg(&g, 0, ICC_PMR, s), 0x70);
     gic_close(&g);
 }
 
