@@ -28,6 +28,7 @@ struct jit_config {
     void *opaque;
     // Switches: on by default, each can be turned off to measure or to find a bug.
     bool no_chain, no_returns, no_inline_lookup, no_inline_tlb, no_host_fp;
+    bool baseline;  // only instructions every supported host has (x86-64-v2)
     bool interpret; // run the IR interpreter instead of host code
     bool verify;    // run both on each region and compare (slow)
 };

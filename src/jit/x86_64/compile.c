@@ -38,7 +38,8 @@ struct cg *cg_new(struct jit *j)
 {
     struct cg *c = xalloc(sizeof *c);
     c->j = j;
-    detect(&c->f);
+    if (!j->c.baseline)
+        detect(&c->f);
     c->features = have(&c->f);
     c->guards = !j->c.user_mode;
     c->gprs = (CALLER_SAVED | CALLEE_SAVED) & ~BIT(j->c.user_mode ? R_BASE : R_KEY);

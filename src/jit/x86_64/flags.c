@@ -113,7 +113,7 @@ static enum x86_cc cond_packed(struct cg *c, ir_ref f, unsigned cond)
         return odd ? CC_E : CC_NE;
     }
     int r = cg_use(c, f), t = cg_tmp(c);
-    x_mov_rr(&c->as, 0, t, r);
+    x_op(&c->as, X_0F | 0xb7, t, rm_reg(r));  // movzx: the upper bits are undefined
     if (cond == COND_HI || cond == COND_LS) { // C and not Z
         x_alui(&c->as, 0, ALU_AND, rm_reg(t), 1 << PACK_C | 1 << PACK_Z);
         x_alui(&c->as, 0, ALU_CMP, rm_reg(t), 1 << PACK_C);

@@ -118,6 +118,7 @@ static void analyse_call(struct cg *c, const struct ir_insn *in, uint32_t i)
     }
 }
 
+// May be evaluated by a call: only then is being prepared for one worth something.
 static bool is_call(const struct cg *c, const struct ir_insn *in)
 {
     return in->op == IR_call || !cg_has_rule(c, in->op);

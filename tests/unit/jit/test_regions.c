@@ -432,17 +432,23 @@ static void both_ways(struct toy *host, struct toy *interp, uint64_t start, unsi
     fail_msg("host code and interpreter differ");
 }
 
-static void run_plan(struct plan plan, unsigned rounds, uint64_t salt)
+static void run_on(struct jit_config config, struct plan plan, unsigned rounds, uint64_t salt)
 {
     struct toy host = {.make = make, .arg = &plan}, interp = host;
     toy_open(&interp, (struct jit_config){.interpret = true});
-    toy_open(&host, (struct jit_config){0});
+    toy_open(&host, config);
     host.switches.fold = host.switches.value_numbering = !plan.op;
     interp.switches = host.switches;
     for (unsigned i = 0; i < rounds; i++)
         both_ways(&host, &interp, (i + 1) * 0x9e3779b97f4a7c15ull ^ salt << 40, i);
     toy_close(&host);
     toy_close(&interp);
+}
+
+static void run_plan(struct plan plan, unsigned rounds, uint64_t salt)
+{
+    run_on((struct jit_config){0}, plan, rounds, salt);
+    run_on((struct jit_config){.baseline = true}, plan, rounds, salt);
 }
 
 static void operations_agree(void **state)
