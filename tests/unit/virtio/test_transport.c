@@ -3,6 +3,7 @@
 #include "rig.h"
 
 #include "base/bits.h"
+#include "base/thread.h"
 #include "block/block.h"
 
 #include <fcntl.h>
@@ -316,12 +317,98 @@ static void test_negotiation(void **state)
     }
 }
 
+// The version 1 layout of virtio-mmio: a page number in place of three addresses, no FEATURES_OK.
+static void test_legacy(void **state)
+{
+    enum { SIZE = 8 };
+    rig_init(&rig);
+    rig_mmio_slot(&rig, true);
+    rig_device(&rig, "virtio-rng-device");
+    gpa_t m = MMIO_BASE, ring = rig_alloc(&rig, 8192, 4096), buf = rig_alloc(&rig, 64, 16);
+    uint8_t zero[8192] = {0}, raw[16], got[64];
+    rig_write(&rig, ring, zero, sizeof zero);
+    assert_int_equal(rig_in(&rig, m + 4, 4), 1);
+    rig_out(&rig, m + 0x70, 4, 0);
+    rig_out(&rig, m + 0x70, 4, 3);
+    rig_out(&rig, m + 0x14, 4, 1);
+    assert_int_equal(rig_in(&rig, m + 0x10, 4), 0); // no features beyond 32
+    rig_out(&rig, m + 0x24, 4, 0);
+    rig_out(&rig, m + 0x20, 4, 0);
+    rig_out(&rig, m + 0x28, 4, 4096);
+    rig_out(&rig, m + 0x30, 4, 0);
+    assert_int_equal(rig_in(&rig, m + 0x34, 4), 8);
+    rig_out(&rig, m + 0x38, 4, SIZE);
+    rig_out(&rig, m + 0x3c, 4, 4096);
+    rig_out(&rig, m + 0x40, 4, ring / 4096);
+    assert_int_equal(rig_in(&rig, m + 0x40, 4), ring / 4096);
+    rig_out(&rig, m + 0x70, 4, 7);
+    st_le64(raw, buf);
+    st_le32(raw + 8, 64);
+    st_le16(raw + 12, 2);
+    st_le16(raw + 14, 0);
+    rig_write(&rig, ring, raw, 16);
+    rig_write(&rig, ring + 16 * SIZE + 2, (uint8_t[]){1, 0}, 2);
+    rig_out(&rig, m + 0x50, 4, 0);
+    rig_spin(&rig);
+    rig_read(&rig, ring + 4096, raw, 12);
+    assert_true(ld_le16(raw + 2) == 1 && ld_le32(raw + 4) == 0 && ld_le32(raw + 8) == 64);
+    rig_read(&rig, buf, got, sizeof got);
+    assert_memory_not_equal(got, zero, sizeof got);
+    assert_int_equal(rig.irq_level, 1);
+    rig_out(&rig, m + 0x40, 4, 0); // page 0 lets go of the queue
+    assert_int_equal(rig_in(&rig, m + 0x40, 4), 0);
+    rig_free(&rig);
+}
+
+// A vCPU's thread drives the device while the loop's thread serves it.
+static struct drv shared;
+static _Atomic bool over;
+static unsigned served;
+
+static void vcpu(void *arg)
+{
+    struct seg in = {RAM_BASE + 32 * MiB, 64};
+    for (unsigned i = 0; i < 3000; i++) {
+        struct done done;
+        drv_add(&shared.rings[0], NULL, 0, &in, 1);
+        drv_kick(&shared.rings[0]);
+        for (unsigned k = 0; k < 10000000; k++) {
+            rig_in(&rig, shared.pci ? shared.isr : shared.base + 0x60, shared.pci ? 1 : 4);
+            if (drv_poll(&shared.rings[0], &done)) {
+                served += done.len == 64;
+                break;
+            }
+        }
+    }
+    over = true;
+}
+
+static void test_threads(void **state)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        rig_init(&rig);
+        attach(&shared, form_of(i), "rng", "");
+        assert_true(drv_negotiate(&shared, 0));
+        drv_ring(&shared, 0, 8);
+        drv_ok(&shared);
+        over = false;
+        served = 0;
+        pthread_t t = thread_start("vcpu", vcpu, NULL);
+        while (!over)
+            loop_run_once(rig.loop, 1);
+        pthread_join(t, NULL);
+        assert_int_equal(served, 3000);
+        rig_free(&rig);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_negotiation),  cmocka_unit_test(test_rng),
         cmocka_unit_test(test_blk),          cmocka_unit_test(test_blk_limits),
         cmocka_unit_test(test_blk_readonly), cmocka_unit_test(test_reset_in_flight),
+        cmocka_unit_test(test_legacy),       cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
