@@ -255,8 +255,8 @@ int device_start(struct device_tree *t, struct device *d, struct bus *bus, struc
         unplug_from_bus(d);
         goto fail;
     }
-    d->initialised = true;
     device_reset(d);
+    __atomic_store_n(&d->initialised, true, __ATOMIC_RELEASE); // now others may find it
     return 0;
 fail:
     device_discard(d);

@@ -41,9 +41,12 @@ bool pci_bridge_forwards(const struct pci_bridge *b, enum pci_bar_kind kind, uin
 static void reset_secondary(void *opaque)
 {
     struct pci_bridge *b = opaque;
+    struct device *host = b->pci.bus->root->bus->bus.owner;
+    device_lock(host);
     for (unsigned i = 0; i < ARRAY_SIZE(b->secondary->functions); i++)
         if (b->secondary->functions[i])
             device_reset(&b->secondary->functions[i]->dev);
+    device_unlock(host);
 }
 
 void pci_bridge_config_written(struct pci_bridge *b, unsigned off, unsigned len)

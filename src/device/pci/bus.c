@@ -32,19 +32,26 @@ uint16_t pci_rid(const struct pci_device *p)
     return rid;
 }
 
+// The function at devfn once it is complete; one that is being made is not there yet.
+static struct pci_device *function_at(struct pci_bus *b, unsigned devfn)
+{
+    struct pci_device *p = b->functions[devfn];
+    return p && __atomic_load_n(&p->dev.initialised, __ATOMIC_ACQUIRE) ? p : NULL;
+}
+
 void pci_update_bus(struct pci_bus *b, void (*update)(struct pci_device *p))
 {
     for (unsigned i = 0; i < ARRAY_SIZE(b->functions); i++)
-        if (b->functions[i])
+        if (function_at(b, i))
             update(b->functions[i]);
 }
 
 static struct pci_device *find_below(struct pci_bus *b, unsigned bus, unsigned devfn)
 {
     if (pci_bus_number(b) == bus)
-        return b->functions[devfn];
+        return function_at(b, devfn);
     for (unsigned i = 0; i < ARRAY_SIZE(b->functions); i++) {
-        struct pci_device *p = b->functions[i];
+        struct pci_device *p = function_at(b, i);
         if (!p || (p->config[PCI_HEADER_TYPE] & 0x7f) != PCI_HEADER_BRIDGE)
             continue;
         struct pci_bridge *bridge = container_of(p, struct pci_bridge, pci);
@@ -133,7 +140,9 @@ static int plug(struct bus *bus, struct device *d, struct err *e)
         return err_prefix(e, "device '%s'", d->type->name);
     p->bus = b;
     p->devfn = devfn;
+    device_lock(b->root->bus->bus.owner);
     b->functions[devfn] = p;
+    device_unlock(b->root->bus->bus.owner);
     if (b->bridge && b->bridge->child_changed)
         b->bridge->child_changed(b->bridge);
     return 0;

@@ -255,7 +255,10 @@ void pci_config_write(struct pci_device *p, unsigned off, unsigned size, uint32_
 static void run_flr(void *opaque)
 {
     struct pci_device *p = opaque;
+    struct device *host = p->bus->root->bus->bus.owner;
+    device_lock(host);
     device_reset(&p->dev);
+    device_unlock(host);
 }
 
 static int function_init(struct device *d, struct err *e)
@@ -302,6 +305,10 @@ static void function_reset(struct device *d)
 static void function_hide(struct device *d)
 {
     struct pci_device *p = of(d);
+    struct device *host = p->bus->root->bus->bus.owner;
+    device_lock(host); // no configuration access is inside from here on
+    p->bus->functions[p->devfn] = NULL;
+    device_unlock(host);
     for (unsigned n = 0; n <= PCI_ROM_SLOT; n++) {
         region_unmap(p->bars[n].region);
         p->bars[n].region = NULL;

@@ -4,9 +4,10 @@
 // memory or I/O space where the guest programs them (if every bridge above forwards there), and DMA
 // and MSI need bus mastering on the whole path.
 //
-// Threads: configuration accesses of one hierarchy are serialised by its host bridge's guard; the
-// bytes themselves change under the function's own lock, so a device may look at its configuration
-// from its own work.
+// Threads: configuration accesses of one hierarchy, and what rearranges it (plugging, resets), are
+// serialised by its host bridge's guard, which is taken before a function's. The bytes themselves
+// change under the function's own lock, so a device may look at its configuration from its own
+// work.
 #pragma once
 
 #include "device/device.h"

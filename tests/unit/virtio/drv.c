@@ -170,6 +170,19 @@ void drv_cfg_out(struct drv *d, unsigned off, unsigned size, uint64_t v)
     rig_out(d->r, d->config + off, size, v);
 }
 
+// The ring's own words, as a driver on another CPU orders them.
+static void word_out(struct rig *r, gpa_t a, uint16_t v)
+{
+    assert_int_equal(dma_store16(r->space, a, v), 0);
+}
+
+static uint16_t word_in(struct rig *r, gpa_t a)
+{
+    uint16_t v = 0;
+    assert_int_equal(dma_load16(r->space, a, &v), 0);
+    return v;
+}
+
 static void put_desc(struct rig *r, gpa_t at, gpa_t addr, uint32_t len, uint16_t third,
                      uint16_t fourth)
 {
@@ -206,11 +219,8 @@ static uint16_t add_split(struct ring *q, const struct seg *out, unsigned n_out,
     if (indirect)
         put_desc(r, q->desc + 16 * head, table, 16 * n, INDIRECT, 0);
     q->free_head = (head + (indirect ? 1 : n)) % q->size;
-    uint8_t le[2];
-    st_le16(le, head);
-    rig_write(r, q->driver + 4 + 2 * (q->avail_idx % q->size), le, 2);
-    st_le16(le, ++q->avail_idx);
-    rig_write(r, q->driver + 2, le, 2);
+    word_out(r, q->driver + 4 + 2 * (q->avail_idx % q->size), head);
+    word_out(r, q->driver + 2, ++q->avail_idx);
     return head;
 }
 
@@ -243,9 +253,7 @@ static uint16_t add_packed(struct ring *q, const struct seg *out, unsigned n_out
         }
     }
     q->in_use[id] = entries;
-    uint8_t le[2];
-    st_le16(le, head_flags);
-    rig_write(r, q->desc + 16 * head + 14, le, 2);
+    word_out(r, q->desc + 16 * head + 14, head_flags);
     return id;
 }
 
@@ -268,10 +276,10 @@ void drv_kick(struct ring *q)
 static bool poll_packed(struct ring *q, struct done *done)
 {
     uint8_t raw[16];
-    rig_read(q->d->r, q->desc + 16 * q->packed_used, raw, sizeof raw);
-    uint16_t flags = ld_le16(raw + 14);
+    uint16_t flags = word_in(q->d->r, q->desc + 16 * q->packed_used + 14);
     if (!!(flags & AVAIL) != q->used_wrap || !!(flags & USED) != q->used_wrap)
         return false;
+    rig_read(q->d->r, q->desc + 16 * q->packed_used, raw, 14);
     *done = (struct done){ld_le16(raw + 12), ld_le32(raw + 8)};
     q->packed_used += q->in_use[done->id];
     if (q->packed_used >= q->size) {
@@ -286,16 +294,13 @@ bool drv_poll(struct ring *q, struct done *done)
     uint8_t raw[8];
     if (q->d->packed)
         return poll_packed(q, done);
-    rig_read(q->d->r, q->device + 2, raw, 2);
-    if (ld_le16(raw) == q->used_idx)
+    if (word_in(q->d->r, q->device + 2) == q->used_idx)
         return false;
     rig_read(q->d->r, q->device + 4 + 8 * (q->used_idx % q->size), raw, 8);
     *done = (struct done){ld_le32(raw), ld_le32(raw + 4)};
     q->used_idx++;
-    if (q->d->event_idx) { // interrupt at the next one
-        st_le16(raw, q->used_idx);
-        rig_write(q->d->r, q->driver + 4 + 2 * q->size, raw, 2);
-    }
+    if (q->d->event_idx) // interrupt at the next one
+        word_out(q->d->r, q->driver + 4 + 2 * q->size, q->used_idx);
     return true;
 }
 
