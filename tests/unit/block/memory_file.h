@@ -16,6 +16,7 @@ struct memory_file {
     uint8_t *data;
     uint64_t len;
     bool logging;
+    unsigned jitter; // not 0: requests give way at random, seeded with this
     struct log_entry *log;
     size_t n_log, cap_log;
 };
@@ -23,6 +24,20 @@ struct memory_file {
 static struct memory_file *memory_of(struct block_node *n)
 {
     return n->s;
+}
+
+// Lets other requests run a random number of times, the same each time for the same seed.
+static void memory_give_way(struct block_node *n)
+{
+    struct memory_file *m = memory_of(n);
+    struct co_sched *co = engine_co(n->eng);
+    if (!m->jitter)
+        return;
+    m->jitter = m->jitter * 1103515245 + 12345;
+    for (unsigned i = m->jitter >> 16 & 7; i; i--) {
+        co_wake(co, co_self(co));
+        co_yield (co);
+    }
 }
 
 static void memory_log(struct memory_file *m, struct log_entry x)
@@ -46,6 +61,7 @@ static void memory_grow(struct memory_file *m, uint64_t len)
 static int memory_read(struct block_node *n, uint64_t off, uint64_t bytes, struct iov_view v)
 {
     struct memory_file *m = memory_of(n);
+    memory_give_way(n);
     uint64_t have = off < m->len ? MIN(bytes, m->len - off) : 0;
     iov_copy_in(v, m->data + (have ? off : 0), have);
     iov_zero(iov_advance(v, have), bytes - have);
@@ -56,6 +72,7 @@ static int memory_write(struct block_node *n, uint64_t off, uint64_t bytes, stru
                         uint32_t flags)
 {
     struct memory_file *m = memory_of(n);
+    memory_give_way(n);
     if (off + bytes > 64 * MiB)
         return -EFBIG;
     memory_grow(m, off + bytes);
@@ -72,6 +89,7 @@ static int memory_write(struct block_node *n, uint64_t off, uint64_t bytes, stru
 static int memory_zero(struct block_node *n, uint64_t off, uint64_t bytes, uint32_t flags)
 {
     struct memory_file *m = memory_of(n);
+    memory_give_way(n);
     if (off + bytes > 64 * MiB)
         return -EFBIG;
     memory_grow(m, off + bytes);
@@ -91,7 +109,9 @@ static int memory_discard(struct block_node *n, uint64_t off, uint64_t bytes)
 
 static int memory_flush(struct block_node *n)
 {
+    // What was written before the call is durable when it returns; no more is promised.
     memory_log(memory_of(n), (struct log_entry){.kind = LOG_FLUSH});
+    memory_give_way(n);
     return 0;
 }
 
