@@ -185,7 +185,7 @@ void flat_run(struct flat *f, bool plain, const struct diff_state *start, const 
         why = o.kind == OUT_LEAVE ? o.why : LEAVE_AGAIN;
     }
     state_store(f->cpu, out);
-    out->signal = state_signal(f->cpu, why, code, code_size);
+    out->signal = state_signal(f->cpu, why);
 }
 
 void flat_print_ir(struct flat *f, const struct diff_state *start, const uint8_t *code,

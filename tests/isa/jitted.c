@@ -18,8 +18,6 @@ struct jitted {
     uint8_t *user; // user mode: guest address 0
     struct ram *ram;
     struct space *space;
-    uint8_t *code;
-    size_t code_size;
 };
 
 static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, const uint8_t *code,
@@ -101,16 +99,12 @@ void jitted_free(struct jitted *j)
         space_free(j->space);
         ram_free(j->ram);
     }
-    free(j->code);
     free(j);
 }
 
 void jitted_load(struct jitted *j, const uint8_t *code, size_t code_size)
 {
     jit_flush_all(j->jit);
-    j->code = xrealloc(j->code, code_size);
-    memcpy(j->code, code, code_size);
-    j->code_size = code_size;
     put(j, CODE_VA, code, code_size);
 }
 
@@ -124,7 +118,7 @@ void jitted_run(struct jitted *j, const struct diff_state *start, uint8_t *windo
     for (unsigned n = 0; n < 100 && why != LEAVE_SIGNAL && why != LEAVE_SYSCALL; n++)
         why = jit_run(e);
     state_store(j->cpu, out);
-    out->signal = state_signal(j->cpu, why, j->code, j->code_size);
+    out->signal = state_signal(j->cpu, why);
     if (j->user)
         memcpy(window, j->user + WINDOW_VA, WINDOW_SIZE);
     else

@@ -43,14 +43,11 @@ void state_store(struct arm_cpu *c, struct diff_state *s)
     reg_access(c, "fpcr", &s->fpcr, false);
 }
 
-uint32_t state_signal(const struct arm_cpu *c, enum env_leave why, const uint8_t *code,
-                      size_t code_size)
+uint32_t state_signal(const struct arm_cpu *c, enum env_leave why)
 {
-    uint64_t at = c->pc - CODE_VA;
-    if (why != LEAVE_SIGNAL || (c->env.fault.kind && c->env.fault.kind != ARM_FAULT_EXCEPTION))
+    if (why != LEAVE_SIGNAL || c->env.fault.kind != ARM_FAULT_EXCEPTION)
         return SIGSEGV;
-    bool brk = at + 4 <= code_size && (ld_le32(code + at) & 0xffe0001f) == 0xd4200000;
-    return brk ? SIGTRAP : SIGILL;
+    return bits(c->env.fault.info[0], 31, 26) == EC_BRK ? SIGTRAP : SIGILL;
 }
 
 void region_build(struct ir_build *b, struct ir_region *r, const struct ir_switches *sw,
