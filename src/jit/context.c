@@ -14,7 +14,8 @@ static unsigned new_key(struct jit_vcpu *v, uint64_t ctx)
 {
     if (v->next_key == TLB_KEYS)
         jit_tlb_flush_all(v); // starts keys again
-    unsigned k = v->next_key++;
+    unsigned k = v->next_key;
+    v->next_key += KEY_STEP;
     v->key_ctx[k] = ctx;
     v->key_live[k] = true;
     map_set(&v->keys, ctx, (void *)(uintptr_t)k);
@@ -41,13 +42,13 @@ void jit_keys_reset(struct jit_vcpu *v)
     map_free(&v->keys);
     v->keys = (struct map){0};
     memset(v->key_live, 0, sizeof v->key_live);
-    v->next_key = 1;
+    v->next_key = KEY_STEP;
     renew_current(v);
 }
 
 void jit_keys_forget(struct jit_vcpu *v, const struct env_flush *f)
 {
-    for (unsigned k = 1; k < v->next_key; k++)
+    for (unsigned k = KEY_STEP; k < v->next_key; k += KEY_STEP)
         if (v->key_live[k] && (v->key_ctx[k] & f->ctx_mask) == f->ctx_value) {
             v->key_live[k] = false;
             map_del(&v->keys, v->key_ctx[k]);

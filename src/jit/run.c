@@ -197,7 +197,8 @@ static enum env_leave run_pass(struct jit_vcpu *v)
 {
     struct env *e = jit_env(v);
     struct link *from = NULL;
-    jit_mode_enter(v, e->isa->mode(e));
+    uint64_t mode = e->isa->mode(e);
+    jit_mode_enter(v, mode);
     for (;;) {
         struct block *b = jit_find(v, jit_pc(v));
         if (!b)
@@ -219,7 +220,7 @@ static enum env_leave run_pass(struct jit_vcpu *v)
         default:
             return (enum env_leave)res.arg;
         }
-        if (atomic_load_explicit(&v->pending, memory_order_relaxed))
+        if (mode & IR_MODE_SINGLE || atomic_load_explicit(&v->pending, memory_order_relaxed))
             return LEAVE_AGAIN;
     }
 }

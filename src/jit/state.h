@@ -20,11 +20,13 @@
 // ---- seen by translated code ----
 
 // A tag is the page's address with the context's key in the low 12 bits: exact for every 64-bit
-// address. Key 0 is never given out, so a zero tag matches nothing.
+// address. Key 0 is never given out, so a zero tag matches nothing. Keys are multiples of KEY_STEP:
+// the bits below are where a misaligned address shows.
 #define TLB_BITS    12
 #define TLB_SIZE    (1u << TLB_BITS)
 #define TLB_VICTIMS 8
 #define TLB_KEYS    4096
+#define KEY_STEP    16
 struct tlb_entry {
     _Atomic uint64_t rtag, wtag;
     uintptr_t addend; // host address minus guest address

@@ -87,6 +87,7 @@ struct arm_cpu {
     // PSTATE beside NZCV and BTYPE
     uint8_t el, spsel;
     bool daif_d, daif_a, daif_i, daif_f;
+    bool stepped; // an instruction completed under software step since the last exception or return
     bool pan, uao, dit, ssbs, il, ss;
     uint32_t fpcr;
 

@@ -88,6 +88,7 @@ static void enter(struct arm_cpu *c, unsigned el, unsigned vector, uint64_t retu
 {
     uint64_t offset = c->el < el ? 0x400 : c->spsel ? 0x200 : 0;
     bool host = el == 2 && (c->hcr_el2 & (HCR_E2H | HCR_TGE)) == (HCR_E2H | HCR_TGE);
+    c->stepped = false;
     c->spsr[el] = arm_pstate(c);
     c->elr[el] = return_pc;
     switch_level(c, el, 1);

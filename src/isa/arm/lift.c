@@ -36,10 +36,30 @@ static bool breakpoint_hit(const struct lift *l)
 static void step_done(struct env *e)
 {
     arm_cpu(e)->ss = false;
+    arm_cpu(e)->stepped = true;
     arm_state_changed(arm_cpu(e));
 }
 static const struct ir_helper helper_step_done = {"step_done", (void *)step_done, HELPER_STATE,
                                                   IR_VOID};
+
+// ISV says that the step was of an instruction just executed; EX, that it was a load-exclusive, is
+// left clear.
+static void step_exception(struct env *e)
+{
+    struct arm_cpu *c = arm_cpu(e);
+    unsigned target = MAX(arm_debug_target(c), (unsigned)c->el);
+    unsigned ec = target > c->el ? EC_STEP_LOWER : EC_STEP;
+    arm_take_exception(c, target, ESR_MAKE(ec, (c->stepped ? 1 << 24 : 0) | 0x22), NULL, c->pc);
+    e->exec->leave(e, LEAVE_AGAIN);
+}
+static const struct ir_helper helper_step_exception = {"step_exception", (void *)step_exception,
+                                                       HELPER_STATE, IR_VOID};
+
+static void lift_step_exception(struct lift *l)
+{
+    ir_call0(l->b, &helper_step_exception);
+    ir_leave(l->b, LEAVE_AGAIN, l->pc);
+}
 
 // True when the instruction is not to be executed.
 static bool event_before(struct lift *l)
@@ -47,7 +67,7 @@ static bool event_before(struct lift *l)
     if (l->pc & 3)
         arm_lift_exception(l, ESR_MAKE(EC_PC_ALIGN, 0));
     else if ((l->mode & ARM_MODE_STEP_ACTIVE) && !(l->mode & ARM_MODE_SS))
-        arm_lift_exception(l, ESR_MAKE(EC_STEP, 0x22));
+        lift_step_exception(l);
     else if ((l->mode & ARM_MODE_HW_BREAK) && breakpoint_hit(l))
         arm_lift_exception(l, ESR_MAKE(EC_BREAK, 0x22));
     else if (l->mode & ARM_MODE_IL)

@@ -42,6 +42,8 @@ static bool cache_operation(struct arm_cpu *c, uint32_t key, unsigned rt, uint64
         if (!el0_allowed(c, SCTLR_DZE, key, rt) || !el2_allowed(c, HCR_TDZ, key, rt))
             return false;
         unsigned size = 4u << (c->dczid & 15);
+        if (v & (size - 1)) // a fault names the address as given
+            c->env.exec->store(&c->env, v, 0, MO_8);
         c->env.exec->zero(&c->env, v & ~(uint64_t)(size - 1), size, 0);
         return true;
     }

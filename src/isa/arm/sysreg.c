@@ -600,6 +600,17 @@ static bool space_access(struct arm_cpu *c, bool read, uint32_t key, unsigned rt
     return false;
 }
 
+// A breakpoint or watchpoint, or the control of both, was changed: what was translated or looked up
+// before did not know it. Breakpoints are part of the code they lie on.
+static void debug_changed(struct arm_cpu *c)
+{
+    const struct env_flush all = {0};
+    for (unsigned n = 0; n < ARRAY_SIZE(c->dbgbvr); n++)
+        if (c->dbgbvr[n])
+            c->env.exec->code_flush(&c->env, c->dbgbvr[n] & ~3ull, 4);
+    c->env.exec->flush(&c->env, &all, false);
+}
+
 bool arm_sysreg_access(struct arm_cpu *c, bool read, uint32_t key, unsigned rt, uint64_t *v)
 {
     bool e2h = arm_hcr(c) & HCR_E2H, done;
@@ -658,7 +669,10 @@ bool arm_sysreg_access(struct arm_cpu *c, bool read, uint32_t key, unsigned rt, 
         r->set(c, *v);
         return true;
     }
+    uint64_t old = *field;
     *field = r->kind == SR_SLOT ? *v : (*field & ~r->mask) | (*v & r->mask);
+    if (bits(key, 15, 14) == 2 && *field != old)
+        debug_changed(c);
     if (r->kind == SR_STATE)
         arm_state_changed(c);
     return true;

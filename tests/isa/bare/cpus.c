@@ -55,7 +55,7 @@ void secondary_main(void)
 
 void test_cpus(void)
 {
-    LINE("psci version", psci(0x84000000, 0, 0, 0));
+    LINE("psci version", psci(0x84000000, 0, 0, 0) >> 16);
     LINE("affinity before", psci(0xc4000004, 0, 0, 0), psci(0xc4000004, 1, 0, 0),
          psci(0xc4000004, 99, 0, 0));
     uint64_t started[CPUS] = {0};

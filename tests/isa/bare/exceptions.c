@@ -13,7 +13,7 @@ EL1_CASE(brk, "brk #0x4321")
 EL1_CASE(smc, "smc #1")
 EL1_CASE(udf, "udf #7")
 EL1_CASE(hlt, "hlt #3")
-EL1_CASE(no_register, "mrs x2, s3_7_c15_c15_7")
+EL1_CASE(no_register, "mrs x2, s3_7_c9_c15_7")
 EL1_CASE(el2_register, "mrs x2, hcr_el2")
 EL1_CASE(read_only, ".inst 0xd5180002") // msr midr_el1, x2
 EL1_CASE(fp, "fmov d0, x0")

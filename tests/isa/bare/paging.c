@@ -262,7 +262,7 @@ static void tags(void)
 static bool has_granule(void)
 {
     uint64_t f = READ(id_aa64mmfr0_el1);
-    return bits == 12 ? !(f >> 28 & 15) : bits == 14 ? (f >> 20 & 15) : !(f >> 24 & 15);
+    return bits == 12 ? (f >> 28 & 15) != 15 : bits == 14 ? (f >> 20 & 15) : (f >> 24 & 15) != 15;
 }
 
 void test_paging(unsigned granule_bits)
