@@ -177,7 +177,6 @@ RULE(vec2)
 {
     const struct ir_insn *in = cg_insn(c, i);
     unsigned lane = in->aux & VL_LANE;
-    bool logic = in->op >= IR_vand && in->op <= IR_vandn;
     const struct lanes_op *t = &two[in->op];
     if (!t->op[lane]) {
         cg_eval(c, i);
@@ -187,7 +186,7 @@ RULE(vec2)
     struct rm b = cg_use_rm(c, t->swap ? in->a : in->b);
     int d = def(c, i);
     vec3(c, t->op[lane], d, a, b);
-    vec_finish(c, logic ? in->aux & VL_HALF : in->aux, d);
+    vec_finish(c, in->aux, d);
 }
 
 RULE(vzip2)
