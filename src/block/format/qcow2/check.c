@@ -336,11 +336,7 @@ static int repair_rest(struct scan *k)
     struct block_check *c = k->c;
     if (!c->fix_errors)
         return c->fix_leaks ? qcow2_commit(k->n) : 0;
-    int r = qcow2_fix_copied(k->n) ?: qcow2_commit(k->n);
-    uint64_t drop = QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT;
-    if (!r && !c->check_errors && k->s->h.version >= 3 && (k->s->h.incompatible & drop))
-        r = qcow2_write_features(k->n, k->s->h.incompatible & ~drop, k->s->h.autoclear);
-    return r;
+    return qcow2_fix_copied(k->n) ?: qcow2_commit(k->n);
 }
 
 static int check_once(struct block_node *n, struct block_check *c)
@@ -360,6 +356,15 @@ static int check_once(struct block_node *n, struct block_check *c)
     return r;
 }
 
+static int clear_marks(struct block_node *n)
+{
+    struct qcow2 *s = qcow2_of(n);
+    uint64_t marks = QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT;
+    if (s->h.version < 3 || !(s->h.incompatible & marks))
+        return 0;
+    return qcow2_write_features(n, s->h.incompatible & ~marks, s->h.autoclear);
+}
+
 int qcow2_check_locked(struct block_node *n, struct block_check *c, struct err *e)
 {
     int r = qcow2_commit(n) ?: check_once(n, c);
@@ -372,6 +377,8 @@ int qcow2_check_locked(struct block_node *n, struct block_check *c, struct err *
         c->leaks_fixed += leaks > again.leaks ? leaks - again.leaks : 0;
         c->corruptions = again.corruptions;
         c->leaks = again.leaks;
+        if (!r && c->fix_errors && !again.corruptions && !again.check_errors)
+            r = clear_marks(n);
     }
     return r ? err_errno(e, -r, "the check could not be finished") : 0;
 }

@@ -40,13 +40,14 @@ enum qcow2_state qcow2_entry_state(const struct qcow2 *s, uint64_t entry, uint64
     return has_host ? MAP_DATA : MAP_UNALLOCATED;
 }
 
-int qcow2_check_host(struct block_node *n, uint64_t host, const char *what, uint64_t at)
+int qcow2_check_host(struct block_node *n, uint64_t host, bool writable, const char *what,
+                     uint64_t at)
 {
     struct qcow2 *s = qcow2_of(n);
     if (host & (s->cluster_size - 1))
         return qcow2_corrupt(n, "%s at 0x%llx has the unaligned host offset 0x%llx", what,
                              (unsigned long long)at, (unsigned long long)host);
-    const char *in = s->data_is_external ? NULL : qcow2_metadata_at(s, host, 1);
+    const char *in = s->data_is_external || !writable ? NULL : qcow2_metadata_at(s, host, 1);
     if (in)
         return qcow2_corrupt(n, "%s at 0x%llx lies in the %s (host offset 0x%llx)", what,
                              (unsigned long long)at, in, (unsigned long long)host);
@@ -180,7 +181,7 @@ int qcow2_map_at(struct block_node *n, const struct qcow2_l2ref *ref, uint64_t o
             break;
         }
         if (state == MAP_DATA && (first || !(at & (s->cluster_size - 1)))) {
-            int r = qcow2_check_host(n, host, "data", at);
+            int r = qcow2_check_host(n, host, writable, "data", at);
             if (r)
                 return r;
         }

@@ -202,8 +202,10 @@ void qcow2_l2_set(struct qcow2 *s, struct qcow2_slice *sl, unsigned i, uint64_t 
                   uint64_t bitmap);
 enum qcow2_state qcow2_entry_state(const struct qcow2 *s, uint64_t entry, uint64_t bitmap,
                                    unsigned subcluster);
-// Checks a data cluster's address; `what` and `at` are for the message.
-int qcow2_check_host(struct block_node *n, uint64_t host, const char *what, uint64_t at);
+// Checks a data cluster's address, and that writing there would destroy no table; `what` and `at`
+// are for the message.
+int qcow2_check_host(struct block_node *n, uint64_t host, bool writable, const char *what,
+                     uint64_t at);
 void qcow2_compressed_range(const struct qcow2 *s, uint64_t entry, uint64_t *off, uint64_t *bytes);
 // The host range that an L2 entry holds a reference on; bytes 0: none.
 void qcow2_entry_range(const struct qcow2 *s, uint64_t entry, uint64_t *off, uint64_t *bytes);

@@ -48,7 +48,7 @@ static int find_host(struct block_node *n, struct step *st)
     }
     if (st->reuse) {
         st->host = entry & QCOW2_OFFSET_MASK;
-        return qcow2_check_host(n, st->host, "preallocated cluster", st->off);
+        return qcow2_check_host(n, st->host, true, "preallocated cluster", st->off);
     }
     int64_t got = qcow2_alloc(n, st->clusters, &st->host, &st->fresh);
     if (got < 0)
