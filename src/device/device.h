@@ -130,6 +130,9 @@ struct bus_type {
     // type->init / after exit.
     int (*plug)(struct bus *b, struct device *d, struct err *e);
     void (*unplug)(struct bus *b, struct device *d);
+    // Ask the guest to let go of a device; true: it was asked, and device_remove follows when it
+    // does. NULL or false: the device can go at once.
+    bool (*ask)(struct bus *b, struct device *d);
 };
 struct bus {
     const struct bus_type *type;
@@ -176,6 +179,10 @@ int device_start(struct device_tree *t, struct device *d, struct bus *bus,
                  struct err *e) MUST_CHECK;
 void device_discard(struct device *d); // a device_new that was not started
 void device_unplug(struct device_tree *t, struct device *d);
+// device_del: at once, or when the guest agrees. device_remove is the second half: the event
+// DEVICE_DELETED and the end.
+int device_request_unplug(struct device_tree *t, struct device *d, struct err *e) MUST_CHECK;
+void device_remove(struct device_tree *t, struct device *d);
 void device_reset(struct device *d);
 void device_tree_reset(struct device_tree *t);
 // -device: driver, id, bus, and properties; picks the first bus of the right kind when none is

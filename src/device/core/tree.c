@@ -292,6 +292,40 @@ void device_unplug(struct device_tree *t, struct device *d)
     device_discard(d);
 }
 
+int device_request_unplug(struct device_tree *t, struct device *d, struct err *e)
+{
+    if (!d->type->user_creatable || !d->parent_bus)
+        return err_set(e, "device '%s' is part of the board and cannot be removed",
+                       d->id ? d->id : d->type->name);
+    const struct bus_type *bus = d->parent_bus->type;
+    if (!bus->ask || !bus->ask(d->parent_bus, d))
+        device_remove(t, d);
+    return 0;
+}
+
+static void send_deleted(struct machine_env *env, const char *id, const char *part)
+{
+    if (!env->event || !id)
+        return;
+    char *data =
+        part ? xasprintf("{\"path\": \"/machine/peripheral/%s/%s\"}", id, part)
+             : xasprintf("{\"device\": \"%s\", \"path\": \"/machine/peripheral/%s\"}", id, id);
+    env->event(env->opaque, "DEVICE_DELETED", data);
+    free(data);
+}
+
+void device_remove(struct device_tree *t, struct device *d)
+{
+    char *id = d->id ? xstrdup(d->id) : NULL;
+    struct machine_env *env = d->env;
+    bool inner = d->inner != NULL;
+    device_unplug(t, d);
+    if (inner)
+        send_deleted(env, id, "virtio-backend");
+    send_deleted(env, id, NULL);
+    free(id);
+}
+
 struct mmio_guard *device_guard(struct device *d)
 {
     while (d->host)

@@ -156,11 +156,18 @@ static void unplug(struct bus *bus, struct device *d)
         b->bridge->child_changed(b->bridge);
 }
 
+static bool ask(struct bus *bus, struct device *d)
+{
+    struct pci_bus *b = container_of(bus, struct pci_bus, bus);
+    return b->bridge && b->bridge->ask && b->bridge->ask(b->bridge);
+}
+
 const struct bus_type pci_bus_type = {
     .name = "PCI",
     .size = sizeof(struct pci_bus),
     .plug = plug,
     .unplug = unplug,
+    .ask = ask,
 };
 
 struct pci_bus *pci_bus_new(struct device *owner, const char *name, struct pci_root *root,

@@ -68,6 +68,7 @@ struct pci_bridge {
     struct pci_bus *secondary;
     struct loop_work reset_work;
     void (*child_changed)(struct pci_bridge *b); // something was plugged into or out of secondary
+    bool (*ask)(struct pci_bridge *b);           // ask the guest to let go of what is in the slot
 };
 extern const struct device_type pci_bridge_base;
 

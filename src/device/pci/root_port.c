@@ -1,7 +1,8 @@
 // PCI Express root port (PCI Express Base 5.0, sections 7.5.3.9 to 7.5.3.11): a bridge with one
 // slot below it. The slot's registers show presence and link state; a device that is plugged while
-// the machine runs raises a presence change. Not modelled: power controller, electromechanical
-// interlock, error reporting, access control services.
+// the machine runs raises a presence change; one that shall go presses the attention button, and
+// leaves when the guest has switched its power and its indicator off. Not modelled:
+// electromechanical interlock, error reporting, access control services.
 #include "base/bits.h"
 #include "device/pci/bridge.h"
 #include "device/pci/regs.h"
@@ -11,6 +12,8 @@ struct root_port {
     uint8_t port, chassis;
     uint16_t slot;
     bool hotplug;
+    uint16_t last_ctl; // slot control before the write at hand
+    struct loop_work eject;
 };
 
 static struct root_port *of(struct device *d)
@@ -59,6 +62,34 @@ static void child_changed(struct pci_bridge *b)
     device_unlock(&b->pci.dev);
 }
 
+// The button is pressed; the guest finishes with the device and then switches it off.
+static bool ask(struct pci_bridge *b)
+{
+    struct root_port *r = container_of(b, struct root_port, bridge);
+    if (!r->hotplug)
+        return false;
+    device_lock(&b->pci.dev);
+    uint8_t *sta = b->pci.config + b->pci.cap_exp + EXP_SLTSTA;
+    st_le16(sta, ld_le16(sta) | EXP_SLTSTA_ABP);
+    notify(r);
+    device_unlock(&b->pci.dev);
+    return true;
+}
+
+static void eject(void *opaque)
+{
+    struct root_port *r = opaque;
+    struct device *d = &r->bridge.pci.dev;
+    for (unsigned i = ARRAY_SIZE(r->bridge.secondary->functions); i-- > 0;)
+        if (r->bridge.secondary->functions[i])
+            device_remove(d->tree, &r->bridge.secondary->functions[i]->dev);
+}
+
+static bool is_off(uint16_t ctl)
+{
+    return (ctl & EXP_SLTCTL_PIC) == EXP_SLTCTL_PIC_OFF && (ctl & EXP_SLTCTL_PCC);
+}
+
 static void config_written(struct pci_device *p, unsigned off, unsigned len)
 {
     struct root_port *r = container_of(p, struct root_port, bridge.pci);
@@ -69,6 +100,10 @@ static void config_written(struct pci_device *p, unsigned off, unsigned len)
     uint8_t *sta = p->config + p->cap_exp + EXP_SLTSTA;
     if (r->hotplug && off < ctl + 2) // every write to slot control is a command, done at once
         st_le16(sta, ld_le16(sta) | EXP_SLTSTA_CC);
+    uint16_t now = ld_le16(p->config + ctl);
+    if (r->hotplug && is_off(now) && !is_off(r->last_ctl) && (ld_le16(sta) & EXP_SLTSTA_PDS))
+        loop_defer(&r->eject);
+    r->last_ctl = now;
     notify(r);
 }
 
@@ -80,8 +115,8 @@ static void add_slot(struct root_port *r)
     st_le16(c + EXP_FLAGS, ld_le16(c + EXP_FLAGS) | 1 << 8); // slot implemented
     st_le32(c + EXP_LNKCAP, ld_le32(c + EXP_LNKCAP) | (uint32_t)r->port << 24 | EXP_LNKCAP_DLLA);
     if (r->hotplug) {
-        caps |= EXP_SLT_ABP | EXP_SLT_AIP | EXP_SLT_PIP | EXP_SLT_HPS | EXP_SLT_HPC;
-        st_le16(w + EXP_SLTCTL, 0x13ff);
+        caps |= EXP_SLT_ABP | EXP_SLT_PCP | EXP_SLT_AIP | EXP_SLT_PIP | EXP_SLT_HPS | EXP_SLT_HPC;
+        st_le16(w + EXP_SLTCTL, 0x17ff);
         st_le16(p->w1c + p->cap_exp + EXP_SLTSTA,
                 EXP_SLTSTA_ABP | EXP_SLTSTA_PDC | EXP_SLTSTA_CC | EXP_SLTSTA_DLLSC);
     }
@@ -106,12 +141,25 @@ static int init(struct device *d, struct err *e)
     pci_bridge_add_bus(&r->bridge, true);
     r->bridge.secondary->one_slot = true;
     r->bridge.child_changed = child_changed;
+    r->bridge.ask = ask;
+    loop_work_init(&r->eject, d->env->loop, eject, r);
     return 0;
 }
 
 static void reset(struct device *d)
 {
-    show_slot(of(d), false);
+    struct root_port *r = of(d);
+    uint8_t *ctl = r->bridge.pci.config + r->bridge.pci.cap_exp + EXP_SLTCTL;
+    bool powered = r->bridge.secondary->functions[0] != NULL || !r->hotplug;
+    r->last_ctl = powered ? 0x1c0 : EXP_SLTCTL_PIC_OFF | EXP_SLTCTL_PCC | 0xc0;
+    if (r->hotplug)
+        st_le16(ctl, r->last_ctl);
+    show_slot(r, false);
+}
+
+static void leave(struct device *d)
+{
+    loop_work_cancel(&of(d)->eject);
 }
 
 static const struct field fields[] = {
@@ -133,4 +181,5 @@ const struct device_type pcie_root_port_type = {
     .user_creatable = true,
     .init = init,
     .reset = reset,
+    .exit = leave,
 };

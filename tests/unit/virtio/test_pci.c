@@ -330,6 +330,58 @@ static void test_slots(void **state)
     rig_free(&rig);
 }
 
+static unsigned deleted;
+
+static void on_event(void *opaque, const char *name, const char *data)
+{
+    deleted += !strcmp(name, "DEVICE_DELETED");
+}
+
+// A device comes and goes while the guest runs: presence, the button, and leave after power-off.
+static void test_hotplug(void **state)
+{
+    struct err e = {0};
+    rig_init(&rig);
+    rig.env.event = on_event;
+    deleted = 0;
+    rig_device(&rig, "pcie-root-port,id=rp,addr=2");
+    unsigned n = 0, f = 2 << 3, cap = in(0, f, 0x34, 1);
+    device_tree_reset(&rig.tree);
+    enumerate(0, &n);
+    while (in(0, f, cap, 1) != 0x10)
+        cap = in(0, f, cap + 1, 1);
+    assert_int_equal(in(0, f, cap + 26, 2) & 0x40, 0);
+    assert_int_equal(in(0, f, cap + 24, 2) & 0x700, 0x700); // empty: off
+    rig_device(&rig, "virtio-rng-pci,id=r1,bus=rp");
+    assert_int_equal(in(0, f, cap + 26, 2) & 0x148, 0x148); // present, changed, link up
+    assert_int_equal(in(0, f, cap + 18, 2) & 0x2000, 0x2000);
+    assert_int_equal(in(1, 0, 0, 4), 0x10441af4);
+    out(0, f, cap + 26, 2, 0x108);
+    assert_int_equal(in(0, f, cap + 26, 2) & 0x108, 0);
+    out(0, f, 4, 2, 6);
+    out(0, f, cap + 24, 2, 0x1c0 | 0x29); // power on; interrupts for button and presence
+    out(0, f, cap + 26, 2, 0x10);
+    struct device *d = device_find(&rig.tree, "r1");
+    assert_int_equal(device_request_unplug(&rig.tree, d, &e), 0);
+    rig_spin(&rig);
+    assert_int_equal(in(0, f, cap + 26, 2) & 0x41, 0x41); // pressed, still there
+    assert_int_equal(rig.intx[2], 1);
+    out(0, f, cap + 26, 2, 1);
+    assert_int_equal(rig.intx[2], 0);
+    assert_ptr_equal(device_find(&rig.tree, "r1"), d);
+    out(0, f, cap + 24, 2, 0x7c0 | 0x29);
+    rig_spin(&rig);
+    assert_null(device_find(&rig.tree, "r1"));
+    assert_int_equal(deleted, 2);
+    assert_int_equal(in(0, f, cap + 26, 2) & 0x48, 8);
+    assert_int_equal(in(1, 0, 0, 4), 0xffffffff);
+    assert_int_equal(device_request_unplug(&rig.tree, rig.host, &e), -1);
+    rig_device(&rig, "virtio-rng-pci,id=r2"); // not in a slot: goes at once
+    assert_int_equal(device_request_unplug(&rig.tree, device_find(&rig.tree, "r2"), &e), 0);
+    assert_null(device_find(&rig.tree, "r2"));
+    rig_free(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_bridges),    cmocka_unit_test(test_behind_bridge),
         cmocka_unit_test(test_msix),       cmocka_unit_test(test_requester),
         cmocka_unit_test(test_cfg_window), cmocka_unit_test(test_slots),
+        cmocka_unit_test(test_hotplug),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
