@@ -23,7 +23,7 @@ struct dbt {
 // Called before an instruction the debugger single-steps: translated code then leaves at its end.
 static void help_stepping(struct env *e)
 {
-    atomic_fetch_or(&e->interrupt, INTR_WORK);
+    atomic_fetch_or(&e->interrupt, INTR_STEP);
 }
 static const struct ir_helper stepping = {
     .name = "stepping", .fn = (void *)help_stepping, .flags = HELPER_READ, .ret = IR_VOID};

@@ -53,7 +53,7 @@ static void serve(struct vcpu *v)
         }
         if (p->quit)
             return;
-        if (p->power == VCPU_ON_PENDING && !p->paused) {
+        if (p->power == VCPU_ON_PENDING) { // also while paused: a debugger sees where it will start
             p->power = VCPU_ON;
             mutex_unlock(&p->lock);
             v->isa->start(v->env, p->entry, p->arg, p->level);
@@ -130,7 +130,7 @@ static void run_thread(void *arg)
     mutex_lock(&p->lock);
     p->started = true;
     for (;;) {
-        atomic_fetch_and(&v->env->interrupt, ~(uint32_t)INTR_WORK);
+        atomic_fetch_and(&v->env->interrupt, ~(uint32_t)(INTR_WORK | INTR_STEP));
         serve(v);
         if (p->quit)
             break;
@@ -140,7 +140,8 @@ static void run_thread(void *arg)
         if (why == LEAVE_INTERRUPT && (atomic_load(&v->env->interrupt) & (INTR_LINE | INTR_TIMER)))
             v->env->isa->take_interrupt(v->env);
         handle(v, why);
-        if (step && why != LEAVE_DEBUG)
+        // Work of other threads also makes a run come back, before anything was executed.
+        if (step && why != LEAVE_DEBUG && (atomic_load(&v->env->interrupt) & INTR_STEP))
             debug_stop(v);
         mutex_lock(&p->lock);
     }
@@ -210,16 +211,28 @@ void vcpus_pause(struct vcpus *vs)
     vs->p->running = false;
 }
 
-void vcpus_resume(struct vcpus *vs)
+static void resume(struct vcpus *vs, const bool *which, unsigned n)
 {
     vs->p->running = true;
-    for (unsigned i = 0; i < vs->n; i++) {
+    for (unsigned i = 0; i < n; i++) {
         struct vcpu_private *p = vs->v[i]->p;
+        if (which && !which[i])
+            continue;
         mutex_lock(&p->lock);
         p->paused = false;
         wake(vs->v[i]);
         mutex_unlock(&p->lock);
     }
+}
+
+void vcpus_resume(struct vcpus *vs)
+{
+    resume(vs, NULL, vs->n);
+}
+
+void vcpus_resume_some(struct vcpus *vs, const bool *which, unsigned n)
+{
+    resume(vs, which, MIN(n, vs->n));
 }
 
 bool vcpus_running(const struct vcpus *vs)

@@ -42,6 +42,7 @@ void vcpus_free(struct vcpus *vs);                                   // stops th
 int vcpus_start_threads(struct vcpus *vs, struct err *e) MUST_CHECK; // created paused
 void vcpus_pause(struct vcpus *vs); // main thread: returns when none runs guest code
 void vcpus_resume(struct vcpus *vs);
+void vcpus_resume_some(struct vcpus *vs, const bool *which, unsigned n); // the debugger's choice
 bool vcpus_running(const struct vcpus *vs);
 void vcpu_kick(struct vcpu *v, uint32_t interrupt_bits); // any thread
 // Run fn on the vCPU's thread between guest instructions and wait (from its own thread: direct).

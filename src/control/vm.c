@@ -1,5 +1,6 @@
 // The life of a virtual machine: back ends by id, run state, and requests that arrive from other
 // threads.
+#include "control/gdb/machine.h"
 #include "control/monitor/monitor.h"
 #include "base/signals.h"
 #include "base/thread.h"
@@ -104,6 +105,7 @@ void vm_continue(struct vm *vm)
         return;
     vm->state = RUN_RUNNING;
     vm_event(vm, "RESUME", NULL);
+    gdb_machine_started(vm);
     machine_run(vm->machine);
 }
 
@@ -114,6 +116,7 @@ void vm_pause(struct vm *vm)
     machine_pause(vm->machine);
     vm->state = RUN_PAUSED;
     vm_event(vm, "STOP", NULL);
+    gdb_machine_paused(vm);
 }
 
 void vm_system_reset(struct vm *vm, const char *reason)
@@ -219,9 +222,13 @@ struct netdev *vm_add_netdev(struct vm *vm, struct opts *o, struct err *e)
         return NULL;
     }
     struct netdev *n = netdev_open(o, vm->loop, e);
-    if (n)
-        list_append(&vm->netdevs, &n->link);
-    return n;
+    if (!n)
+        return NULL;
+    list_append(&vm->netdevs, &n->link);
+    if (!netdev_join_hub(n, &vm->netdevs, e))
+        return n;
+    netdev_close(n);
+    return NULL;
 }
 
 void *vm_find_backend(void *opaque, enum field_kind kind, const char *id, struct device *d,
@@ -277,6 +284,7 @@ void vm_free(struct vm *vm)
     struct netdev *n, *next;
     while (vm->monitors.len)
         monitor_free(vm->monitors.data[0]);
+    gdb_machine_free(vm);
     machine_free(vm->machine);
     list_for_each_safe(n, next, &vm->netdevs, link) netdev_close(n);
     for (size_t i = 0; i < vm->chardevs.len; i++)

@@ -41,6 +41,7 @@ struct vm {
     VEC(struct chardev *) chardevs;
     VEC(struct monitor *) monitors;
     struct signals *signals;
+    struct gdb_machine *gdb; // -gdb, or NULL
     enum run_state state;
     int exit_status;
     // Requests from any thread, carried out on the loop.

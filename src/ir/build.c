@@ -303,10 +303,10 @@ ir_ref ir_call(struct ir_build *b, const struct ir_helper *h, const ir_ref *args
 // ---- exits ----
 
 // Every cycle of guest code passes an exit that does not go upwards, or a computed one: those look
-// at env.interrupt.
+// at env.interrupt. So does every single step.
 static unsigned poll_if_back(const struct ir_build *b, uint64_t pc)
 {
-    return pc <= b->high_pc ? EXIT_POLL : 0;
+    return pc <= b->high_pc || (b->r->mode & IR_MODE_SINGLE) ? EXIT_POLL : 0;
 }
 
 static void end(struct ir_build *b, unsigned op, unsigned aux, ir_ref x, ir_ref y)

@@ -199,6 +199,7 @@ enum {
     INTR_WORK = 2,     // another thread has work for this one (flush, pause, debugger)
     INTR_TIMER = 4,    // a CPU timer is due
     INTR_EXECUTOR = 8, // the executor's own: it sets, serves and clears this one
+    INTR_STEP = 16,    // the instruction of a single step has been executed
 };
 
 struct env {

@@ -1,5 +1,6 @@
 // From a command line to a running machine: back ends first, then the machine with its fixed
 // devices, then -device, then the default devices the operator did not turn off.
+#include "control/gdb/machine.h"
 #include "control/cli/system.h"
 #include "base/log.h"
 #include "control/cli/cmdline.h"
@@ -425,6 +426,8 @@ static int start(struct startup *s, struct err *e)
         machine_finish(s->vm->machine, e))
         return -1;
     s->vm->opt.name = s->config.name;
+    if (s->c.gdb && strcmp(s->c.gdb, "none") && gdb_machine_open(s->vm, s->c.gdb, e))
+        return -1;
     return open_monitors(s, e);
 }
 

@@ -8,7 +8,8 @@
 #include "base/loop.h"
 #include "chardev/chardev.h"
 
-#define GDB_REG_MAX 256 // bytes of the largest register
+#define GDB_REG_MAX  256 // bytes of the largest register
+#define GDB_CPUS_MAX 1024
 
 struct gdb_stub;
 

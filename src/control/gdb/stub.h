@@ -6,7 +6,6 @@
 
 #define GDB_PACKET_MAX 0x4000 // told to gdb as PacketSize
 #define GDB_POINTS_MAX 4096
-#define GDB_CPUS_MAX   1024
 
 struct gdb_inserted {
     enum gdb_point kind;
