@@ -184,7 +184,8 @@ RULE(store)
         lower_fence(c, i);
 }
 
-static void to_scratch(struct cg *c, unsigned k, ir_ref x)
+// The register the value is in.
+static int to_scratch(struct cg *c, unsigned k, ir_ref x)
 {
     struct rm m = rm_env(VOFF(scratch) + (int32_t)(k * sizeof(union ir_val)));
     int r = cg_use(c, x);
@@ -192,20 +193,124 @@ static void to_scratch(struct cg *c, unsigned k, ir_ref x)
         x_op(&c->as, X_0F | 0x29, r - 16, m);
     else
         x_store(&c->as, X_W, m, r);
+    return r;
 }
 
-// ll, sc, cas and the read-modify-writes: operands through the scratch area.
+// ---- atomics ----
+// Inline where the address cache answers, on the host's locked instructions; 16 bytes, the four
+// minima and maxima, big-endian data and user mode go the slow way with operands in the scratch
+// area. The operands are put there in any case: the slow stub finds them.
+
+static const unsigned op_sized[] = {X_BYTE, X_66, 0, X_W};
+
+static bool inline_atomic(const struct cg *c, const struct ir_insn *in, unsigned type)
+{
+    bool known = in->op == IR_ll || in->op == IR_sc || in->op == IR_cas || in->op == IR_swap ||
+                 in->op == IR_amoadd || in->op == IR_amoand || in->op == IR_amoor ||
+                 in->op == IR_amoxor;
+    return known && type != IR_V128 && !c->j->c.user_mode && !(in->aux & MO_BE) &&
+           !c->j->c.no_inline_tlb;
+}
+
+// A narrow value in its register as a load would have left it.
+static void extend_loaded(struct cg *c, const struct ir_insn *in, int d)
+{
+    unsigned size = in->aux & MO_SIZE, w = in->type == IR_I64 ? X_W : 0;
+    static const unsigned zero[] = {X_0F | 0xb6, X_0F | 0xb7, 0x8b};
+    static const unsigned sign[] = {X_0F | 0xbe, X_0F | 0xbf, 0x63};
+    if (size == MO_64)
+        return;
+    if (in->aux & MO_SIGN && !(size == MO_32 && !w))
+        x_op(&c->as, (size == MO_8 ? X_BYTE : 0) | w | sign[size], d, rm_reg(d));
+    else
+        x_op(&c->as, (size == MO_8 ? X_BYTE : 0) | zero[size], d, rm_reg(d));
+}
+
+static void emit_ll(struct cg *c, const struct ir_insn *in, int a, int d, struct rm m)
+{
+    emit_load(c, in, d, m);
+    x_store(&c->as, X_W, rm_env(offsetof(struct env, monitor.val)), d);
+    x_store(&c->as, X_W, rm_env(offsetof(struct env, monitor.addr)), a);
+    x_storei(&c->as, 0, rm_env(offsetof(struct env, monitor.size)),
+             (int32_t)MO_SIZE_BYTES(in->aux));
+}
+
+// RAX is taken: it holds what is expected.
+static void emit_sc(struct cg *c, const struct ir_insn *in, int a, int b, int d, struct rm m)
+{
+    x_alu_rr(&c->as, 0, ALU_XOR, d, d);
+    x_alu(&c->as, X_W, ALU_CMP, a, rm_env(offsetof(struct env, monitor.addr)));
+    uint8_t *lost = x_jcc8(&c->as, CC_NE);
+    x_alui(&c->as, 0, ALU_CMP, rm_env(offsetof(struct env, monitor.size)),
+           (int32_t)MO_SIZE_BYTES(in->aux));
+    uint8_t *other = x_jcc8(&c->as, CC_NE);
+    x_mov(&c->as, X_W, RAX, rm_env(offsetof(struct env, monitor.val)));
+    x_op(&c->as, X_LOCK | op_sized[in->aux & MO_SIZE] | X_0F | ((in->aux & MO_SIZE) ? 0xb1 : 0xb0),
+         b, m);
+    x_setcc(&c->as, CC_E, d);
+    as_bind8(&c->as, lost);
+    as_bind8(&c->as, other);
+    x_storei(&c->as, X_W, rm_env(offsetof(struct env, monitor.addr)), -1);
+}
+
+static void emit_rmw(struct cg *c, const struct ir_insn *in, int b, int d, int t, struct rm m)
+{
+    unsigned size = in->aux & MO_SIZE, sized = op_sized[size];
+    if (in->op == IR_amoadd || in->op == IR_swap) {
+        x_mov_rr(&c->as, X_W, d, b);
+        if (in->op == IR_swap)
+            x_op(&c->as, sized | (size ? 0x87 : 0x86), d, m);
+        else
+            x_op(&c->as, X_LOCK | sized | X_0F | (size ? 0xc1 : 0xc0), d, m);
+        return;
+    }
+    enum x86_alu alu = in->op == IR_amoand ? ALU_AND : in->op == IR_amoor ? ALU_OR : ALU_XOR;
+    x_op(&c->as, sized | (size ? 0x8b : 0x8a), RAX, m);
+    const uint8_t *again = as_here(&c->as);
+    x_mov_rr(&c->as, X_W, t, RAX);
+    x_alu_rr(&c->as, X_W, alu, t, b);
+    x_op(&c->as, X_LOCK | sized | X_0F | (size ? 0xb1 : 0xb0), t, m);
+    x_jcc_to(&c->as, CC_NE, again);
+    x_mov_rr(&c->as, X_W, d, RAX);
+}
+
 RULE(atomic)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    if (in->b)
-        to_scratch(c, 0, in->b);
-    if (in->c)
-        to_scratch(c, 1, in->c);
+    unsigned type = in->op == IR_sc ? cg_insn(c, in->b)->type : in->type;
+    bool quick = inline_atomic(c, in, type);
+    bool needs_rax = quick && in->op != IR_ll && in->op != IR_amoadd && in->op != IR_swap;
+    if (needs_rax)
+        cg_take(c, RAX);
+    int b = in->b ? to_scratch(c, 0, in->b) : NO_REG;
+    int fresh = in->c ? to_scratch(c, 1, in->c) : NO_REG;
     int a = cg_use(c, in->a);
     int d = cg_def(c, i);
-    unsigned type = in->op == IR_sc ? cg_insn(c, in->b)->type : in->type;
-    slow_here(c, in, SLOW_INFO(in->aux, a, d, in->op, type));
+    uint32_t info = SLOW_INFO(in->aux, a, d, in->op, type);
+    if (!quick) {
+        slow_here(c, in, info);
+        return;
+    }
+    struct stub s = {.kind = STUB_SLOW, .info = info, .pc = c->r->snaps.data[in->imm].pc};
+    int t = needs_rax && in->op != IR_sc && in->op != IR_cas ? cg_tmp(c) : NO_REG;
+    struct rm m = tlb_check(c, in, a, in->op != IR_ll, &s.from);
+    cg_record(c, (uint32_t)in->imm, &s.first_loc, &s.n_locs);
+    if (in->op == IR_ll) {
+        emit_ll(c, in, a, d, m);
+    } else if (in->op == IR_sc) {
+        emit_sc(c, in, a, b, d, m);
+    } else if (in->op == IR_cas) {
+        unsigned size = in->aux & MO_SIZE;
+        x_mov_rr(&c->as, X_W, RAX, b);
+        x_op(&c->as, X_LOCK | op_sized[size] | X_0F | (size ? 0xb1 : 0xb0), fresh, m);
+        x_mov_rr(&c->as, X_W, d, RAX);
+        extend_loaded(c, in, d);
+    } else {
+        emit_rmw(c, in, b, d, t, m);
+        extend_loaded(c, in, d);
+    }
+    s.back = as_here(&c->as);
+    vec_push(&c->stubs, s);
 }
 
 RULE(fence)
