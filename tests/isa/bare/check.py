@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Runs the bare-metal program and compares what it prints: check.py EMULATOR PROGRAM MODEL EXPECTED."""
+"""Runs a bare-metal program and compares what it prints: check.py EMULATOR PROGRAM MODEL EXPECTED.
+EXPECTED is a text file, or a program of this host that prints the same."""
 import difflib
 import subprocess
 import sys
@@ -8,7 +9,11 @@ emulator, program, model, expected = sys.argv[1:]
 out = subprocess.run([emulator, "-M", "virt", "-cpu", model, "-smp", "4", "-nic", "none", "-nographic",
                       "-kernel", program], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                      timeout=100)
-ours, theirs = out.stdout.replace("\r", "").splitlines(), open(expected).read().splitlines()
+if expected.endswith(".txt"):
+    want = open(expected).read()
+else:
+    want = subprocess.run([expected], capture_output=True, text=True, check=True).stdout
+ours, theirs = out.stdout.replace("\r", "").splitlines(), want.splitlines()
 difference = list(difflib.unified_diff(theirs, ours, "expected", "ours", lineterm="", n=0))
 print("\n".join(difference) + out.stderr)
-sys.exit(bool(difference) or out.returncode != 0)
+sys.exit(bool(difference) or not theirs or out.returncode != 0)
