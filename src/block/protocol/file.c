@@ -219,7 +219,10 @@ static int write_bounced(struct block_node *n, uint64_t off, uint64_t bytes, str
         return -ENOMEM;
     int r = 0;
     uint64_t old_size = n->size, last = off + bytes;
-    co_mutex_lock(node_co(n), &s->rmw);
+    // Only whoever writes part of a block has to keep others off it.
+    bool partial = (off | bytes) & (n->align - 1);
+    if (partial)
+        co_mutex_lock(node_co(n), &s->rmw);
     while (bytes && !r) {
         uint64_t start = align_down(off, n->align);
         uint64_t end = MIN(align_up(off + bytes, n->align), start + BOUNCE_MAX);
@@ -241,7 +244,8 @@ static int write_bounced(struct block_node *n, uint64_t off, uint64_t bytes, str
         if (ftruncate(s->fd, (off_t)n->size))
             r = -errno;
     }
-    co_mutex_unlock(node_co(n), &s->rmw);
+    if (partial)
+        co_mutex_unlock(node_co(n), &s->rmw);
     free(p);
     return r;
 }

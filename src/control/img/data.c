@@ -245,7 +245,10 @@ static int bench_run(struct bench *b)
     for (uint64_t i = 0; i < b->depth; i++) {
         struct bench_slot *s = &slots[i];
         s->b = b;
-        s->iov = (struct iovec){xalloc(b->size), b->size};
+        s->iov.iov_len = b->size;
+        if (posix_memalign(&s->iov.iov_base, 4096, b->size))
+            return img_usage("not enough memory for %llu requests", (unsigned long long)b->depth);
+        memset(s->iov.iov_base, 0, b->size);
         s->req = (struct block_req){.op = b->write ? BLOCK_WRITE : BLOCK_READ,
                                     .bytes = b->size,
                                     .iov = &s->iov,
