@@ -582,11 +582,6 @@ static int exec_poke(struct env *e, gva_t va, const void *src, size_t n)
     return debug_access(e, va, (void *)(uintptr_t)src, n, true);
 }
 
-static void exec_fp_nothing(struct env *e)
-{
-    (void)e;
-}
-
 const struct env_exec_ops jit_exec_ops = {
     .leave = jit_leave,
     .load = exec_load,
@@ -600,6 +595,6 @@ const struct env_exec_ops jit_exec_ops = {
     .flush = jit_flush,
     .sync = jit_sync,
     .code_flush = jit_code_flush,
-    .fp_sync = exec_fp_nothing,
-    .fp_changed = exec_fp_nothing,
+    .fp_sync = jit_fp_sync,
+    .fp_changed = jit_fp_changed,
 };

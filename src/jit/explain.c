@@ -39,8 +39,9 @@ void jit_explain(struct env *e, uint64_t pc, struct buf *out)
         buf_printf(out, "no code at 0x%llx\n", (unsigned long long)pc);
         return;
     }
-    ir_region_reset(&v->region, j->c.guest, pc, v->mode);
-    if (!j->c.translate(j->c.opaque, e, pc, v->mode, code, avail, JIT_MAX_INSNS, &v->region))
+    ir_region_reset(&v->region, j->c.guest, pc, v->mode & ~JIT_MODE_STRICT_FP);
+    if (!j->c.translate(j->c.opaque, e, pc, v->mode & ~JIT_MODE_STRICT_FP, code, avail,
+                        JIT_MAX_INSNS, &v->region))
         return;
     buf_printf(out, "IR:\n");
     ir_print(&v->region, out);

@@ -106,6 +106,7 @@ struct env *jit_vcpu_new(struct jit *j, unsigned index, struct err *e)
     env->cpu_index = index;
     env->monitor.addr = MONITOR_NONE;
     jit_tlb_flush_all(v);
+    jit_fp_init(v);
     __atomic_store_n(&j->vcpu[index], v, __ATOMIC_RELEASE);
     return env;
 }
@@ -143,6 +144,12 @@ void jit_thread_leave(struct env *e)
 }
 
 // ---- the dispatcher ----
+
+static uint64_t jit_mode(struct jit_vcpu *v)
+{
+    bool strict = v->strict_fp || v->jit->c.no_host_fp;
+    return jit_env(v)->isa->mode(jit_env(v)) | (strict ? JIT_MODE_STRICT_FP : 0);
+}
 
 static void serve(struct jit_vcpu *v)
 {
@@ -195,9 +202,8 @@ static void try_link(struct jit_vcpu *v, struct link *l, struct block *b)
 // One pass: find the block at pc, run from there until something comes back. AGAIN: go on.
 static enum env_leave run_pass(struct jit_vcpu *v)
 {
-    struct env *e = jit_env(v);
     struct link *from = NULL;
-    uint64_t mode = e->isa->mode(e);
+    uint64_t mode = jit_mode(v);
     jit_mode_enter(v, mode);
     for (;;) {
         struct block *b = jit_find(v, jit_pc(v));
@@ -240,7 +246,7 @@ enum env_leave jit_run(struct env *e)
         enum env_leave why;
         if (v->step || v->jit->c.interpret) {
             v->step = false;
-            jit_mode_enter(v, e->isa->mode(e));
+            jit_mode_enter(v, jit_mode(v));
             why = jit_interpret(v, 1); // stores into code are seen by the next instruction
         } else {
             why = run_pass(v);

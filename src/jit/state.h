@@ -66,13 +66,20 @@ struct jit_regs {
     v128 xmm[16];
 };
 
+// Constants translated code works with, in every lane.
+enum { FPC_ABS64, FPC_ABS32, FPC_SIGN64, FPC_SIGN32, FPC_MIN64, FPC_MIN32, FP_CONSTS };
+
+// Added to the ISA's mode: floating point is not what the host does (flushing, other roundings).
+#define JIT_MODE_STRICT_FP (1ull << 62)
+
 enum tlb_mmu { MMU_MAIN, MMU_USER, MMU_CONTEXTS };
 
 struct jit_vcpu {
     struct tlb_entry tlb[TLB_SIZE];
     struct jump_entry jump[JUMP_SIZE];
     union ir_val spill[JIT_SPILLS];
-    struct jit_regs regs;    // at the last slow access or fault
+    struct jit_regs regs; // at the last slow access or fault
+    union ir_val fp_const[FP_CONSTS];
     union ir_val scratch[4]; // of out-of-line operations: operands, result
 
     // ---- only C code from here ----
@@ -112,6 +119,7 @@ struct jit_vcpu {
     struct code_fetch itlb[ITLB_SIZE];
     sigjmp_buf leave_to; // where leave() goes when no translated code is running
     bool step;           // the next instruction is to be interpreted
+    bool strict_fp;      // see JIT_MODE_STRICT_FP
     bool linkable;       // the block found last may be linked to
 
     // ---- hot: near enough for 8-bit displacements ----
@@ -203,7 +211,7 @@ struct arena {
 
 struct host_thunks {
     const uint8_t *enter, *leave, *exit_link, *exit_lookup, *exit_interrupt, *lookup, *guard_miss,
-        *ret_miss, *slow, *fault, *unwind;
+        *ret_miss, *slow, *fp_slow, *fault, *unwind;
 };
 
 struct jit {
@@ -303,6 +311,14 @@ extern _Thread_local struct jit_vcpu *jit_current;
 // ---- sites.c: guest state at a point of translated code ----
 struct site_writer;
 bool jit_state_rebuild(struct jit_vcpu *v, const void *host_pc); // slots := the snapshot there
+
+// ---- fp.c: the floating-point environment ----
+void jit_fp_init(struct jit_vcpu *v);
+void jit_fp_sync(struct env *e);
+void jit_fp_changed(struct env *e);
+// An operation whose result the host may have got wrong, by softfloat. `what`: op, types, aux;
+// `regs`: result and operands, five bits each.
+void jit_fp_slow(struct env *e, uint32_t what, uint32_t regs);
 
 // ---- context.c: address spaces and code ids ----
 void jit_set_context(struct env *e, unsigned mmu, uint64_t ctx);

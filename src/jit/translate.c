@@ -82,6 +82,12 @@ unsigned jit_fetch(struct env *e, uint64_t va, void *dst, unsigned n)
     return got;
 }
 
+// The mode as the ISA knows it.
+static uint64_t isa_mode(const struct jit_vcpu *v)
+{
+    return v->mode & ~JIT_MODE_STRICT_FP;
+}
+
 // ---- making a block ----
 
 static uint64_t chunks_of(uint64_t first, uint64_t last)
@@ -122,8 +128,8 @@ static struct block *compile(struct jit_vcpu *v, uint64_t pc, const struct code_
     for (unsigned limit = JIT_MAX_INSNS; limit; limit /= 2) {
         struct ir_region *r = &j->region;
         do {
-            ir_region_reset(r, j->c.guest, pc, v->mode);
-            if (!j->c.translate(j->c.opaque, jit_env(v), pc, v->mode, c->host + off,
+            ir_region_reset(r, j->c.guest, pc, isa_mode(v));
+            if (!j->c.translate(j->c.opaque, jit_env(v), pc, isa_mode(v), c->host + off,
                                 (unsigned)PAGE_SIZE - off, limit, r)) {
                 free(b);
                 return NULL;
@@ -234,8 +240,8 @@ enum env_leave jit_interpret(struct jit_vcpu *v, unsigned max_insns)
         fetch_fault(v, &f);
         return LEAVE_AGAIN;
     }
-    ir_region_reset(&v->region, j->c.guest, pc, v->mode);
-    if (!j->c.translate(j->c.opaque, e, pc, v->mode, at, avail, max_insns, &v->region))
+    ir_region_reset(&v->region, j->c.guest, pc, isa_mode(v));
+    if (!j->c.translate(j->c.opaque, e, pc, isa_mode(v), at, avail, max_insns, &v->region))
         return LEAVE_AGAIN;
     struct ir_outcome out = ir_interp(&v->region, e);
     return out.kind == OUT_LEAVE ? out.why : LEAVE_AGAIN;

@@ -44,14 +44,22 @@ struct host_features {
 
 // Code after the region's end: reached by side exits, unlinked jumps and slow accesses.
 struct stub {
-    enum { STUB_EXIT, STUB_LINK, STUB_GUARD, STUB_SLOW, STUB_INTERRUPT, STUB_CALL_MISS } kind;
+    enum {
+        STUB_EXIT,
+        STUB_LINK,
+        STUB_GUARD,
+        STUB_SLOW,
+        STUB_INTERRUPT,
+        STUB_CALL_MISS,
+        STUB_FP
+    } kind;
     uint8_t *from;              // displacement that leads here
     struct link *link;          // EXIT, LINK, GUARD
     uint32_t first_loc, n_locs; // EXIT: what to store; SLOW: for the side table
     bool flags_live, poll;      // EXIT: EFLAGS hold the flags that are to be stored
     bool pc_in_rax;             // INTERRUPT
     uint64_t pc;                // of the target; SLOW: of the guest instruction
-    uint32_t info;              // SLOW
+    uint32_t info, regs;        // SLOW, FP
     const uint8_t *back;        // SLOW: where to go on; GUARD, CALL_MISS: the landing or NULL
 };
 

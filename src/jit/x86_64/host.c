@@ -7,8 +7,19 @@
 
 static const uint8_t saved[] = {RBX, RBP, R12, R13, R14, R15};
 
+static void save_mxcsr(struct as *a)
+{
+    x_op(a, X_0F | 0xae, 3, rm_env(VOFF(mxcsr)));
+}
+
+static void load_mxcsr(struct as *a, int32_t image)
+{
+    x_op(a, X_0F | 0xae, 2, rm_env(image));
+}
+
 static void emit_leave_c_frame(struct as *a)
 {
+    load_mxcsr(a, VOFF(mxcsr_c));
     x_mov(a, X_W, RSP, rm_env(VOFF(c_sp)));
     x_alui(a, X_W, ALU_ADD, rm_reg(RSP), 8);
     for (unsigned k = ARRAY_SIZE(saved); k-- > 0;)
@@ -29,6 +40,7 @@ static void emit_enter(struct jit *j, struct as *a)
         x_mov(a, X_W, R_BASE, rm_env(VOFF(user_base)));
     else
         x_mov(a, X_W, R_KEY, rm_env(VOFF(key)));
+    load_mxcsr(a, VOFF(mxcsr));
     x_op(a, 0xff, 4, rm_reg(RSI));
 }
 
@@ -36,6 +48,7 @@ static void emit_exits(struct jit *j, struct as *a)
 {
     const uint8_t *out = as_here(a);
     x_store(a, X_W, rm_env(VOFF(jit_sp)), RSP);
+    save_mxcsr(a);
     const uint8_t *out_saved = as_here(a);
     emit_leave_c_frame(a);
 
@@ -94,18 +107,24 @@ static void emit_save(struct as *a)
         x_op(a, X_0F | 0x29, r, rm_env(VOFF(regs.xmm) + 16 * r));
 }
 
-// Called with the description of the access pushed before; both leave the stack.
-static void emit_slow(struct jit *j, struct as *a)
+// Called with `args` words pushed before, which leave the stack: fn(env, word, word) works on
+// v->regs.
+static const uint8_t *emit_out_of_line(struct as *a, const void *fn, unsigned args)
 {
-    j->thunk.slow = as_here(a);
+    const uint8_t *start = as_here(a);
     emit_save(a);
+    save_mxcsr(a);
+    load_mxcsr(a, VOFF(mxcsr_c));
     x_op(a, 0x8f, 0, rm_env(VOFF(slow_ra))); // pop
     x_pop(a, RSI);
+    if (args > 1)
+        x_pop(a, RDX);
     x_store(a, X_W, rm_env(VOFF(jit_sp)), RSP);
     x_mov(a, X_W, RSP, rm_env(VOFF(c_sp)));
     x_mov_rr(a, X_W, RDI, R_ENV);
-    x_call_c(a, (const void *)(uintptr_t)jit_slow_access);
+    x_call_c(a, fn);
     x_mov(a, X_W, RSP, rm_env(VOFF(jit_sp)));
+    load_mxcsr(a, VOFF(mxcsr));
     x_op(a, 0xff, 6, rm_env(VOFF(slow_ra))); // push
     for (int r = 0; r < 16; r++)
         x_op(a, X_0F | 0x28, r, rm_env(VOFF(regs.xmm) + 16 * r));
@@ -113,9 +132,18 @@ static void emit_slow(struct jit *j, struct as *a)
         if (r != RSP && r != R_ENV)
             x_mov(a, X_W, r, saved_gpr(r));
     x_ret(a);
+    return start;
+}
+
+static void emit_slow(struct jit *j, struct as *a)
+{
+    j->thunk.slow = emit_out_of_line(a, (const void *)(uintptr_t)jit_slow_access, 1);
+    j->thunk.fp_slow = emit_out_of_line(a, (const void *)(uintptr_t)jit_fp_slow, 2);
 
     j->thunk.fault = as_here(a); // from the signal handler, registers already saved
     x_store(a, X_W, rm_env(VOFF(jit_sp)), RSP);
+    save_mxcsr(a);
+    load_mxcsr(a, VOFF(mxcsr_c));
     x_mov(a, X_W, RSP, rm_env(VOFF(c_sp)));
     x_mov_rr(a, X_W, RDI, R_ENV);
     x_call_c(a, (const void *)(uintptr_t)jit_user_fault);

@@ -385,7 +385,14 @@ RULE(call)
         store_pc(c, c->r->snaps.data[in->imm].pc);
     }
     move_args(c, in, h);
+    bool sees_fp = h->flags & (HELPER_READ | HELPER_STATE);
+    if (sees_fp) { // MXCSR to its image; C code has its own
+        x_op(&c->as, X_0F | 0xae, 3, rm_env(VOFF(mxcsr)));
+        x_op(&c->as, X_0F | 0xae, 2, rm_env(VOFF(mxcsr_c)));
+    }
     cg_c_call(c, h->fn);
+    if (sees_fp)
+        x_op(&c->as, X_0F | 0xae, 2, rm_env(VOFF(mxcsr)));
     cg_after_call(c);
     c->locked = 0;
     if (h->flags & HELPER_STATE && !c->j->c.user_mode)
@@ -590,6 +597,12 @@ static void emit_stub(struct cg *c, const struct stub *s)
         if (!s->pc_in_rax)
             x_movi(&c->as, RAX, s->pc);
         x_jmp_to(&c->as, c->j->thunk.exit_interrupt);
+        break;
+    case STUB_FP:
+        x_pushi(&c->as, s->regs);
+        x_pushi(&c->as, s->info);
+        x_call_c(&c->as, c->j->thunk.fp_slow);
+        x_jmp_to(&c->as, s->back);
         break;
     case STUB_CALL_MISS:
         x_lea_rip(&c->as, RCX, s->back);

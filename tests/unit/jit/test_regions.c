@@ -15,8 +15,32 @@ static unsigned rnd(unsigned n)
 {
     return (unsigned)((rnd64() >> 32) % n);
 }
+static uint64_t rnd_float(void)
+{
+    static const uint64_t special[] = {0,
+                                       1ull << 63,
+                                       0x3ff0000000000000,
+                                       0x0010000000000000,
+                                       0x7ff0000000000000,
+                                       1,
+                                       0x7ff8000000000001,
+                                       0x7ff0000000000001,
+                                       0x000fffffffffffff,
+                                       0x3f8000003f800000,
+                                       0x0080000000800000,
+                                       0x7fc000017f800001,
+                                       0x8000000100800001,
+                                       0x7f7fffff7f800000,
+                                       0x43e0000000000000,
+                                       0x41dfffffffc00000,
+                                       0x4f0000004b000000};
+    uint64_t v = special[rnd(ARRAY_SIZE(special))];
+    return rnd(2) ? v : v ^ rnd64() >> (rnd(64));
+}
 static uint64_t rnd_value(void)
 {
+    if (!rnd(3))
+        return rnd_float();
     static const uint64_t special[] = {
         0,          1,          2,      0x7f,       0x80,       0xff,
         0x7fff,     0x8000,     0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
@@ -385,7 +409,12 @@ static void randomise(struct toy *t)
     for (unsigned k = 0; k < TOY_DATA_SIZE / 8; k++)
         ((uint64_t *)(t->memory + TOY_DATA))[k] = rnd_value();
     t->cpu->env.monitor.addr = MONITOR_NONE;
-    t->cpu->env.fp = (struct env_fp){.rounding = (uint8_t)rnd(5) % 4};
+    bool flush = !rnd(4);
+    t->cpu->env.fp = (struct env_fp){.rounding = (uint8_t)rnd(rnd(4) ? 4 : 5),
+                                     .flush_inputs = flush && rnd(2),
+                                     .flush_outputs = flush && rnd(2),
+                                     .tiny_before = rnd(2)};
+    t->cpu->env.exec->fp_changed(&t->cpu->env);
 }
 
 static void show(struct toy *t, uint64_t pc, const struct test_cpu *want)
@@ -409,6 +438,7 @@ static void both_ways(struct toy *host, struct toy *interp, uint64_t start, unsi
     memcpy(&interp->cpu->x, &host->cpu->x, sizeof *host->cpu - offsetof(struct test_cpu, x));
     memcpy(interp->memory + TOY_DATA, host->memory + TOY_DATA, TOY_DATA_SIZE);
     interp->cpu->env.fp = host->cpu->env.fp;
+    interp->cpu->env.exec->fp_changed(&interp->cpu->env);
     interp->cpu->env.monitor = host->cpu->env.monitor;
     uint64_t from = seed;
     host->cpu->pc = interp->cpu->pc = pc;

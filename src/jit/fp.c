@@ -1,0 +1,66 @@
+// The guest's floating-point environment as the host holds it while translated code runs: rounding
+// and sticky flags in MXCSR, whose image is v->mxcsr whenever C code may look.
+#include "jit/state.h"
+
+enum { MXCSR_DEFAULT = 0x1f80, MXCSR_FLAGS = 0x3f, MXCSR_RC_SHIFT = 13 };
+
+void jit_fp_init(struct jit_vcpu *v)
+{
+    static const uint64_t k[FP_CONSTS] = {
+        [FPC_ABS64] = 0x7fffffffffffffff,  [FPC_ABS32] = 0x7fffffff7fffffff,
+        [FPC_SIGN64] = 0x8000000000000000, [FPC_SIGN32] = 0x8000000080000000,
+        [FPC_MIN64] = 0x0010000000000000,  [FPC_MIN32] = 0x0080000000800000,
+    };
+    for (unsigned n = 0; n < FP_CONSTS; n++)
+        v->fp_const[n].u64[0] = v->fp_const[n].u64[1] = k[n];
+    v->mxcsr_c = v->mxcsr = MXCSR_DEFAULT;
+}
+
+void jit_fp_sync(struct env *e)
+{
+    static const uint8_t flag[6] = {FP_INVALID,   0,         FP_DIVZERO, FP_OVERFLOW,
+                                    FP_UNDERFLOW, FP_INEXACT};
+    struct jit_vcpu *v = jit_vcpu_of(e);
+    for (unsigned n = 0; n < 6; n++)
+        if (v->mxcsr >> n & 1)
+            e->fp.flags |= flag[n];
+    v->mxcsr &= ~(uint32_t)MXCSR_FLAGS;
+}
+
+void jit_fp_changed(struct env *e)
+{
+    static const uint8_t rc[] = {[FP_RNE] = 0, [FP_RTZ] = 3, [FP_RDN] = 1, [FP_RUP] = 2};
+    struct jit_vcpu *v = jit_vcpu_of(e);
+    bool known = e->fp.rounding < ARRAY_SIZE(rc);
+    v->strict_fp = !known || e->fp.flush_inputs || e->fp.flush_outputs;
+    v->mxcsr = MXCSR_DEFAULT | (known ? (uint32_t)rc[e->fp.rounding] << MXCSR_RC_SHIFT : 0);
+}
+
+static union ir_val operand(const struct jit_vcpu *v, unsigned reg, unsigned type)
+{
+    union ir_val x = {0};
+    if (reg >= 16)
+        x.v = v->regs.xmm[reg - 16];
+    else
+        x.u64[0] = v->regs.gpr[reg];
+    if (type == IR_F32 || type == IR_I32)
+        return (union ir_val){.u64 = {x.u32[0], 0}};
+    if (type == IR_F64)
+        x.u64[1] = 0;
+    return x;
+}
+
+void jit_fp_slow(struct env *e, uint32_t what, uint32_t regs)
+{
+    struct jit_vcpu *v = jit_vcpu_of(e);
+    unsigned types = what >> 8 & 0xff, operands = types >> 4;
+    union ir_val abc[3], result = {0};
+    for (unsigned k = 0; k < 3; k++)
+        abc[k] = operand(v, regs >> (5 * (k + 1)) & 31, operands);
+    ir_eval[what & 0xff](e, types, what >> 16, &result, abc);
+    unsigned d = regs & 31;
+    if (d >= 16)
+        v->regs.xmm[d - 16] = result.v;
+    else
+        v->regs.gpr[d] = result.u64[0];
+}

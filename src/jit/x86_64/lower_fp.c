@@ -1,0 +1,398 @@
+// Floating point on the host's, under the guest's rounding in MXCSR; sticky flags gather there.
+// What the two may disagree on is recognised by the result: NaNs (which one, and its sign), and
+// for operations that can underflow a result that is exactly the smallest normal number, which the
+// guest may call tiny and the host not. Both go out of line to softfloat. Flushing of subnormals
+// and roundings the host lacks are a mode of their own, in which no rule here applies.
+#include "jit/x86_64/vec.h"
+
+static bool strict(const struct cg *c)
+{
+    return c->b->mode & JIT_MODE_STRICT_FP;
+}
+
+static bool wide(unsigned type)
+{
+    return type == IR_F64;
+}
+
+static unsigned scalar(unsigned type) // prefix of the scalar forms
+{
+    return (wide(type) ? X_F2 : X_F3) | X_0F;
+}
+
+static unsigned packed(unsigned type)
+{
+    return (wide(type) ? X_66 : 0) | X_0F;
+}
+
+static struct rm fp_const(unsigned k)
+{
+    return rm_env(VOFF(fp_const) + (int32_t)(k * sizeof(union ir_val)));
+}
+
+// On `cc` the operation is done again by softfloat: its operands are still in their registers.
+static size_t slow_if(struct cg *c, ir_ref i, enum x86_cc cc)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    const ir_ref ops[3] = {in->a, in->b, in->c};
+    uint32_t regs = (uint32_t)c->v[i].reg;
+    for (unsigned k = 0; k < 3; k++)
+        regs |= (ops[k] ? (uint32_t)c->v[ops[k]].reg : 0) << (5 * (k + 1));
+    struct stub s = {.kind = STUB_FP,
+                     .from = x_jcc(&c->as, cc),
+                     .info = in->op | IR_EVAL_TYPES(in->type, cg_insn(c, in->a)->type) << 8 |
+                             (uint32_t)in->aux << 16,
+                     .regs = regs,
+                     .back = as_here(&c->as)};
+    vec_push(&c->stubs, s);
+    return c->stubs.len - 1;
+}
+
+// Where it goes on after that, when not right there.
+static void slow_ends(struct cg *c, size_t stub)
+{
+    c->stubs.data[stub].back = as_here(&c->as);
+}
+
+static void check(struct cg *c, ir_ref i, unsigned type, int d, bool underflows)
+{
+    unsigned ucomis = packed(type) | 0x2e;
+    if (!underflows) {
+        vec2(c, ucomis, d, rm_reg(d));
+        slow_if(c, i, CC_P);
+        return;
+    }
+    int t = cg_tmp_xmm(c) - 16;
+    vec3(c, packed(type) | 0x54, t, d, fp_const(wide(type) ? FPC_ABS64 : FPC_ABS32));
+    vec2(c, ucomis, t, fp_const(wide(type) ? FPC_MIN64 : FPC_MIN32));
+    slow_if(c, i, CC_E); // equal, or unordered
+}
+
+static const uint8_t arith[IR_OPS] = {
+    [IR_fadd] = 0x58,  [IR_fsub] = 0x5c,  [IR_fmul] = 0x59,  [IR_fdiv] = 0x5e,
+    [IR_vfadd] = 0x58, [IR_vfsub] = 0x5c, [IR_vfmul] = 0x59, [IR_vfdiv] = 0x5e,
+};
+
+RULE(farith)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    if (strict(c) || in->aux & FPA_RM) {
+        cg_eval(c, i);
+        return;
+    }
+    int a = cg_use(c, in->a) - 16, b = cg_use(c, in->b) - 16, d = cg_def(c, i) - 16;
+    vec3(c, scalar(in->type) | arith[in->op], d, a, rm_reg(b));
+    check(c, i, in->type, d, in->op == IR_fmul || in->op == IR_fdiv);
+}
+
+RULE(fsqrt)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    if (strict(c) || in->aux & FPA_RM) {
+        cg_eval(c, i);
+        return;
+    }
+    int a = cg_use(c, in->a) - 16, d = cg_def(c, i) - 16;
+    vec3(c, scalar(in->type) | 0x51, d, a, rm_reg(a));
+    check(c, i, in->type, d, false);
+}
+
+RULE(fma)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    if (strict(c) || in->aux & FPA_RM) {
+        cg_eval(c, i);
+        return;
+    }
+    int a = cg_use(c, in->a) - 16, b = cg_use(c, in->b) - 16, x = cg_use(c, in->c) - 16;
+    int d = cg_def(c, i) - 16;
+    x_op(&c->as, X_0F | 0x28, d, rm_reg(x));
+    v_op(&c->as, X_66 | X_38 | 0xb9 | (wide(in->type) ? X_W : 0), d, a, rm_reg(b)); // fmadd231
+    check(c, i, in->type, d, true);
+}
+
+RULE(fsign) // fneg, fabs
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    bool neg = in->op == IR_fneg;
+    int a = cg_use(c, in->a) - 16, d = cg_def(c, i) - 16;
+    unsigned k =
+        neg ? (wide(in->type) ? FPC_SIGN64 : FPC_SIGN32) : (wide(in->type) ? FPC_ABS64 : FPC_ABS32);
+    vec3(c, packed(in->type) | (neg ? 0x57 : 0x54), d, a, fp_const(k));
+}
+
+RULE(fbits)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    int a = cg_use(c, in->a), d = cg_def(c, i);
+    if (IS_XMM(a))
+        vec2(c, X_66 | X_0F | 0x7e | (in->type == IR_I64 ? X_W : 0), a - 16, rm_reg(d));
+    else
+        vec2(c, X_66 | X_0F | 0x6e | (in->type == IR_F64 ? X_W : 0), d - 16, rm_reg(a));
+}
+
+// Both orders combined: equal operands give the same, zeros of two signs the right one.
+RULE(fminmax)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    if (strict(c)) {
+        cg_eval(c, i);
+        return;
+    }
+    bool max = in->op == IR_fmax || in->op == IR_fmaxnm;
+    unsigned op = scalar(in->type) | (max ? 0x5f : 0x5d);
+    int a = cg_use(c, in->a) - 16, b = cg_use(c, in->b) - 16, t = cg_tmp_xmm(c) - 16;
+    int d = cg_def(c, i) - 16;
+    vec2(c, packed(in->type) | 0x2e, a, rm_reg(b));
+    uint8_t *nan = x_jcc8(&c->as, CC_P);
+    vec3(c, op, t, b, rm_reg(a));
+    vec3(c, op, d, a, rm_reg(b));
+    vec3(c, packed(in->type) | (max ? 0x54 : 0x56), d, d, rm_reg(t));
+    as_bind8(&c->as, nan); // parity still tells, and-ing does not touch it
+    slow_if(c, i, CC_P);
+}
+
+// Arm's NZCV of a comparison, packed.
+RULE(fcmp)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    if (strict(c)) {
+        cg_eval(c, i);
+        return;
+    }
+    static const struct {
+        enum x86_cc cc;
+        uint32_t flags;
+    } result[] = {{CC_B, 1u << PACK_N},
+                  {CC_E, 1u << PACK_Z | 1u << PACK_C},
+                  {CC_P, 1u << PACK_C | 1u << PACK_V}};
+    unsigned type = cg_insn(c, in->a)->type;
+    int a = cg_use(c, in->a) - 16, b = cg_use(c, in->b) - 16, t = cg_tmp(c), d = cg_def(c, i);
+    vec2(c, packed(type) | (in->aux & FPA_SIGNAL ? 0x2f : 0x2e), a, rm_reg(b));
+    x_movi(&c->as, d, 1u << PACK_C); // greater
+    for (unsigned k = 0; k < ARRAY_SIZE(result); k++) {
+        x_movi(&c->as, t, result[k].flags);
+        x_cmov(&c->as, 0, result[k].cc, d, rm_reg(t));
+    }
+}
+
+static unsigned fixed_rounding(unsigned aux) // enum fp_rounding + 1, or 0
+{
+    return (aux & FPA_RM) >> FPA_RM_SHIFT;
+}
+
+// roundsd's immediate for a rounding; the dynamic one is MXCSR's.
+static bool round_imm(unsigned aux, unsigned *imm)
+{
+    static const uint8_t fixed[] = {4, 0, 3, 1, 2}; // dynamic, RNE, RTZ, RDN, RUP
+    if (fixed_rounding(aux) >= ARRAY_SIZE(fixed))
+        return false;
+    *imm = fixed[fixed_rounding(aux)];
+    return true;
+}
+
+RULE(frint)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    unsigned imm;
+    if (strict(c) || !round_imm(in->aux, &imm)) {
+        cg_eval(c, i);
+        return;
+    }
+    int a = cg_use(c, in->a) - 16, d = cg_def(c, i) - 16;
+    vec3i(c, X_66 | X_3A | (wide(in->type) ? 0x0b : 0x0a), d, a, rm_reg(a),
+          imm | (in->aux & FPA_SIGNAL ? 0 : 8));
+    check(c, i, in->type, d, false);
+}
+
+RULE(f2f)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    if (strict(c) || in->aux & FPA_RM) {
+        cg_eval(c, i);
+        return;
+    }
+    unsigned from = cg_insn(c, in->a)->type;
+    int a = cg_use(c, in->a) - 16, d = cg_def(c, i) - 16;
+    vec3(c, scalar(from) | 0x5a, d, a, rm_reg(a));
+    check(c, i, in->type, d, !wide(in->type));
+}
+
+// Only magnitudes below 2^bits go on (and no negative numbers, where unsigned): then neither the
+// rounding nor the conversion raises what the guest's instruction would not.
+static size_t small_enough(struct cg *c, ir_ref i, int a, unsigned from, unsigned bits, bool uns)
+{
+    unsigned w = wide(from) ? X_W : 0;
+    int t = cg_tmp(c);
+    vec2(c, X_66 | X_0F | 0x7e | w, a, rm_reg(t));
+    if (!uns)
+        x_alu_rr(&c->as, w, ALU_ADD, t, t);
+    x_shi(&c->as, w, SH_SHR, t, (w ? 52 : 23) + !uns);
+    x_alui(&c->as, 0, ALU_CMP, rm_reg(t), (int32_t)((w ? 1023 : 127) + bits));
+    return slow_if(c, i, CC_AE);
+}
+
+RULE(f2i)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    unsigned imm, w = cg_w(c, i), from = cg_insn(c, in->a)->type;
+    bool uns = in->aux & FPA_UNSIGNED;
+    if (strict(c) || in->aux & 0x7f || !round_imm(in->aux, &imm)) {
+        cg_eval(c, i);
+        return;
+    }
+    bool truncates = imm == 3;
+    int a = cg_use(c, in->a) - 16, d = cg_def(c, i), x = a;
+    if (!truncates)
+        x = cg_tmp_xmm(c) - 16;
+    bool test = uns || !truncates;
+    size_t stub = test ? small_enough(c, i, a, from, w ? 62 : 30, uns) : 0;
+    if (!truncates)
+        vec3i(c, X_66 | X_3A | (wide(from) ? 0x0b : 0x0a), x, a, rm_reg(a), imm);
+    vec2(c, scalar(from) | 0x2c | w, d,
+         rm_reg(x)); // cvtt: the smallest integer where it is invalid
+    if (!uns && truncates) {
+        x_alui(&c->as, w, ALU_CMP, rm_reg(d), 1);
+        slow_if(c, i, CC_O);
+    }
+    if (test)
+        slow_ends(c, stub);
+}
+
+RULE(i2f)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    unsigned wide_in = cg_w(c, in->a);
+    bool uns = in->aux & FPA_UNSIGNED;
+    if (strict(c) || in->aux & 0x7f || in->aux & FPA_RM) {
+        cg_eval(c, i);
+        return;
+    }
+    int a = cg_use(c, in->a), d = cg_def(c, i) - 16, x = a;
+    size_t stub = 0;
+    if (uns && wide_in) {
+        x_test_rr(&c->as, X_W, a, a);
+        stub = slow_if(c, i, CC_S);
+    } else if (uns) {
+        x = cg_tmp(c);
+        x_mov_rr(&c->as, 0, x, a);
+    }
+    vec3(c, X_66 | X_0F | 0xef, d, d, rm_reg(d)); // no dependence on the old value
+    vec3(c, scalar(in->type) | 0x2a | (wide_in || uns ? X_W : 0), d, d, rm_reg(x));
+    if (uns && wide_in)
+        slow_ends(c, stub);
+}
+
+// ---- lanes ----
+
+static bool lanes_ok(struct cg *c, const struct ir_insn *in)
+{
+    unsigned lane = in->aux & VL_LANE;
+    bool half = in->aux & VL_HALF;
+    return !strict(c) && !(in->aux & FPA_RM) && lane >= VL_32 &&
+           !(half && (lane == VL_64 || in->op == IR_vfdiv));
+}
+
+// An operand whose unused lanes cannot raise anything.
+static int lanes_use(struct cg *c, const struct ir_insn *in, ir_ref x)
+{
+    int a = cg_use(c, x) - 16;
+    if (!(in->aux & VL_HALF))
+        return a;
+    int t = cg_tmp_xmm(c) - 16;
+    vec_low(c, t, a);
+    return t;
+}
+
+static void check_lanes(struct cg *c, ir_ref i, unsigned type, int d, bool underflows)
+{
+    int t = cg_tmp_xmm(c) - 16;
+    vec3(c, packed(type) | 0xc2, t, d, rm_reg(d)); // cmpunord
+    as_u8(&c->as, 3);
+    if (underflows) {
+        int u = cg_tmp_xmm(c) - 16;
+        vec3(c, X_66 | X_0F | 0xdb, u, d, fp_const(wide(type) ? FPC_ABS64 : FPC_ABS32));
+        vec3(c, wide(type) ? X_66 | X_38 | 0x29 : X_66 | X_0F | 0x76, u, u,
+             fp_const(wide(type) ? FPC_MIN64 : FPC_MIN32)); // pcmpeq
+        vec3(c, X_66 | X_0F | 0xeb, t, t, rm_reg(u));
+    }
+    vec2(c, X_66 | X_38 | 0x17, t, rm_reg(t)); // ptest
+    slow_if(c, i, CC_NE);
+}
+
+RULE(vfarith)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    unsigned type = (in->aux & VL_LANE) == VL_64 ? IR_F64 : IR_F32;
+    bool one = in->aux & VL_SCALAR;
+    if (!lanes_ok(c, in)) {
+        cg_eval(c, i);
+        return;
+    }
+    int a = lanes_use(c, in, in->a), b = lanes_use(c, in, in->b), d = cg_def(c, i) - 16;
+    vec3(c, (one ? scalar(type) : packed(type)) | arith[in->op], d, a, rm_reg(b));
+    vec_finish(c, in->aux, d);
+    check_lanes(c, i, type, d, in->op == IR_vfmul || in->op == IR_vfdiv);
+}
+
+RULE(vfsqrt)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    unsigned type = (in->aux & VL_LANE) == VL_64 ? IR_F64 : IR_F32;
+    if (!lanes_ok(c, in) || in->aux & VL_SCALAR) {
+        cg_eval(c, i);
+        return;
+    }
+    int a = lanes_use(c, in, in->a), d = cg_def(c, i) - 16;
+    vec2(c, packed(type) | 0x51, d, rm_reg(a));
+    vec_finish(c, in->aux, d);
+    check_lanes(c, i, type, d, false);
+}
+
+RULE(vfma)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    unsigned type = (in->aux & VL_LANE) == VL_64 ? IR_F64 : IR_F32;
+    bool one = in->aux & VL_SCALAR;
+    if (!lanes_ok(c, in)) {
+        cg_eval(c, i);
+        return;
+    }
+    int a = lanes_use(c, in, in->a), b = lanes_use(c, in, in->b), x = lanes_use(c, in, in->c);
+    int d = cg_def(c, i) - 16;
+    x_op(&c->as, X_0F | 0x28, d, rm_reg(x));
+    v_op(&c->as, X_66 | X_38 | (one ? 0xb9 : 0xb8) | (wide(type) ? X_W : 0), d, a, rm_reg(b));
+    vec_finish(c, in->aux, d);
+    check_lanes(c, i, type, d, true);
+}
+
+RULE(vfsign)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    bool neg = in->op == IR_vfneg, w = (in->aux & VL_LANE) == VL_64;
+    if ((in->aux & VL_LANE) < VL_32) {
+        cg_eval(c, i);
+        return;
+    }
+    int a = cg_use(c, in->a) - 16, d = cg_def(c, i) - 16;
+    vec3(c, X_0F | (neg ? 0x57 : 0x54), d, a,
+         fp_const(neg ? (w ? FPC_SIGN64 : FPC_SIGN32) : (w ? FPC_ABS64 : FPC_ABS32)));
+    vec_finish(c, in->aux, d);
+}
+
+// eq (quiet), ge, gt (signalling, as cmple and cmplt of the exchanged operands): a NaN operand
+// gives false on both sides.
+RULE(vfcmp)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    unsigned type = (in->aux & VL_LANE) == VL_64 ? IR_F64 : IR_F32;
+    if (!lanes_ok(c, in)) {
+        cg_eval(c, i);
+        return;
+    }
+    bool eq = in->op == IR_vfcmpeq, one = in->aux & VL_SCALAR;
+    int a = lanes_use(c, in, in->a), b = lanes_use(c, in, in->b), d = cg_def(c, i) - 16;
+    vec3(c, (one ? scalar(type) : packed(type)) | 0xc2, d, eq ? a : b, rm_reg(eq ? b : a));
+    as_u8(&c->as, eq ? 0 : in->op == IR_vfcmpge ? 2 : 1);
+    vec_finish(c, in->aux, d);
+}
