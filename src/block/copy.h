@@ -11,7 +11,7 @@ struct block_copy {
     uint64_t chunk;          // bytes per request; 0: a default
     uint64_t sparse;         // runs of zeros this long are not written as data; 0: write everything
     struct block_node *base; // the copy goes down src's chain to above this layer
-    bool allocated_only; // copy only what the layers above base decide
+    bool allocated_only;     // copy only what the layers above base decide
     bool dst_reads_zero;     // untouched parts of dst need no zeros
     bool compress, salvage;
     // After each piece, with the bytes done so far; false ends the copy with -ECANCELED.
