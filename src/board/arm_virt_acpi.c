@@ -174,14 +174,13 @@ static void put_fadt(const struct virt *v, struct acpi *a, uint32_t dsdt)
     enum { PSCI = 1, PSCI_HVC = 2, HW_REDUCED = 1 << 20 };
     int conduit = virt_conduit(v);
     uint32_t at = acpi_table(a, "FACP", 6);
-    uint8_t body[276 - 36] = {0}; // offsets of the specification are those of the table
-    uint8_t *p = body - 36;
+    uint8_t p[276] = {0}; // with room for the header, so that offsets are the specification's
     st_le32(p + 112, HW_REDUCED);
     st_le16(p + 129, conduit == CONDUIT_NONE ? 0 : conduit == CONDUIT_HVC ? PSCI | PSCI_HVC : PSCI);
     p[131] = 3; // ACPI 6.3
     st_le64(p + 140, dsdt);
     memcpy(p + 268, "QEMU\0\0\0\0", 8); // hypervisor vendor, for guests that look for one
-    buf_put(&a->tables, body, sizeof body);
+    buf_put(&a->tables, p + 36, sizeof p - 36);
     acpi_pointer(a, at + 140, 8);
     acpi_table_end(a, true);
 }

@@ -465,18 +465,18 @@ static const struct kernel {
     uint64_t (*run)(unsigned n);
     unsigned n;
 } kernels[] = {
-    {"integer", "sieve", k_sieve, 60},    {"integer", "shellsort", k_sort, 40},
-    {"integer", "crc", k_crc, 120},       {"integer", "division", k_div, 300},
-    {"integer", "hash", k_hash, 1000},     {"integer", "mix64", k_mix64, 200},
-    {"calls", "fib", k_fib, 600},          {"calls", "ackermann", k_ackermann, 1000},
-    {"calls", "tree", k_tree, 8000},       {"indirect", "fnptr", k_fnptr, 1000},
-    {"indirect", "qsort", k_qsort, 40},   {"interp", "bytecode", k_interp, 200},
-    {"fp", "nbody", k_nbody, 400},         {"fp", "mandelbrot", k_mandel, 300},
-    {"fp", "polynomial", k_poly, 2000},    {"fp", "libm", k_libm, 1500},
-    {"simd-fp", "saxpy", k_saxpy, 20000},  {"simd-fp", "triad", k_triad, 6000},
-    {"simd-int", "sad", k_sad, 20000},     {"simd-int", "blend", k_blend, 10000},
+    {"integer", "sieve", k_sieve, 60},      {"integer", "shellsort", k_sort, 40},
+    {"integer", "crc", k_crc, 120},         {"integer", "division", k_div, 300},
+    {"integer", "hash", k_hash, 1000},      {"integer", "mix64", k_mix64, 200},
+    {"calls", "fib", k_fib, 600},           {"calls", "ackermann", k_ackermann, 1000},
+    {"calls", "tree", k_tree, 8000},        {"indirect", "fnptr", k_fnptr, 1000},
+    {"indirect", "qsort", k_qsort, 40},     {"interp", "bytecode", k_interp, 200},
+    {"fp", "nbody", k_nbody, 400},          {"fp", "mandelbrot", k_mandel, 300},
+    {"fp", "polynomial", k_poly, 2000},     {"fp", "libm", k_libm, 1500},
+    {"simd-fp", "saxpy", k_saxpy, 20000},   {"simd-fp", "triad", k_triad, 6000},
+    {"simd-int", "sad", k_sad, 20000},      {"simd-int", "blend", k_blend, 10000},
     {"string", "strlen", k_strlen, 100000}, {"string", "memcpy", k_memcpy, 3000},
-    {"string", "printf", k_strings, 4000}, {"memory", "chase", k_chase, 60},
+    {"string", "printf", k_strings, 4000},  {"memory", "chase", k_chase, 60},
     {"memory", "stream", k_stream, 8},
 };
 

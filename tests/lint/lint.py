@@ -80,7 +80,7 @@ def check_source(path, inside, lines):
     for n, text in enumerate(lines, 1):
         if dies and DEADLY.search(text.split("//")[0]):
             breach(path, n, "ends the process (R8)")
-        if re.match(r"\s*typedef\s+(struct|union|enum)\b", text):
+        if re.match(r"\s*typedef\s+(struct|union|enum)\b[^(]*$", text):
             breach(path, n, "typedef of a struct, union or enum")
         if "__attribute__((constructor" in text:
             breach(path, n, "constructor: use a .def table")

@@ -122,7 +122,7 @@ struct arm_cpu {
         id_aa64afr[2];
     uint8_t pa_bits;
     bool has_el2, has_el3;
-    uint8_t world; // last level of ARM_OUT_WORLD; 0xff: none yet
+    uint8_t world;   // last level of ARM_OUT_WORLD; 0xff: none yet
     bool debug_step; // the debugger steps this CPU
     bool power_off;
     _Atomic uint32_t lines; // levels of enum arm_line
