@@ -78,6 +78,14 @@ static inline void host_load128(void *dst, const void *src)
         memcpy(dst, src, 16);
         return;
     }
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx")) { // then one vector move is atomic, also of read-only memory
+        v128 v;
+        __asm__ volatile("movdqa %1, %0" : "=x"(v) : "m"(*(const v128 *)src));
+        memcpy(dst, &v, 16);
+        return;
+    }
+#endif
     uint64_t v[2] = {0, 0};
     host_cas128((void *)(uintptr_t)src, v, v);
     memcpy(dst, v, 16);

@@ -14,7 +14,8 @@ static unsigned align_bits(unsigned mo)
 static bool always_slow(const struct cg *c, const struct ir_insn *in)
 {
     unsigned size = in->aux & MO_SIZE;
-    return in->aux & MO_BE || (size == MO_128 && in->aux & MO_ATOMIC) ||
+    // With AVX, one aligned vector move is atomic.
+    return in->aux & MO_BE || (size == MO_128 && in->aux & MO_ATOMIC && !c->f.avx) ||
            (c->j->c.no_inline_tlb && !c->j->c.user_mode);
 }
 
