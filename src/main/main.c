@@ -3,6 +3,7 @@
 #include "control/cli/system.h"
 #include "control/img/img.h"
 #include "control/version.h"
+#include "user/main.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@ static const struct {
     {"qemu-img", "img", img_main, "create, inspect and convert disk images"},
     {"qemu-system-", "system", system_main,
      "a machine: --arch ARCH, then qemu-system-ARCH's options"},
+    {"qemu-", "user", user_main, "a Linux program for another CPU: [OPTIONS] PROGRAM [ARGUMENTS]"},
     {"myna-version", "version", version_main, "print the version"},
 };
 

@@ -1,0 +1,73 @@
+// System calls: the table's types, and what its functions share. A function gets the guest's
+// arguments and returns the result, a negative errno, or HOST_CALL_RESTART.
+#pragma once
+
+#include "user/guest.h"
+#include "user/host_call.h"
+
+#include <errno.h>
+#include <sys/syscall.h>
+
+// How an argument is passed on to the host (and shown by -strace).
+enum call_kind {
+    K_NONE,
+    K_INT,
+    K_HEX,
+    K_LONG,
+    K_SIZE,
+    K_MODE,  // octal
+    K_FD,    // a descriptor, or -1
+    K_DIRFD, // a descriptor or AT_FDCWD
+    K_OPEN,  // flags of open
+    K_SIG,
+    K_ADDR, // a guest address the function itself deals with
+    K_PTR,  // guest memory with the same layout in the host
+    K_BUF,  // the same, shown as text; its size comes next
+    K_NAME, // a string in guest memory
+    K_PATH, // a string that names a file to read: looked up below the prefix first
+};
+enum { CALL_ARGS = 6 };
+
+struct call {
+    const char *name;
+    int64_t (*fn)(struct thread *t, const uint64_t *a); // NULL: the host's call of the same name
+    long host;
+    uint8_t kinds[CALL_ARGS];
+};
+enum call_id {
+#define CALL(name, ...) CALL_##name,
+#include "user/calls/all.h"
+#undef CALL
+    CALLS
+};
+extern const struct call calls[CALLS];
+
+#define CALL_HOST(t, name, ...)                                                                    \
+    host_call(SYS_##name, (const uint64_t[6]){__VA_ARGS__}, &(t)->captured)
+// A guest address as an argument of CALL_HOST.
+static inline uint64_t call_ptr(struct thread *t, uint64_t addr)
+{
+    return (uint64_t)(uintptr_t)guest_ptr(t, addr);
+}
+
+#define CALL(name, fn, ...) int64_t fn(struct thread *t, const uint64_t *a);
+#define PASS                call_pass_unused
+#include "user/calls/all.h"
+#undef CALL
+#undef PASS
+
+// ---- flags that differ between the guest's ABI and the host's (open_flags.c) ----
+int open_flags_to_host(uint64_t guest);
+uint64_t open_flags_to_guest(int host);
+
+// ---- calls_iov.c ----
+struct iovec;
+enum { IOV_LIMIT = 1024 };
+// The guest's vector with host addresses; 0 or a negative errno. *out is the caller's to free.
+int64_t iov_read(struct thread *t, uint64_t addr, uint64_t n, struct iovec **out);
+
+// ---- strace.c ----
+void strace_call(struct thread *t, const struct call *c, uint64_t number, const uint64_t *a,
+                 int64_t result);
+// Before a call that may not come back.
+void strace_begin(struct thread *t, const struct call *c, uint64_t number, const uint64_t *a);

@@ -1,0 +1,251 @@
+// Processes and threads: clone, exec, exit, futex, limits, prctl, and who the kernel says it is.
+#include "user/calls.h"
+
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/prctl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+// ---- clone ----
+
+int64_t sys_clone(struct thread *t, const uint64_t *a)
+{
+    struct clone_request r = {.flags = a[0] & ~0xffull,
+                              .exit_signal = (int)(a[0] & 0xff),
+                              .stack = a[1],
+                              .parent_tid = a[2],
+                              .pidfd = a[2],
+                              .tls = a[3],
+                              .child_tid = a[4]};
+    return thread_clone(t, &r);
+}
+
+int64_t sys_clone3(struct thread *t, const uint64_t *a)
+{
+    struct {
+        uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
+            set_tid_size, cgroup;
+    } g = {0};
+    enum { LEAST = 64 };
+    const uint64_t clear_sighand = 1ull << 32, into_cgroup = 1ull << 33; // linux/sched.h
+    if (a[1] < LEAST)
+        return -EINVAL;
+    if (a[1] > 4096)
+        return -E2BIG;
+    if (!guest_read(t, a[0], &g, MIN(a[1], sizeof g)))
+        return -EFAULT;
+    if (g.set_tid_size || g.flags & (into_cgroup | CLONE_DETACHED) || g.exit_signal > 64 ||
+        !g.stack != !g.stack_size)
+        return -EINVAL;
+    if (g.flags & clear_sighand)
+        return -ENOSYS; // callers then use clone
+    struct clone_request r = {.flags = g.flags,
+                              .exit_signal = (int)g.exit_signal,
+                              .stack = g.stack ? g.stack + g.stack_size : 0,
+                              .parent_tid = g.parent_tid,
+                              .pidfd = g.pidfd,
+                              .tls = g.tls,
+                              .child_tid = g.child_tid};
+    return thread_clone(t, &r);
+}
+
+int64_t sys_exit(struct thread *t, const uint64_t *a)
+{
+    thread_end(t, (int)a[0]);
+}
+
+int64_t sys_exit_group(struct thread *t, const uint64_t *a)
+{
+    syscall(SYS_exit_group, (int)a[0]);
+    __builtin_unreachable();
+}
+
+int64_t sys_execve(struct thread *t, const uint64_t *a)
+{
+    char path[4096];
+    int64_t r = guest_string(t, a[0], path, sizeof path);
+    return r ? r : exec_program(t, AT_FDCWD, path, a[1], a[2], 0);
+}
+
+int64_t sys_execveat(struct thread *t, const uint64_t *a)
+{
+    char path[4096];
+    int64_t r = guest_string(t, a[1], path, sizeof path);
+    return r ? r : exec_program(t, (int)a[0], path, a[2], a[3], (int)a[4]);
+}
+
+int64_t sys_set_tid_address(struct thread *t, const uint64_t *a)
+{
+    t->clear_tid = a[0];
+    return syscall(SYS_gettid);
+}
+
+// ---- futex ----
+
+int64_t sys_futex(struct thread *t, const uint64_t *a)
+{
+    uint64_t timeout = a[3], second = a[4];
+    switch ((int)a[1] & FUTEX_CMD_MASK) {
+    case FUTEX_WAIT:
+    case FUTEX_WAIT_BITSET:
+    case FUTEX_LOCK_PI:
+    case FUTEX_LOCK_PI2:
+        timeout = call_ptr(t, timeout);
+        break;
+    case FUTEX_WAIT_REQUEUE_PI:
+        timeout = call_ptr(t, timeout);
+        second = call_ptr(t, second);
+        break;
+    case FUTEX_REQUEUE:
+    case FUTEX_CMP_REQUEUE:
+    case FUTEX_CMP_REQUEUE_PI:
+    case FUTEX_WAKE_OP:
+        second = call_ptr(t, second);
+        break;
+    default:
+        break;
+    }
+    return CALL_HOST(t, futex, (uint64_t)(uintptr_t)mm_host(&t->u->mm, a[0]), a[1], a[2], timeout,
+                     second, a[5]);
+}
+
+// The host could not follow the guest's pointers: thread_end walks the list.
+int64_t sys_set_robust_list(struct thread *t, const uint64_t *a)
+{
+    if (a[1] != 24)
+        return -EINVAL;
+    t->robust_list = a[0];
+    return 0;
+}
+
+int64_t sys_get_robust_list(struct thread *t, const uint64_t *a)
+{
+    uint64_t size = 24;
+    if (a[0] && (pid_t)a[0] != (pid_t)syscall(SYS_gettid))
+        return -EPERM;
+    return guest_write(t, a[1], &t->robust_list, 8) && guest_write(t, a[2], &size, 8) ? 0 : -EFAULT;
+}
+
+// ---- limits: those of memory would be the emulator's ----
+
+static bool emulated_limit(unsigned resource)
+{
+    return resource == RLIMIT_AS || resource == RLIMIT_DATA || resource == RLIMIT_STACK;
+}
+
+static int64_t limit(struct thread *t, unsigned resource, uint64_t set, uint64_t old)
+{
+    struct user_limit fresh, *l = &t->u->limits[resource];
+    if (set && !guest_read(t, set, &fresh, sizeof fresh))
+        return -EFAULT;
+    if (set && fresh.soft > fresh.hard)
+        return -EINVAL;
+    if (old && !guest_write(t, old, l, sizeof *l))
+        return -EFAULT;
+    if (set && fresh.hard > l->hard && geteuid())
+        return -EPERM;
+    if (set)
+        *l = fresh;
+    return 0;
+}
+
+int64_t sys_getrlimit(struct thread *t, const uint64_t *a)
+{
+    if (emulated_limit((unsigned)a[0]))
+        return a[1] ? limit(t, (unsigned)a[0], 0, a[1]) : -EFAULT;
+    return CALL_HOST(t, prlimit64, 0, a[0], 0, call_ptr(t, a[1]));
+}
+
+int64_t sys_setrlimit(struct thread *t, const uint64_t *a)
+{
+    if (emulated_limit((unsigned)a[0]))
+        return a[1] ? limit(t, (unsigned)a[0], a[1], 0) : -EFAULT;
+    return CALL_HOST(t, prlimit64, 0, a[0], call_ptr(t, a[1]), 0);
+}
+
+int64_t sys_prlimit64(struct thread *t, const uint64_t *a)
+{
+    bool self = !a[0] || (pid_t)a[0] == getpid();
+    if (self && emulated_limit((unsigned)a[1]))
+        return limit(t, (unsigned)a[1], a[2], a[3]);
+    return CALL_HOST(t, prlimit64, a[0], a[1], call_ptr(t, a[2]), call_ptr(t, a[3]));
+}
+
+// ---- prctl, personality ----
+
+enum { PAC_RESET_KEYS = 54 };
+
+int64_t sys_prctl(struct thread *t, const uint64_t *a)
+{
+    uint64_t random[12];
+    switch ((int)a[0]) {
+    case PR_SET_NAME:
+    case PR_GET_NAME:
+    case PR_GET_PDEATHSIG:
+    case PR_GET_CHILD_SUBREAPER:
+        return CALL_HOST(t, prctl, a[0], call_ptr(t, a[1]), a[2], a[3], a[4]);
+    case PR_SET_PDEATHSIG:
+    case PR_GET_DUMPABLE:
+    case PR_SET_DUMPABLE:
+    case PR_GET_KEEPCAPS:
+    case PR_SET_KEEPCAPS:
+    case PR_GET_TIMING:
+    case PR_SET_TIMING:
+    case PR_CAPBSET_READ:
+    case PR_CAPBSET_DROP:
+    case PR_GET_SECUREBITS:
+    case PR_SET_SECUREBITS:
+    case PR_SET_TIMERSLACK:
+    case PR_GET_TIMERSLACK:
+    case PR_SET_CHILD_SUBREAPER:
+    case PR_SET_NO_NEW_PRIVS:
+    case PR_GET_NO_NEW_PRIVS:
+    case PR_SET_THP_DISABLE:
+    case PR_GET_THP_DISABLE:
+    case PR_CAP_AMBIENT:
+    case PR_SET_PTRACER:
+    case PR_SET_IO_FLUSHER:
+    case PR_GET_IO_FLUSHER:
+        return CALL_HOST(t, prctl, a[0], a[1], a[2], a[3], a[4]);
+    case PR_GET_SECCOMP:
+        return 0;
+    case PR_GET_TID_ADDRESS:
+        return guest_write(t, a[1], &t->clear_tid, 8) ? 0 : -EFAULT;
+    case PAC_RESET_KEYS:
+        if (a[2] | a[3] | a[4] || !t->u->abi->randomize)
+            return -EINVAL;
+        if (getrandom(random, sizeof random, 0) == sizeof random)
+            t->u->abi->randomize(t->env, random);
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+// Address-space layout and 32-bit flavours mean the emulator to the host: only remembered.
+int64_t sys_personality(struct thread *t, const uint64_t *a)
+{
+    uint32_t old = t->u->personality;
+    if ((uint32_t)a[0] != 0xffffffff)
+        t->u->personality = (uint32_t)a[0];
+    return old;
+}
+
+// ---- the kernel's name ----
+
+int64_t sys_uname(struct thread *t, const uint64_t *a)
+{
+    struct utsname u;
+    if (uname(&u))
+        return -errno;
+    snprintf(u.machine, sizeof u.machine, "%s", t->u->abi->machine);
+    if (t->u->opt.release)
+        snprintf(u.release, sizeof u.release, "%s", t->u->opt.release);
+    return guest_write(t, a[0], &u, sizeof u) ? 0 : -EFAULT;
+}

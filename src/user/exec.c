@@ -1,0 +1,254 @@
+// execve. A program for the guest's architecture is run by executing ourselves again with its path;
+// a script by its interpreter; anything else (a program for the host) as it is. What decides is the
+// file's first bytes, read here, so that it works without binfmt_misc.
+#include "user/calls.h"
+#include "user/path.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MOST_ARGS = 1 << 20, DEPTH = 4, HEAD = 256 };
+
+struct exec_request {
+    struct thread *t;
+    int dirfd, flags;
+    char path[4096];  // as the host opens it
+    char name[4096];  // as the program named it
+    VEC(char *) argv; // host pointers
+    VEC(char *) env;
+    VEC(char *) owned;
+    struct words {
+        char **data;
+        size_t len, cap;
+    } words; // our own command line
+};
+
+static int64_t read_strings(struct thread *t, uint64_t addr, struct exec_request *r, bool env)
+{
+    for (unsigned n = 0; addr && n < MOST_ARGS; n++) {
+        uint64_t at;
+        if (!guest_read_u64(t, addr + n * 8ull, &at))
+            return -EFAULT;
+        if (!at)
+            return 0;
+        if (env)
+            vec_push(&r->env, guest_ptr(t, at));
+        else
+            vec_push(&r->argv, guest_ptr(t, at));
+    }
+    return addr ? -E2BIG : 0;
+}
+
+static char *own(struct exec_request *r, char *text)
+{
+    vec_push(&r->owned, text);
+    return text;
+}
+
+// ---- what kind of file ----
+
+// Its first bytes, if it may be executed at all. The number read, or a negative errno.
+static int64_t read_head(struct exec_request *r, char head[HEAD + 1])
+{
+    struct stat st;
+    int64_t n;
+    int at_fd = r->flags & AT_EMPTY_PATH && !r->path[0];
+    int fd = at_fd
+                 ? r->dirfd
+                 : openat(r->dirfd, r->path,
+                          O_RDONLY | O_CLOEXEC | (r->flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0));
+    if (fd < 0)
+        return errno == EACCES && !faccessat(r->dirfd, r->path, X_OK, AT_EACCESS) ? 0 : -errno;
+    if (fstat(fd, &st))
+        n = -errno;
+    else if (!S_ISREG(st.st_mode) || (!at_fd && faccessat(r->dirfd, r->path, X_OK, AT_EACCESS)))
+        n = -EACCES;
+    else
+        n = pread(fd, head, HEAD, 0);
+    if (!at_fd)
+        close(fd);
+    if (n >= 0)
+        head[n] = 0;
+    return n < 0 && n == -1 ? -errno : n;
+}
+
+static bool for_guest(const struct user *u, const char *head, int64_t n)
+{
+    const Elf64_Ehdr *eh = (const Elf64_Ehdr *)head;
+    return n >= (int64_t)sizeof *eh && !memcmp(head, ELFMAG, 4) &&
+           eh->e_machine == u->isa->elf_machine &&
+           eh->e_ident[EI_CLASS] == (u->isa->elf64 ? ELFCLASS64 : ELFCLASS32) &&
+           eh->e_ident[EI_DATA] == (u->isa->big_endian ? ELFDATA2MSB : ELFDATA2LSB);
+}
+
+// "#! interpreter [one argument]": the arguments become interpreter, argument, script, rest.
+static int64_t follow_script(struct exec_request *r, char *head)
+{
+    char *end = strchr(head, '\n');
+    if (end)
+        *end = 0;
+    char *p = head + 2 + strspn(head + 2, " \t");
+    size_t n = strcspn(p, " \t");
+    char *arg = p + n + strspn(p + n, " \t");
+    for (size_t len = strlen(arg); len && strchr(" \t\r", arg[len - 1]) && arg[len - 1] != '\r';)
+        arg[--len] = 0;
+    if (!n)
+        return -ENOEXEC;
+    char *interp = own(r, strndup(p, n));
+    char *script = own(r, xstrdup(r->name));
+    char *extra = *arg ? own(r, xstrdup(arg)) : NULL;
+    size_t add = extra ? 2 : 1;
+    if (!r->argv.len)
+        vec_push(&r->argv, interp);
+    for (size_t i = 0; i < add; i++)
+        vec_push(&r->argv, NULL);
+    memmove(r->argv.data + add + 1, r->argv.data + 1,
+            (r->argv.len - add - 1) * sizeof *r->argv.data);
+    r->argv.data[0] = interp;
+    if (extra)
+        r->argv.data[1] = extra;
+    r->argv.data[add] = script;
+    snprintf(r->name, sizeof r->name, "%s", interp);
+    path_lookup(r->t->u, interp, r->path, sizeof r->path, true);
+    r->dirfd = AT_FDCWD;
+    r->flags = 0;
+    return 0;
+}
+
+// ---- running ourselves again ----
+
+static void word(struct words *w, const char *text)
+{
+    vec_push(w, (char *)(uintptr_t)text);
+}
+
+static void own_options(struct exec_request *r)
+{
+    struct words *w = &r->words;
+    const struct user_options *o = &r->t->u->opt;
+    if (o->prefix) {
+        word(w, "-L");
+        word(w, o->prefix);
+    }
+    if (o->cpu) {
+        word(w, "-cpu");
+        word(w, o->cpu);
+    }
+    if (o->release) {
+        word(w, "-r");
+        word(w, o->release);
+    }
+    if (o->debug) {
+        word(w, "-d");
+        word(w, o->debug);
+    }
+    if (o->accel) {
+        word(w, "-accel");
+        word(w, o->accel);
+    }
+    if (o->strace)
+        word(w, "-strace");
+    word(w, "-s");
+    word(w, own(r, xasprintf("%llu", (unsigned long long)o->stack_size)));
+}
+
+// The program as a path that still means it in the new process.
+static const char *program_path(struct exec_request *r)
+{
+    if (r->dirfd == AT_FDCWD || r->path[0] == '/')
+        return r->path;
+    if (!r->path[0])
+        return own(r, xasprintf("/proc/self/fd/%d", r->dirfd));
+    return own(r, xasprintf("/proc/self/fd/%d/%s", r->dirfd, r->path));
+}
+
+static int64_t run_ourselves(struct exec_request *r)
+{
+    struct thread *t = r->t;
+    struct words *w = &r->words;
+    w->len = 0;
+    word(w, t->u->personality_name);
+    own_options(r);
+    word(w, "-0");
+    word(w, r->argv.len ? r->argv.data[0] : "");
+    word(w, program_path(r));
+    for (size_t i = 1; i < r->argv.len; i++)
+        word(w, r->argv.data[i]);
+    word(w, NULL);
+    // The descriptor tells the new process where to find its own executable (main.c).
+    fcntl(t->u->self_fd, F_SETFD, 0);
+    int64_t e =
+        CALL_HOST(t, execveat, (uint64_t)t->u->self_fd, (uint64_t)(uintptr_t) "",
+                  (uint64_t)(uintptr_t)w->data, (uint64_t)(uintptr_t)r->env.data, AT_EMPTY_PATH);
+    fcntl(t->u->self_fd, F_SETFD, FD_CLOEXEC);
+    return e;
+}
+
+static int64_t run(struct exec_request *r)
+{
+    for (unsigned depth = 0; depth <= DEPTH; depth++) {
+        char head[HEAD + 1];
+        int64_t n = read_head(r, head);
+        if (n < 0)
+            return n;
+        if (for_guest(r->t->u, head, n) && r->t->u->self_fd >= 0)
+            return run_ourselves(r);
+        if (n < 2 || head[0] != '#' || head[1] != '!') {
+            vec_push(&r->argv, NULL);
+            return CALL_HOST(r->t, execveat, (uint64_t)r->dirfd, (uint64_t)(uintptr_t)r->path,
+                             (uint64_t)(uintptr_t)r->argv.data, (uint64_t)(uintptr_t)r->env.data,
+                             (uint64_t)r->flags);
+        }
+        int64_t e = follow_script(r, head);
+        if (e)
+            return e;
+    }
+    return -ELOOP;
+}
+
+void exec_release(struct thread *t)
+{
+    struct exec_request *r = t->exec;
+    t->exec = NULL;
+    if (!r)
+        return;
+    for (size_t i = 0; i < r->owned.len; i++)
+        free(r->owned.data[i]);
+    vec_free(&r->owned);
+    vec_free(&r->argv);
+    vec_free(&r->env);
+    free(r->words.data);
+    free(r);
+}
+
+int64_t exec_program(struct thread *t, int dirfd, const char *path, uint64_t argv, uint64_t env,
+                     int flags)
+{
+    if (!path[0] && !(flags & AT_EMPTY_PATH))
+        return -ENOENT;
+    struct exec_request *r = xalloc(sizeof *r);
+    t->exec = r;
+    r->t = t;
+    r->dirfd = dirfd;
+    r->flags = flags;
+    snprintf(r->name, sizeof r->name, "%s", path);
+    if (!path[0])
+        snprintf(r->name, sizeof r->name, "/dev/fd/%d", dirfd);
+    if (path_is_own_exe(path))
+        snprintf(r->path, sizeof r->path, "%s", t->u->exe);
+    else
+        path_lookup(t->u, path, r->path, sizeof r->path, !(flags & AT_SYMLINK_NOFOLLOW));
+    int64_t e = read_strings(t, argv, r, false);
+    if (!e)
+        e = read_strings(t, env, r, true);
+    if (!e) {
+        vec_push(&r->env, NULL);
+        e = run(r);
+    }
+    exec_release(t);
+    return e;
+}

@@ -1,0 +1,63 @@
+// host_call.h on x86-64. The window between looking at `captured` and the syscall instruction is
+// known by its addresses: a signal there moves the program counter to the way out. Linux itself
+// goes back to the syscall instruction when it would restart the call after the handler, so that
+// the same rule covers a call that slept.
+#include "user/host_call.h"
+
+#include <errno.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+int64_t host_call_asm(long nr, const uint64_t a[6], _Atomic int *captured);
+extern const char host_call_begin[], host_call_end[], host_call_out[];
+
+__asm__(".text\n"
+        ".type host_call_asm, @function\n"
+        "host_call_asm:\n"
+        "    push %rbx\n"
+        "    mov %rdx, %rbx\n"
+        "    mov %rdi, %rax\n"
+        "    mov %rsi, %r11\n"
+        "    mov 0(%r11), %rdi\n"
+        "    mov 8(%r11), %rsi\n"
+        "    mov 16(%r11), %rdx\n"
+        "    mov 24(%r11), %r10\n"
+        "    mov 32(%r11), %r8\n"
+        "    mov 40(%r11), %r9\n"
+        "host_call_begin:\n"
+        "    cmpl $0, (%rbx)\n"
+        "    jne host_call_out\n"
+        "    syscall\n"
+        "host_call_end:\n"
+        "    pop %rbx\n"
+        "    ret\n"
+        "host_call_out:\n"
+        "    mov $-512, %rax\n"
+        "    pop %rbx\n"
+        "    ret\n"
+        ".size host_call_asm, . - host_call_asm\n");
+
+int64_t host_call(long nr, const uint64_t a[6], _Atomic int *captured)
+{
+    return host_call_asm(nr, a, captured);
+}
+
+void host_call_interrupt(void *ucontext)
+{
+    ucontext_t *uc = ucontext;
+    uintptr_t pc = (uintptr_t)uc->uc_mcontext.gregs[REG_RIP];
+    if (pc >= (uintptr_t)host_call_begin && pc < (uintptr_t)host_call_end)
+        uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)host_call_out;
+}
+#else
+int64_t host_call(long nr, const uint64_t a[6], _Atomic int *captured)
+{
+    if (atomic_load(captured))
+        return HOST_CALL_RESTART;
+    long r = syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+    return r == -1 ? -errno : r;
+}
+
+void host_call_interrupt(void *ucontext) {}
+#endif

@@ -1,0 +1,377 @@
+// Signals. The guest's mask is the host thread's mask, its default and ignored actions are the
+// host's, so that the kernel itself chooses threads, keeps what is pending, stops, continues and
+// kills. Where the guest has a handler, ours captures the signal (one per thread: all others stay
+// blocked until it is delivered), makes translated code leave at its next poll, and the frame is
+// built between two guest instructions. The signals of translated code's own faults are never
+// blocked or ignored in the host.
+#include "base/bits.h"
+#include "user/guest.h"
+#include "user/host_call.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+_Thread_local struct thread *user_self;
+
+#define FAULTS        (SIG_BIT(SIGSEGV) | SIG_BIT(SIGBUS) | SIG_BIT(SIGFPE))
+#define NEVER_BLOCKED (SIG_BIT(SIGKILL) | SIG_BIT(SIGSTOP))
+enum { GUEST_SA_RESTORER = 0x04000000 };
+
+// Linux's own structure: libc would not let us have its private signals.
+struct kernel_action {
+    void (*handler)(int, siginfo_t *, void *);
+    unsigned long flags;
+    void (*restorer)(void);
+    uint64_t mask;
+};
+
+#if defined(__x86_64__)
+void user_sigreturn(void);
+__asm__(".text\n"
+        "user_sigreturn:\n"
+        "    mov $15, %rax\n"
+        "    syscall\n");
+#define RESTORER user_sigreturn
+#else
+#define RESTORER NULL
+#endif
+
+static int host_action(int sig, const struct kernel_action *set, struct kernel_action *old)
+{
+    return (int)syscall(SYS_rt_sigaction, sig, set, old, 8);
+}
+
+static void host_mask(uint64_t mask)
+{
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
+}
+
+uint64_t signal_host_mask(uint64_t guest_mask)
+{
+    return guest_mask & ~(FAULTS | NEVER_BLOCKED);
+}
+
+void signal_block_all(uint64_t *old)
+{
+    uint64_t all = ~FAULTS;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, old, 8);
+}
+
+void signal_restore(uint64_t old)
+{
+    host_mask(old);
+}
+
+// ---- in the host's handlers ----
+
+static void capture(int sig, siginfo_t *info, void *context)
+{
+    struct thread *t = user_self;
+    ucontext_t *uc = context;
+    uint64_t all = ~FAULTS;
+    t->captured_info = *info;
+    atomic_store(&t->captured, sig);
+    memcpy(&uc->uc_sigmask, &all, sizeof all);
+    atomic_fetch_or(&t->env->interrupt, INTR_WORK);
+    host_call_interrupt(uc);
+}
+
+static struct sigaction translator[GUEST_SIGNALS + 1]; // the accelerator's handlers of faults
+
+// A fault of translated code is the accelerator's; the same signal sent by someone is not.
+static void fault_handler(int sig, siginfo_t *info, void *context)
+{
+    ucontext_t *uc = context;
+    if (info->si_code <= 0) {
+        capture(sig, info, context);
+        return;
+    }
+#if defined(__x86_64__)
+    greg_t *g = uc->uc_mcontext.gregs, pc = g[REG_RIP], sp = g[REG_RSP];
+    if (translator[sig].sa_sigaction)
+        translator[sig].sa_sigaction(sig, info, context);
+    bool resolved = g[REG_RIP] != pc || g[REG_RSP] != sp;
+#else
+    bool resolved = true;
+    if (translator[sig].sa_sigaction)
+        translator[sig].sa_sigaction(sig, info, context);
+#endif
+    if (!resolved) // our own bug: die of it
+        host_action(sig, &(struct kernel_action){0}, NULL);
+    (void)uc;
+}
+
+void signal_thread_init(void)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE};
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    mutex_lock(&lock);
+    for (unsigned i = 0; i < ARRAY_SIZE(faults); i++) {
+        struct sigaction old;
+        sigaction(faults[i], NULL, &old);
+        if (old.sa_flags & SA_SIGINFO && old.sa_sigaction != fault_handler)
+            translator[faults[i]] = old;
+        struct sigaction sa = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+        sa.sa_sigaction = fault_handler;
+        sigaction(faults[i], &sa, NULL);
+    }
+    mutex_unlock(&lock);
+}
+
+// ---- actions ----
+
+static bool is_fault(int sig)
+{
+    return FAULTS >> (sig - 1) & 1;
+}
+
+static int install(int sig, const struct guest_action *a)
+{
+    struct kernel_action k = {.restorer = RESTORER, .mask = ~FAULTS};
+    if (is_fault(sig))
+        return 0;
+    if (a->handler == (uint64_t)(uintptr_t)SIG_DFL || a->handler == (uint64_t)(uintptr_t)SIG_IGN)
+        k.handler = (void (*)(int, siginfo_t *, void *))(uintptr_t)a->handler;
+    else
+        k.handler = capture;
+    k.flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | GUEST_SA_RESTORER |
+              (a->flags & (SA_NOCLDSTOP | SA_NOCLDWAIT));
+    return host_action(sig, &k, NULL) ? -errno : 0;
+}
+
+int64_t signal_action(struct thread *t, int sig, const struct guest_action *set,
+                      struct guest_action *old)
+{
+    if (sig < 1 || sig > GUEST_SIGNALS || (set && (sig == SIGKILL || sig == SIGSTOP)))
+        return -EINVAL;
+    int64_t r = 0;
+    uint64_t mask;
+    signal_block_all(&mask); // nobody is to be captured with the lock held
+    mutex_lock(&t->sighand->lock);
+    struct guest_action before = t->sighand->action[sig];
+    if (set && !(r = install(sig, set)))
+        t->sighand->action[sig] = *set;
+    mutex_unlock(&t->sighand->lock);
+    signal_restore(mask);
+    if (old)
+        *old = before;
+    return r;
+}
+
+void signal_init(struct user *u, struct thread *t)
+{
+    pthread_mutex_init(&t->sighand->lock, NULL);
+    for (int sig = 1; sig <= GUEST_SIGNALS; sig++) {
+        struct kernel_action k;
+        if (!host_action(sig, NULL, &k) && (uintptr_t)k.handler == (uintptr_t)SIG_IGN)
+            t->sighand->action[sig].handler = (uint64_t)(uintptr_t)SIG_IGN;
+    }
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &t->blocked, 8);
+    host_mask(signal_host_mask(t->blocked));
+}
+
+void signal_set_mask(struct thread *t, uint64_t mask)
+{
+    t->blocked = mask & ~NEVER_BLOCKED;
+    if (!atomic_load(&t->captured)) // else when it has been delivered
+        host_mask(signal_host_mask(t->blocked));
+}
+
+void signal_mask_for_call(struct thread *t, uint64_t mask)
+{
+    t->saved_mask = t->blocked;
+    t->saved_mask_valid = true;
+    t->blocked = mask & ~NEVER_BLOCKED;
+}
+
+// ---- delivery ----
+
+void signal_die(struct thread *t, int sig)
+{
+    struct rlimit none = {0};
+    uint64_t one = SIG_BIT(sig);
+    setrlimit(RLIMIT_CORE, &none); // it would be a core of the emulator
+    host_action(sig, &(struct kernel_action){0}, NULL);
+    syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &one, NULL, 8);
+    syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), sig);
+    _exit(128 + sig);
+}
+
+static bool on_altstack(const struct thread *t, uint64_t sp)
+{
+    return sp > t->alt_sp && sp - t->alt_sp <= t->alt_size;
+}
+
+enum { ALT_DISABLE = 2, ALT_ONSTACK = 1 };
+#define ALT_AUTODISARM (1u << 31)
+
+static int alt_flags(const struct thread *t)
+{
+    if (!t->alt_size)
+        return ALT_DISABLE;
+    return (on_altstack(t, t->u->abi->sp(t->env)) ? ALT_ONSTACK : 0) |
+           (t->alt_flags & (int)ALT_AUTODISARM);
+}
+
+// Takes the action's own view: mask and one-shot. Returns the handler, or SIG_DFL, SIG_IGN.
+static struct guest_action take_action(struct thread *t, int sig)
+{
+    mutex_lock(&t->sighand->lock);
+    struct guest_action a = t->sighand->action[sig];
+    if (a.flags & SA_RESETHAND && a.handler > 1) {
+        t->sighand->action[sig] = (struct guest_action){.flags = a.flags};
+        install(sig, &t->sighand->action[sig]);
+    }
+    mutex_unlock(&t->sighand->lock);
+    return a;
+}
+
+// What becomes of the interrupted system call is known now.
+static void settle_call(struct thread *t, const struct guest_action *a)
+{
+    if (!t->restart)
+        return;
+    t->restart = false;
+    if (!a || a->flags & SA_RESTART)
+        t->u->abi->rewind(t->env, t->call_nr, t->call_arg0);
+    else
+        t->u->abi->set_result(t->env, -EINTR);
+}
+
+static void handle(struct thread *t, int sig, const siginfo_t *info, const struct guest_action *a)
+{
+    settle_call(t, a);
+    struct signal_frame f = {.sig = sig,
+                             .info = *info,
+                             .handler = a->handler,
+                             .flags = a->flags,
+                             .restorer =
+                                 a->flags & GUEST_SA_RESTORER ? a->restorer : t->u->sigreturn_code,
+                             .mask = t->saved_mask_valid ? t->saved_mask : t->blocked,
+                             .sp = t->u->abi->sp(t->env),
+                             .alt_sp = t->alt_sp,
+                             .alt_size = t->alt_size,
+                             .alt_flags = alt_flags(t)};
+    t->saved_mask_valid = false;
+    if (a->flags & SA_ONSTACK && t->alt_size && !on_altstack(t, f.sp))
+        f.sp = t->alt_sp + t->alt_size;
+    if (t->alt_flags & (int)ALT_AUTODISARM)
+        t->alt_size = 0;
+    if (!t->u->abi->frame_write(t, &f)) { // no room on the stack: as Linux does
+        signal_action(t, SIGSEGV, &(struct guest_action){0}, NULL);
+        signal_die(t, SIGSEGV);
+    }
+    t->blocked |= a->mask | (a->flags & SA_NODEFER ? 0 : SIG_BIT(sig));
+    t->blocked &= ~NEVER_BLOCKED;
+    t->fault_addr = t->fault_esr = 0;
+}
+
+void signal_force(struct thread *t, int sig, int code, uint64_t addr)
+{
+    siginfo_t info = {0};
+    info.si_signo = sig;
+    info.si_code = code;
+    info.si_addr = (void *)(uintptr_t)addr;
+    uint64_t mask;
+    signal_block_all(&mask);
+    struct guest_action a = take_action(t, sig);
+    if (a.handler <= 1 || t->blocked & SIG_BIT(sig))
+        signal_die(t, sig);
+    handle(t, sig, &info, &a);
+    host_mask(atomic_load(&t->captured) ? ~FAULTS : signal_host_mask(t->blocked));
+}
+
+// By its default action, or later: the kernel's business again.
+static void send_again(struct thread *t, int sig, siginfo_t *info)
+{
+    if (syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), sig, info))
+        syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), sig);
+}
+
+static void deliver_one(struct thread *t)
+{
+    int sig = atomic_load(&t->captured);
+    siginfo_t info = t->captured_info;
+    atomic_store(&t->captured, 0);
+    uint64_t base = t->blocked;
+    if (base & SIG_BIT(sig) && !is_fault(sig)) {
+        send_again(t, sig, &info);
+        return;
+    }
+    struct guest_action a = take_action(t, sig);
+    if (a.handler > 1)
+        handle(t, sig, &info, &a);
+    else if (a.handler == 0 && is_fault(sig))
+        signal_die(t, sig);
+    else if (a.handler == 0)
+        send_again(t, sig, &info);
+}
+
+void signal_deliver(struct thread *t)
+{
+    for (;;) {
+        if (atomic_load(&t->captured))
+            deliver_one(t); // all signals are blocked here
+        if (t->saved_mask_valid) {
+            t->blocked = t->saved_mask;
+            t->saved_mask_valid = false;
+        }
+        host_mask(signal_host_mask(t->blocked)); // what was pending comes now
+        if (!atomic_load(&t->captured))
+            break;
+    }
+    settle_call(t, NULL);
+}
+
+int64_t signal_altstack(struct thread *t, uint64_t set, uint64_t old)
+{
+    struct {
+        uint64_t sp;
+        int32_t flags, pad;
+        uint64_t size;
+    } s = {t->alt_sp, alt_flags(t), 0, t->alt_size}, fresh;
+    if (set) {
+        if (!guest_read(t, set, &fresh, sizeof fresh))
+            return -EFAULT;
+        if (s.flags & ALT_ONSTACK && !(s.flags & (int)ALT_AUTODISARM))
+            return -EPERM;
+        int mode = fresh.flags & ~(int)ALT_AUTODISARM;
+        if (mode != 0 && mode != ALT_DISABLE && mode != ALT_ONSTACK)
+            return -EINVAL;
+        if (mode != ALT_DISABLE && fresh.size < 2048)
+            return -ENOMEM;
+    }
+    if (old && !guest_write(t, old, &s, sizeof s))
+        return -EFAULT;
+    if (set) {
+        bool off = (fresh.flags & ~(int)ALT_AUTODISARM) == ALT_DISABLE;
+        t->alt_sp = off ? 0 : fresh.sp;
+        t->alt_size = off ? 0 : fresh.size;
+        t->alt_flags = fresh.flags & (int)ALT_AUTODISARM;
+    }
+    return 0;
+}
+
+int64_t signal_return(struct thread *t)
+{
+    uint64_t mask, stack_addr;
+    struct {
+        uint64_t sp;
+        int32_t flags, pad;
+        uint64_t size;
+    } s;
+    if (!t->u->abi->frame_read(t, &mask, &stack_addr) || !guest_read(t, stack_addr, &s, sizeof s)) {
+        signal_force(t, SIGSEGV, SI_KERNEL, 0);
+        return 0;
+    }
+    bool off = s.flags & ALT_DISABLE;
+    t->alt_sp = off ? 0 : s.sp;
+    t->alt_size = off ? 0 : s.size;
+    t->alt_flags = s.flags & (int)ALT_AUTODISARM;
+    signal_set_mask(t, mask);
+    return 0;
+}

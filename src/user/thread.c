@@ -1,0 +1,390 @@
+// Guest threads and processes. A guest thread is a host thread with a CPU; a fork is a host fork
+// that keeps the calling thread. A vfork is the host's too: the child borrows the parent's memory
+// and its struct thread until it executes another program or ends, and the parent, which sleeps
+// meanwhile, gets its registers back.
+#include "base/log.h"
+#include "user/guest.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { THREAD_STACK = 256 * 1024 };
+
+// ---- life of a CPU ----
+
+struct thread *thread_new(struct user *u, struct err *e)
+{
+    mutex_lock(&u->threads_lock);
+    unsigned i = 0;
+    while (i < u->max_threads && u->threads[i])
+        i++;
+    if (i == u->max_threads) {
+        mutex_unlock(&u->threads_lock);
+        err_set(e, "too many threads");
+        return NULL;
+    }
+    struct thread *t = xalloc(sizeof *t);
+    t->u = u;
+    t->index = i;
+    struct opts features = {0};
+    char model[64];
+    snprintf(model, sizeof model, "%s", u->isa->default_model);
+    struct isa_config c = {.model = model, .index = i, .user_mode = true, .features = &features};
+    bool ok = true;
+    if (u->opt.cpu) {
+        ok = !opts_parse(&features, u->opt.cpu, "model", e);
+        const char *name = ok ? opts_get(&features, "model") : NULL;
+        if (name)
+            snprintf(model, sizeof model, "%s", name);
+    }
+    t->env = ok ? u->accel->ops->cpu_new(u->accel, &c, e) : NULL;
+    opts_free(&features);
+    if (t->env) {
+        u->isa->reset(t->env);
+        u->isa->start(t->env, 0, 0, 0);
+        u->threads[i] = t;
+    }
+    mutex_unlock(&u->threads_lock);
+    if (t->env)
+        return t;
+    free(t);
+    return NULL;
+}
+
+void thread_free(struct thread *t)
+{
+    struct user *u = t->u;
+    mutex_lock(&u->threads_lock);
+    u->threads[t->index] = NULL;
+    u->accel->ops->cpu_free(u->accel, t->env);
+    mutex_unlock(&u->threads_lock);
+    free(t);
+}
+
+// ---- running ----
+
+static void fault(struct thread *t)
+{
+    struct guest_fault f = {0};
+    t->u->abi->fault(t, &f);
+    if (log_on(LOG_INT) && !f.handled)
+        log_debug("signal %d, code %d, address 0x%llx, pc 0x%llx", f.sig, f.code,
+                  (unsigned long long)f.addr, (unsigned long long)t->u->isa->get_pc(t->env));
+    if (!f.handled)
+        signal_force(t, f.sig, f.code, f.addr);
+}
+
+static void fetch_fault(struct thread *t)
+{
+    t->fetch_fault = false;
+    t->env->fault = (struct env_fault){.va = t->fetch_va, .access = ENV_EXEC};
+    fault(t);
+}
+
+void thread_run(struct thread *t)
+{
+    const struct accel_ops *ops = t->u->accel->ops;
+    struct env *e = t->env;
+    for (;;) {
+        switch (ops->run(t->u->accel, e)) {
+        case LEAVE_SYSCALL:
+            call_guest(t);
+            break;
+        case LEAVE_SIGNAL:
+            fault(t);
+            break;
+        case LEAVE_INTERRUPT:
+            atomic_fetch_and(&e->interrupt, ~(uint32_t)INTR_WORK);
+            if (t->fetch_fault)
+                fetch_fault(t);
+            break;
+        case LEAVE_YIELD:
+            sched_yield();
+            break;
+        default:
+            break;
+        }
+        if (unlikely(atomic_load_explicit(&t->captured, memory_order_relaxed) || t->restart ||
+                     t->saved_mask_valid))
+            signal_deliver(t);
+    }
+}
+
+// ---- the end of a thread ----
+
+static void futex_wake(struct thread *t, uint64_t addr, int n)
+{
+    syscall(SYS_futex, guest_ptr(t, addr), FUTEX_WAKE, n, NULL, NULL, 0);
+}
+
+static void release_robust(struct thread *t, uint64_t entry, int64_t offset, bool pending)
+{
+    uint64_t at = (entry & ~1ull) + (uint64_t)offset;
+    uint32_t val, tid = (uint32_t)syscall(SYS_gettid);
+    if (at & 3 || !guest_read(t, at, &val, 4))
+        return;
+    if (pending && !val) {
+        futex_wake(t, at, 1);
+        return;
+    }
+    if ((val & FUTEX_TID_MASK) != tid)
+        return;
+    uint32_t fresh = (val & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
+    uint32_t *word = guest_ptr(t, at);
+    if (__atomic_compare_exchange_n(word, &val, fresh, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) &&
+        val & FUTEX_WAITERS)
+        futex_wake(t, at, 1);
+}
+
+// Mutexes the thread dies with: Linux, Documentation/locking/robust-futexes.rst.
+static void walk_robust_list(struct thread *t)
+{
+    struct {
+        uint64_t next;
+        int64_t offset;
+        uint64_t pending;
+    } head;
+    if (!t->robust_list || !guest_read(t, t->robust_list, &head, sizeof head))
+        return;
+    uint64_t entry = head.next, next;
+    for (unsigned n = 0; n < 2048 && (entry & ~1ull) != t->robust_list; n++, entry = next) {
+        if (!guest_read_u64(t, entry & ~1ull, &next))
+            return;
+        if (entry != head.pending)
+            release_robust(t, entry, head.offset, false);
+    }
+    if (head.pending)
+        release_robust(t, head.pending, head.offset, true);
+}
+
+static void leave_memory(struct thread *t)
+{
+    walk_robust_list(t);
+    if (t->clear_tid && guest_write_u32(t, t->clear_tid, 0))
+        futex_wake(t, t->clear_tid, 1);
+}
+
+void thread_end(struct thread *t, int status)
+{
+    uint64_t old;
+    bool is_main = t->is_main;
+    signal_block_all(&old);
+    leave_memory(t);
+    if (is_main) // its host thread is the process's own, and stays as a zombie like Linux's
+        syscall(SYS_exit, status);
+    t->u->accel->ops->thread_leave(t->u->accel, t->env);
+    user_self = NULL;
+    thread_free(t);
+    pthread_exit(NULL);
+}
+
+// ---- clone ----
+
+struct start {
+    struct thread *t;
+    struct thread *parent;
+    const struct clone_request *r;
+    uint64_t blocked;
+    sem_t ready;
+    int64_t tid;
+};
+
+static void *thread_main(void *arg)
+{
+    struct start *s = arg;
+    struct thread *t = s->t;
+    uint32_t tid = (uint32_t)syscall(SYS_gettid);
+    user_self = t;
+    t->u->accel->ops->thread_enter(t->u->accel, t->env);
+    signal_thread_init();
+    if (s->r->flags & CLONE_PARENT_SETTID && !guest_write_u32(t, s->r->parent_tid, tid))
+        log_debug("clone: bad parent_tid");
+    if (s->r->flags & CLONE_CHILD_SETTID && !guest_write_u32(t, s->r->child_tid, tid))
+        log_debug("clone: bad child_tid");
+    s->tid = tid;
+    sem_post(&s->ready); // s is gone from here
+    signal_set_mask(t, t->blocked);
+    thread_run(t);
+}
+
+static int64_t clone_thread(struct thread *t, const struct clone_request *r)
+{
+    const uint64_t needed = CLONE_VM | CLONE_SIGHAND | CLONE_THREAD;
+    if ((r->flags & needed) != needed || !(r->flags & CLONE_FS) || !(r->flags & CLONE_FILES))
+        return -EINVAL;
+    struct err e = {0};
+    struct thread *n = thread_new(t->u, &e);
+    if (!n)
+        return -EAGAIN;
+    n->sighand = t->sighand;
+    n->blocked = t->blocked;
+    if (r->flags & CLONE_CHILD_CLEARTID)
+        n->clear_tid = r->child_tid;
+    t->u->abi->child(n->env, t->env, r->stack, r->flags & CLONE_SETTLS ? &r->tls : NULL);
+    struct start s = {.t = n, .parent = t, .r = r};
+    sem_init(&s.ready, 0, 0);
+    pthread_attr_t attr;
+    pthread_t id;
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, THREAD_STACK);
+    uint64_t mask;
+    signal_block_all(&mask);
+    int why = pthread_create(&id, &attr, thread_main, &s);
+    pthread_attr_destroy(&attr);
+    if (!why)
+        while (sem_wait(&s.ready))
+            ;
+    signal_restore(mask);
+    sem_destroy(&s.ready);
+    if (!why)
+        return s.tid;
+    thread_free(n);
+    return -EAGAIN;
+}
+
+// ---- fork ----
+
+static void child_of_fork(struct thread *t, const struct clone_request *r)
+{
+    struct user *u = t->u;
+    dbt_fork_child(u->accel, t->env);
+    pthread_mutex_init(&u->threads_lock, NULL);
+    pthread_mutex_init(&u->mm.lock, NULL);
+    pthread_mutex_init(&t->sighand->lock, NULL);
+    for (unsigned i = 0; i < u->max_threads; i++)
+        if (u->threads[i] && u->threads[i] != t) {
+            free(u->threads[i]);
+            u->threads[i] = NULL;
+        }
+    t->robust_list = 0;
+    t->is_main = true;
+    t->clear_tid = r->flags & CLONE_CHILD_CLEARTID ? r->child_tid : 0;
+    u->abi->child(t->env, t->env, r->stack, r->flags & CLONE_SETTLS ? &r->tls : NULL);
+    if (r->flags & CLONE_CHILD_SETTID &&
+        !guest_write_u32(t, r->child_tid, (uint32_t)syscall(SYS_gettid)))
+        log_debug("clone: bad child_tid");
+}
+
+static long host_fork(struct thread *t, const struct clone_request *r, int *pidfd)
+{
+    const uint64_t pass = CLONE_PARENT | CLONE_FS | CLONE_FILES | CLONE_NEWNS | CLONE_NEWCGROUP |
+                          CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
+                          CLONE_NEWNET | CLONE_IO | CLONE_PIDFD;
+    if (!(r->flags & pass) && r->exit_signal == SIGCHLD)
+        return fork();
+    // Past the C library: its own state of a child matters little here, but for the thread id.
+    return syscall(SYS_clone, (r->flags & pass) | (uint64_t)r->exit_signal, NULL,
+                   r->flags & CLONE_PIDFD ? pidfd : NULL, NULL, NULL);
+}
+
+static int64_t clone_fork(struct thread *t, const struct clone_request *r)
+{
+    struct user *u = t->u;
+    struct err e = {0};
+    uint64_t mask;
+    int pidfd = -1;
+    signal_block_all(&mask);
+    mutex_lock(&u->threads_lock);
+    mutex_lock(&u->mm.lock);
+    mutex_lock(&t->sighand->lock);
+    int64_t pid = dbt_fork_prepare(u->accel, &e) ? -ENOMEM : host_fork(t, r, &pidfd);
+    if (pid == -1)
+        pid = -errno;
+    if (pid == 0) {
+        child_of_fork(t, r);
+        signal_restore(mask);
+        return 0;
+    }
+    if (pid != -ENOMEM)
+        dbt_fork_parent(u->accel);
+    mutex_unlock(&t->sighand->lock);
+    mutex_unlock(&u->mm.lock);
+    mutex_unlock(&u->threads_lock);
+    signal_restore(mask);
+    if (pid > 0 && r->flags & CLONE_PARENT_SETTID &&
+        !guest_write_u32(t, r->parent_tid, (uint32_t)pid))
+        log_debug("clone: bad parent_tid");
+    if (pid > 0 && r->flags & CLONE_PIDFD && !guest_write_u32(t, r->pidfd, (uint32_t)pidfd))
+        log_debug("clone: bad pidfd");
+    return pid;
+}
+
+// ---- vfork ----
+
+struct vfork_start {
+    struct thread *t;
+    uint64_t mask;
+};
+
+static int vfork_child(void *arg)
+{
+    struct vfork_start *s = arg;
+    signal_restore(s->mask);
+    thread_run(s->t);
+}
+
+static int64_t clone_vfork(struct thread *t, const struct clone_request *r)
+{
+    struct user *u = t->u;
+    struct sighand *shared = t->sighand, own = *shared;
+    struct thread before = *t;
+    size_t cpu_size = u->isa->cpu_size - sizeof(struct env);
+    uint8_t *cpu = xalloc(cpu_size), *cpu_at = (uint8_t *)t->env + sizeof(struct env);
+    void *stack = mmap(NULL, THREAD_STACK, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stack == MAP_FAILED) {
+        free(cpu);
+        return -ENOMEM;
+    }
+    struct vfork_start s = {.t = t};
+    struct env_monitor monitor = t->env->monitor;
+    struct env_fp fp = t->env->fp;
+    memcpy(cpu, cpu_at, cpu_size);
+    signal_block_all(&s.mask);
+    pthread_mutex_init(&own.lock, NULL);
+    t->sighand = &own;
+    t->is_main = true;
+    t->clear_tid = r->flags & CLONE_CHILD_CLEARTID ? r->child_tid : 0;
+    t->robust_list = 0;
+    u->abi->child(t->env, t->env, r->stack, r->flags & CLONE_SETTLS ? &r->tls : NULL);
+    int pidfd = -1;
+    int pid = clone(vfork_child, (uint8_t *)stack + THREAD_STACK,
+                    (int)(CLONE_VM | CLONE_VFORK | (r->flags & CLONE_PIDFD)) | r->exit_signal, &s,
+                    &pidfd);
+    int64_t result = pid < 0 ? -errno : pid;
+    // The child has gone: everything as it was, but for what it captured of our own signals.
+    exec_release(t);
+    *t = before;
+    memcpy(cpu_at, cpu, cpu_size);
+    t->env->monitor = monitor;
+    t->env->fp = fp;
+    t->env->exec->fp_changed(t->env);
+    signal_restore(s.mask);
+    munmap(stack, THREAD_STACK);
+    free(cpu);
+    if (pid > 0 && r->flags & CLONE_PARENT_SETTID &&
+        !guest_write_u32(t, r->parent_tid, (uint32_t)pid))
+        log_debug("clone: bad parent_tid");
+    if (pid > 0 && r->flags & CLONE_PIDFD && !guest_write_u32(t, r->pidfd, (uint32_t)pidfd))
+        log_debug("clone: bad pidfd");
+    return result;
+}
+
+int64_t thread_clone(struct thread *t, const struct clone_request *r)
+{
+    if (r->flags & CLONE_THREAD)
+        return clone_thread(t, r);
+    if (r->flags & CLONE_SIGHAND || (r->flags & CLONE_VM && !(r->flags & CLONE_VFORK)))
+        return -EINVAL; // processes that share memory and go on beside each other
+    if (r->flags & CLONE_VFORK && r->flags & CLONE_VM)
+        return clone_vfork(t, r);
+    return clone_fork(t, r);
+}

@@ -1,0 +1,138 @@
+// A foreign Linux program as an ordinary process: struct user is the process, struct thread one of
+// its threads, each running on a host thread with a CPU of its own. Guest address 0 lies at
+// mm.base; everything the program asks of the kernel goes through the tables of syscalls/.
+// Process-wide state is shared by all threads and guarded where it says so.
+#pragma once
+
+#include "accel/dbt.h"
+#include "base/thread.h"
+#include "isa/isa.h"
+#include "user/abi.h"
+#include "user/mm.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+
+struct user_options {
+    const char *prefix;           // -L: absolute paths are looked up below it first
+    const char *argv0;            // -0
+    const char *cpu;              // -cpu, with its properties; NULL: the default
+    const char *release;          // -r: what uname says
+    const char *gdb;              // -g PORT or socket path
+    const char *debug, *log_file; // -d, -D
+    uint64_t base, reserve, stack_size, page_size;
+    const char *accel; // -accel: dbt and its switches
+    bool base_given, strace;
+    char **env; // the program's environment after -E and -U
+};
+
+// What the guest asked to be done on a signal, in Linux's own terms.
+struct guest_action {
+    uint64_t handler, flags, restorer, mask;
+};
+enum { GUEST_SIGNALS = 64 };
+#define SIG_BIT(n) (1ull << ((n)-1))
+
+// Shared by threads, copied by fork and vfork.
+struct sighand {
+    pthread_mutex_t lock;
+    struct guest_action action[GUEST_SIGNALS + 1];
+};
+
+struct thread;
+struct user {
+    const struct abi *abi;
+    const struct isa *isa;
+    struct accel *accel;
+    struct mm mm;
+    struct user_options opt;
+    char *exe;                    // absolute path of the running program
+    int self_fd;                  // our own executable, for running foreign programs
+    int prefix_fd;                // of opt.prefix, or -1
+    int log_fd;                   // reserved for the debug log, or -1
+    const char *personality_name; // argv[0] that makes us run this guest again
+    uint32_t personality;         // as the program set it
+    struct user_limit {
+        uint64_t soft, hard;
+    } limits[16]; // those that are not passed on to the host
+    uint64_t arg_start, arg_end, env_start, env_end, auxv, auxv_size, stack_low, stack_high;
+    uint64_t sigreturn_code; // guest address of the instructions that return from a signal
+
+    pthread_mutex_t threads_lock;
+    struct thread **threads; // by CPU number
+    unsigned max_threads;
+};
+
+struct thread {
+    struct env *env;
+    struct user *u;
+    struct sighand *sighand;
+    unsigned index;
+    bool is_main;
+    uint64_t blocked;    // the guest's signal mask
+    uint64_t saved_mask; // what to go back to after a wait with another mask
+    bool saved_mask_valid;
+    uint64_t alt_sp, alt_size;
+    int alt_flags;
+    uint64_t clear_tid, robust_list, robust_len;
+    // A host signal on its way to the guest: while it is here all others are blocked.
+    _Atomic int captured;
+    siginfo_t captured_info;
+    bool fetch_fault; // may_execute refused fetch_va
+    uint64_t fetch_va;
+    uint64_t fault_addr, fault_esr; // of the latest memory fault, as the signal frame shows it
+    // A call that came back with HOST_CALL_RESTART, until it is known what the signal wants.
+    bool restart;
+    uint64_t call_nr, call_arg0;
+    struct exec_request *exec; // in progress: a vfork child leaves it behind
+};
+
+extern _Thread_local struct thread *user_self;
+
+// ---- thread.c ----
+struct clone_request {
+    uint64_t flags, stack, parent_tid, child_tid, tls, pidfd;
+    int exit_signal;
+};
+struct thread *thread_new(struct user *u, struct err *e);
+void thread_free(struct thread *t);
+_Noreturn void thread_run(struct thread *t); // on its host thread, until it ends
+_Noreturn void thread_end(struct thread *t, int status);
+int64_t thread_clone(struct thread *t, const struct clone_request *r);
+
+// ---- signal.c ----
+void signal_init(struct user *u, struct thread *t); // what the process was started with
+void signal_thread_init(void);                      // on each thread, after the accelerator's
+void signal_deliver(struct thread *t); // what has been captured, on the way to the guest
+void signal_force(struct thread *t, int sig, int code, uint64_t addr); // a fault's
+_Noreturn void signal_die(struct thread *t, int sig);
+void signal_set_mask(struct thread *t, uint64_t mask); // the guest's
+// A wait with another mask: put it in force; the old one returns after the call.
+void signal_mask_for_call(struct thread *t, uint64_t mask);
+uint64_t signal_host_mask(uint64_t guest_mask);
+int64_t signal_action(struct thread *t, int sig, const struct guest_action *set,
+                      struct guest_action *old);
+int64_t signal_return(struct thread *t);
+int64_t signal_altstack(struct thread *t, uint64_t set, uint64_t old);
+void signal_block_all(uint64_t *old); // of the host thread, but for its own faults
+void signal_restore(uint64_t old);
+
+// ---- elf.c, stack.c, exec.c ----
+struct image {
+    uint64_t entry, start; // where to begin (the loader's entry if there is one), the program's own
+    uint64_t load, phdr, interp_base;
+    unsigned phnum;
+};
+// Maps the program; -1 with one line. *status is what a shell would report (126, 127).
+int elf_load(struct user *u, int fd, const char *path, struct image *out, int *status,
+             struct err *e) MUST_CHECK;
+int stack_map(struct user *u, struct err *e) MUST_CHECK; // before anything is placed
+// Arguments, environment and auxiliary vector; the stack pointer, or 0 with a line.
+uint64_t stack_build(struct user *u, const struct image *im, char **argv, char **env,
+                     struct env *cpu, struct err *e);
+int64_t exec_program(struct thread *t, int dirfd, const char *path, uint64_t argv, uint64_t env,
+                     int flags);
+void exec_release(struct thread *t); // what t->exec holds
+
+// ---- calls.c ----
+void call_guest(struct thread *t); // the system call the guest has asked for
