@@ -67,6 +67,7 @@ def unpack(arch, package, suite=None):
     name = package if ":" in package else package + ":" + arch
     _, base = apt(suite, "apt-get", "download", name)
     debs = glob.glob(base + "/" + package.split(":")[0] + "_*.deb")
+    os.makedirs(os.path.dirname(out), exist_ok=True)
     subprocess.run(["dpkg", "-x", debs[0], out + ".new"], check=True)
     os.rename(out + ".new", out)
     for d in debs:
