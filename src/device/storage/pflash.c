@@ -399,7 +399,14 @@ void pflash_map(struct device *d, struct space *s, gpa_t base)
     region_set_romd(p->region, true);
 }
 
-// The whole of the bank into memory; what nobody gives is erased.
+static bool all_zero(const uint8_t *b, uint64_t n)
+{
+    return !b[0] && !memcmp(b, b + 1, n - 1);
+}
+
+// The whole of the bank into memory; what an image leaves out is erased. Pieces of zeros are not
+// written, for memory starts so, and a bank that has no image at all stays zero: 64 MiB of the
+// erased pattern would cost every machine as much.
 static int fill(struct pflash *p, struct err *e)
 {
     const uint64_t chunk = MiB;
@@ -410,7 +417,8 @@ static int fill(struct pflash *p, struct err *e)
         return err_set(e, "pflash: the image has %" PRIu64 " KiB, the flash only %" PRIu64 " KiB",
                        MAX(p->stored, (uint64_t)p->loaded_len) / KiB, p->size / KiB);
     }
-    for (uint64_t at = 0; at < p->size; at += chunk) {
+    bool empty = !p->stored && !p->loaded_len;
+    for (uint64_t at = 0; at < p->size && !empty; at += chunk) {
         memset(b, 0xff, chunk);
         if (at < p->stored) {
             int r = block_pread(p->node, at, b, MIN(chunk, p->stored - at));
@@ -421,7 +429,8 @@ static int fill(struct pflash *p, struct err *e)
         } else if (at < p->loaded_len) {
             memcpy(b, p->loaded + at, MIN(chunk, p->loaded_len - at));
         }
-        ram_write(p->ram, at, b, MIN(chunk, p->size - at));
+        if (!all_zero(b, chunk))
+            ram_write(p->ram, at, b, MIN(chunk, p->size - at));
     }
     free(b);
     return 0;
