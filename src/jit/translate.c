@@ -2,7 +2,9 @@
 // thread translates at a time; looking up needs no lock.
 #include "jit/translate.h"
 
+#include "base/buf.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "jit/access.h"
 
 #include <stdlib.h>
@@ -117,6 +119,15 @@ static bool second_page(struct jit_vcpu *v, struct block *b, const struct ir_reg
     return fresh;
 }
 
+static void log_code(const struct jit *j, const struct block *b)
+{
+    struct buf text = {0};
+    jit_print_code(j->rx + b->code, b->code_size, &text);
+    log_debug("OUT: 0x%llx, %u bytes for %u guest instructions\n%s", (unsigned long long)b->pc,
+              b->code_size, b->n_guest_insns, buf_str(&text));
+    buf_free(&text);
+}
+
 static struct block *compile(struct jit_vcpu *v, uint64_t pc, const struct code_fetch *c)
 {
     struct jit *j = v->jit;
@@ -137,6 +148,8 @@ static struct block *compile(struct jit_vcpu *v, uint64_t pc, const struct code_
         } while (second_page(v, b, r));
         if (j->host->compile(j, r, b)) {
             b->n_guest_insns = r->n_guest_insns;
+            if (log_on(LOG_OUT_ASM))
+                log_code(j, b);
             jit_block_add(j, b);
             v->stats.regions++;
             v->stats.guest_insns += r->n_guest_insns;
