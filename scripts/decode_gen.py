@@ -382,7 +382,7 @@ bool {p}_decode{w}(uint32_t raw, struct {p}_insn *i)
 
     def disas(self):
         s, p, P = self.s, self.p, self.P
-        yield f'#include "isa/{self.folder()}/{p}_print.h"\n'
+        yield f'#include "isa/{self.folder()}/{p}/print.h"\n'
         yield f"void {p}_disas(struct disas_out *out, const struct {p}_insn *i)\n{{\n    switch (i->id) {{"
         for i in s.insns:
             yield f"    case {P}_{i.name}:"
@@ -421,7 +421,8 @@ bool {p}_decode{w}(uint32_t raw, struct {p}_insn *i)
         fail(insn.where, f"{insn.name}: unknown operand <{name}>")
 
     def folder(self):
-        return self.s.path.replace("\\", "/").split("/")[-2]
+        parts = self.s.path.replace("\\", "/").split("/")
+        return parts[len(parts) - parts[::-1].index("isa")]  # src/isa/FOLDER/...
 
 
 def main():

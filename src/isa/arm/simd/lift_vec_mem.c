@@ -1,6 +1,6 @@
 // A64 loads and stores of SIMD and floating-point registers (DDI 0487, C4.1.94): single registers,
 // pairs, literals, and the structure loads and stores LD1-LD4, ST1-ST4, LD1R-LD4R.
-#include "isa/arm/a64_lift.h"
+#include "isa/arm/a64/lift.h"
 
 // ---- whole registers of 1 << scale bytes ----
 

@@ -1,5 +1,5 @@
 // SIMD&FP operands of A64 assembly (DDI 0487, C1.2.4), as GNU tools write them.
-#include "isa/arm/a64_print.h"
+#include "isa/arm/a64/print.h"
 #include "isa/arm/simd/simd.h"
 
 #include <math.h>

@@ -3,7 +3,7 @@
 // has no operation for.
 #pragma once
 
-#include "isa/arm/a64_lift.h"
+#include "isa/arm/a64/lift.h"
 
 static inline ir_ref a64_v(struct lift *l, unsigned n)
 {

@@ -2,7 +2,7 @@
 // FEAT_LRCPC, FEAT_LRCPC2). Load-acquire (LDAR, LDAXR) and store-release are sequentially
 // consistent among themselves, so both carry MO_SEQ; LDAPR only acquires. LORegions (FEAT_LOR came
 // with LSE) are none: LDLAR and STLLR are LDAR and STLR.
-#include "isa/arm/a64_lift.h"
+#include "isa/arm/a64/lift.h"
 
 // A register as a value of the type an access of this size has.
 static ir_ref operand(struct lift *l, unsigned size, unsigned n)

@@ -4,7 +4,7 @@
 // CONSTRAINED UNPREDICTABLE choices: where a load's destination is also the base that is written
 // back, the loaded value stays; where a store's source is, the old value is stored; where the two
 // destinations of a pair are the same, the second value stays.
-#include "isa/arm/a64_lift.h"
+#include "isa/arm/a64/lift.h"
 
 // The value of a load as the instruction extends it: opc bit 1 is sign extension, bit 0 beside it
 // to 32 bits only.

@@ -1,7 +1,7 @@
 // Lifting of instructions that touch the system: MRS, MSR, SYS, exception generation and return,
 // waiting. Registers that are plain storage are read and written inline; everything else goes
 // through a helper that may take an exception.
-#include "isa/arm/sysreg.h"
+#include "isa/arm/system/sysreg.h"
 
 // ---- helpers ----
 

@@ -1,6 +1,6 @@
 // A64 branches (DDI 0487, C4.1.93) and pointer authentication (FEAT_PAuth), which most branches
 // have a form with. Tagged branch targets (TBI) are left to instruction fetch.
-#include "isa/arm/a64_lift.h"
+#include "isa/arm/a64/lift.h"
 
 static uint64_t target(const struct lift *l, const struct a64_insn *i)
 {

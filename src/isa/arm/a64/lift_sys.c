@@ -1,6 +1,6 @@
 // A64 hints, barriers, system-register moves and exception-generating instructions (DDI 0487,
 // C4.1.93). What they do to the system is in lift_system.c; this is their encoding.
-#include "isa/arm/a64_lift.h"
+#include "isa/arm/a64/lift.h"
 
 void a64_lift_udf(struct lift *l, const struct a64_insn *i)
 {

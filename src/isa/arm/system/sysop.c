@@ -2,7 +2,7 @@
 // to C5.5. Caches are not modelled: maintenance checks its permissions and its address, and
 // translated code follows stores by itself.
 #include "base/log.h"
-#include "isa/arm/sysreg.h"
+#include "isa/arm/system/sysreg.h"
 
 // Cache operations by virtual address check that the address could be read, as the architecture
 // does for EL0.

@@ -1,5 +1,5 @@
 // Operands of A64 assembly, in the notation of the Arm ARM (DDI 0487, C1.2) as GNU tools write it.
-#include "isa/arm/a64_print.h"
+#include "isa/arm/a64/print.h"
 
 static const char *const conds[16] = {"eq", "ne", "cs", "cc", "mi", "pl", "vs", "vc",
                                       "hi", "ls", "ge", "lt", "gt", "le", "al", "nv"};

@@ -1,6 +1,6 @@
 // One A64 instruction to IR or to text: what stands before its execution (alignment of the pc,
 // illegal state, breakpoints, software step), decoding, and instructions the CPU model lacks.
-#include "isa/arm/a64_lift.h"
+#include "isa/arm/a64/lift.h"
 #include "isa/arm/arm_bits.h"
 
 #include <stdio.h>

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "isa/arm/a64_decode.h"
-#include "isa/arm/a64_imm.h"
+#include "isa/arm/a64/imm.h"
 #include "isa/arm/arm.h"
 
 static inline unsigned a64_type(unsigned sf)

@@ -1,5 +1,5 @@
 // Names of system registers, PSTATE fields and system operations in A64 assembly (DDI 0487, C5).
-#include "isa/arm/a64_print.h"
+#include "isa/arm/a64/print.h"
 #include "isa/arm/arm.h"
 
 #include <ctype.h>
@@ -12,7 +12,7 @@ void a64_print_sysreg(struct disas_out *o, unsigned op0, unsigned op1, unsigned 
         const char *name;
     } regs[] = {
 #define REG(name, a, b, c, d, e, ...) {ARM_SYSREG(a, b, c, d, e), #name},
-#include "isa/arm/sysregs.def"
+#include "isa/arm/system/sysregs.def"
 #undef REG
     };
     uint32_t key = ARM_SYSREG(op0, op1, crn, crm, op2);

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "isa/arm/a64_decode.h"
-#include "isa/arm/a64_imm.h"
+#include "isa/arm/a64/imm.h"
 
 void a64_print_reg(struct disas_out *o, unsigned sf, unsigned n);   // x0, wzr
 void a64_print_regsp(struct disas_out *o, unsigned sf, unsigned n); // x0, wsp

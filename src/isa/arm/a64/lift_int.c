@@ -1,6 +1,6 @@
 // A64 data processing, immediate and register (DDI 0487, C4.1.92 and C4.1.95): one function per
 // encoding class, in the order of a64.decode.
-#include "isa/arm/a64_lift.h"
+#include "isa/arm/a64/lift.h"
 
 void a64_lift_pcrel(struct lift *l, const struct a64_insn *i)
 {

@@ -1,7 +1,7 @@
 // System registers by table (sysregs.def): look-up, access checks and traps, and the registers with
 // behaviour of their own. DDI 0487, D13 (D19 in later issues). What belongs to another device (the
 // interrupt controller's CPU interface) is found in the vCPU's system-register space.
-#include "isa/arm/sysreg.h"
+#include "isa/arm/system/sysreg.h"
 #include "base/log.h"
 #include <stdlib.h>
 #include <sys/random.h>
@@ -367,7 +367,7 @@ TIMER_REGS(ps, ARM_TIMER_SEC)
 
 #define REG(name, o0, o1, n, m, o2, ...) KEY_##name = ARM_SYSREG(o0, o1, n, m, o2),
 enum {
-#include "isa/arm/sysregs.def"
+#include "isa/arm/system/sysregs.def"
 };
 #undef REG
 
@@ -384,7 +384,7 @@ enum {
         (void)c;                                                                                   \
         C_##kind(__VA_ARGS__) return 0;                                                            \
     }
-#include "isa/arm/sysregs.def"
+#include "isa/arm/system/sysregs.def"
 #undef REG
 
 #define REG(name_, o0, o1, n, m, o2, r, w, kind_, ...)                                             \
@@ -395,7 +395,7 @@ enum {
      .get = const_##name_,                                                                         \
      R_##kind_(__VA_ARGS__)},
 static const struct arm_sysreg table[] = {
-#include "isa/arm/sysregs.def"
+#include "isa/arm/system/sysregs.def"
 };
 #undef REG
 
