@@ -93,6 +93,31 @@ def kernel(arch):
     return glob.glob(unpack(arch, kernel_package(arch)) + "/boot/vmlinu?-*")[0]
 
 
+def depends(path):
+    """What a kernel module's own .modinfo names as its dependencies."""
+    m = re.search(rb"\0depends=([^\0]*)", open(path, "rb").read())
+    return [d for d in m.group(1).decode().split(",") if d] if m else []
+
+
+def modules(arch, *names):
+    """(initramfs entries, shell lines) for the modules and all that they need, in order. A name that is built in is left out."""
+    root = os.path.join(unpack(arch, kernel_package(arch)), "lib", "modules")
+    paths = {os.path.basename(p)[:-3].replace("-", "_"): p for p in glob.glob(root + "/**/*.ko", recursive=True)}
+    order = []
+
+    def add(name):
+        name = name.replace("-", "_")
+        if name in paths and name not in order:
+            for d in depends(paths[name]):
+                add(d)
+            order.append(name)
+
+    for n in names:
+        add(n)
+    entries = [("mod", 0o040755, b"")] + [("mod/%s.ko" % n, 0o100644, open(paths[n], "rb").read()) for n in order]
+    return entries, "".join("insmod /mod/%s.ko\n" % n for n in order)
+
+
 def busybox(arch):
     root = unpack(arch, "busybox-static")
     return next(p for p in (root + "/bin/busybox", root + "/usr/bin/busybox") if os.path.exists(p))
