@@ -119,6 +119,8 @@ static void handle(struct vcpu *v, enum env_leave why)
     }
 }
 
+enum { LINES = INTR_LINE | INTR_TIMER };
+
 static void run_thread(void *arg)
 {
     struct vcpu *v = arg;
@@ -136,8 +138,12 @@ static void run_thread(void *arg)
             break;
         bool step = p->step;
         mutex_unlock(&p->lock);
+        // A step keeps interrupts back: after a stop there is always one, and each step would end
+        // in its handler.
+        uint32_t held = step ? atomic_fetch_and(&v->env->interrupt, ~(uint32_t)LINES) & LINES : 0;
         enum env_leave why = ops->run(v->accel, v->env);
-        if (why == LEAVE_INTERRUPT && (atomic_load(&v->env->interrupt) & (INTR_LINE | INTR_TIMER)))
+        atomic_fetch_or(&v->env->interrupt, held);
+        if (why == LEAVE_INTERRUPT && !step && (atomic_load(&v->env->interrupt) & LINES))
             v->env->isa->take_interrupt(v->env);
         handle(v, why);
         // Work of other threads also makes a run come back, before anything was executed.

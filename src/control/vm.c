@@ -245,6 +245,11 @@ void *vm_find_backend(void *opaque, enum field_kind kind, const char *id, struct
     case F_BACKEND_CHR:
         found = vm_find_chardev(vm, id);
         break;
+    case F_BACKEND_OBJ: {
+        struct object *o = object_find(&vm->objects, id);
+        found = o ? o->backend : NULL;
+        break;
+    }
     default:
         break;
     }
@@ -291,6 +296,7 @@ void vm_free(struct vm *vm)
         chardev_close(vm->chardevs.data[i]);
     vec_free(&vm->chardevs);
     drives_free(vm->drives);
+    object_free_all(&vm->objects);
     loop_work_cancel(&vm->requests);
     loop_work_cancel(&vm->send_events);
     for (size_t i = 0; i < vm->events.len; i++) {

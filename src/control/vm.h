@@ -7,6 +7,7 @@
 #include "block/block.h"
 #include "board/board.h"
 #include "chardev/chardev.h"
+#include "control/object.h"
 #include "net/net.h"
 
 // Why the machine does not run, in QMP's words (query-status).
@@ -38,6 +39,7 @@ struct vm {
     struct vm_options opt;
     struct drives *drives;
     struct list netdevs; // struct netdev
+    object_list objects;
     VEC(struct chardev *) chardevs;
     VEC(struct monitor *) monitors;
     struct signals *signals;

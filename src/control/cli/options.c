@@ -7,6 +7,7 @@
 #include "board/board.h"
 #include "chardev/chardev.h"
 #include "control/cli/cmdline.h"
+#include "control/object.h"
 #include "control/version.h"
 #include "device/device.h"
 #include "net/net.h"
@@ -320,6 +321,11 @@ static int add_net(struct cmdline *c, const char *arg, struct err *e)
 
 static int add_object(struct cmdline *c, const char *arg, struct err *e)
 {
+    struct buf b = {0};
+    if (wants_help(arg)) {
+        object_print_help(&b);
+        return print(c, &b);
+    }
     return add_opts(&c->objects, arg, "qom-type", "-object", e);
 }
 

@@ -4,6 +4,7 @@
 #include "control/cli/system.h"
 #include "base/log.h"
 #include "control/cli/cmdline.h"
+#include "control/daemon.h"
 #include "control/monitor/monitor.h"
 #include "control/vm.h"
 #include <stdio.h>
@@ -29,6 +30,14 @@ static int open_chardevs(struct startup *s, struct err *e)
     for (size_t i = 0; i < s->c.chardevs.len; i++)
         if (!vm_add_chardev(s->vm, &s->c.chardevs.data[i], e))
             return -1;
+    return 0;
+}
+
+static int add_objects(struct startup *s, struct err *e)
+{
+    for (size_t i = 0; i < s->c.objects.len; i++)
+        if (object_add(&s->vm->objects, &s->c.objects.data[i], e))
+            return err_prefix(e, "-object");
     return 0;
 }
 
@@ -62,7 +71,7 @@ static void mux_quit(void *opaque)
 
 static int open_serials(struct startup *s, struct err *e)
 {
-    if (!s->c.serials.len && !s->c.nodefaults)
+    if (!s->c.serials.len && !s->c.nodefaults && s->config.board->default_ram)
         vec_push(&s->c.serials, "mon:stdio");
     for (size_t i = 0; i < s->c.serials.len && i < ARRAY_SIZE(s->config.serial); i++) {
         char id[32];
@@ -377,7 +386,8 @@ static int add_drive_devices(struct startup *s, struct err *e)
 // -nic TYPE,…: a back end and the NIC for it; `model`, `mac` and `addr` are the NIC's.
 static int add_nics(struct startup *s, struct err *e)
 {
-    bool none_asked = s->c.no_net || s->c.nodefaults || s->c.netdevs.len || s->c.nics.len;
+    bool none_asked = s->c.no_net || s->c.nodefaults || !s->config.board->default_ram ||
+                      s->c.netdevs.len || s->c.nics.len;
     if (!none_asked) {
         struct opts o = {0};
         opts_set(&o, "type", "user");
@@ -421,11 +431,13 @@ static int start(struct startup *s, struct err *e)
                                      .no_reboot = s->c.no_reboot,
                                      .no_shutdown = s->c.no_shutdown,
                                      .nodefaults = s->c.nodefaults};
-    if (choose_board(s, e) || open_chardevs(s, e) || open_serials(s, e) || open_drives(s, e) ||
-        open_netdevs(s, e) || make_machine(s, e) || add_devices(s, e) ||
+    if (choose_board(s, e) || add_objects(s, e) || open_chardevs(s, e) || open_serials(s, e) ||
+        open_drives(s, e) || open_netdevs(s, e) || make_machine(s, e) || add_devices(s, e) ||
         machine_finish(s->vm->machine, e))
         return -1;
     s->vm->opt.name = s->config.name;
+    if (s->c.gdb && !s->vm->machine->vcpus->n)
+        return err_set(e, "-gdb: machine '%s' has no CPU", s->config.board->name);
     if (s->c.gdb && strcmp(s->c.gdb, "none") && gdb_machine_open(s->vm, s->c.gdb, e))
         return -1;
     return open_monitors(s, e);
@@ -461,15 +473,18 @@ int system_main(int argc, char **argv)
             log_error("say which guest: %s --arch ARCH", program);
         return 1;
     }
+    struct daemon d = {.ready = -1};
     cmdline_init(&s.c, isa, program);
     if (cmdline_parse(&s.c, argc - 1, argv + 1, &e))
         log_error("%s", e.msg);
     else if (s.c.done)
         status = 0;
-    else if (start(&s, &e))
+    else if ((s.c.daemonize && daemon_begin(&d, &e)) || start(&s, &e) ||
+             (s.c.pidfile && daemon_write_pid(&d, s.c.pidfile, &e)) || daemon_finish(&d, &e))
         log_error("%s", e.msg);
     else
         status = vm_run(s.vm);
+    daemon_end(&d);
     if (s.vm)
         vm_free(s.vm);
     cmdline_free(&s.c);

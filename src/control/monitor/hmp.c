@@ -147,7 +147,7 @@ RUN(info_registers)
 {
     const struct vcpus *vs = vm->machine->vcpus;
     bool all = !strcmp(args, "-a");
-    for (unsigned i = 0; i < (all ? vs->n : 1); i++)
+    for (unsigned i = 0; i < (all ? vs->n : MIN(vs->n, 1u)); i++)
         vcpu_call(vs->v[i], dump_registers, &(struct dump){out});
 }
 
@@ -229,7 +229,10 @@ static void examine_args(struct vm *vm, char *args, bool physical, struct buf *o
         buf_printf(out, "give an address: x/FMT ADDR\n");
         return;
     }
-    vcpu_call(vm->machine->vcpus->v[0], examine, &x);
+    if (vm->machine->vcpus->n)
+        vcpu_call(vm->machine->vcpus->v[0], examine, &x);
+    else
+        buf_printf(out, "this machine has no CPU\n");
 }
 
 RUN(do_x)

@@ -41,6 +41,9 @@ struct qmp_command {
     const char *ret;  // type name for introspection, or NULL
     bool early;       // allowed before negotiation
 };
+#define QMP(n, f, a, r, early) qmp_handler qmp_do_##f;
+#include "control/monitor/qmp_commands.def"
+#undef QMP
 extern const struct qmp_command qmp_commands[];
 extern const size_t n_qmp_commands;
 struct json_object *qmp_fail(struct qmp_error *e, const char *class, const char *fmt, ...)

@@ -4,8 +4,8 @@
 #include <stdio.h>
 
 #define RUN(name)                                                                                  \
-    static struct json_object *name(struct monitor *m, struct json_object *args,                   \
-                                    struct qmp_error *e)
+    struct json_object *qmp_do_##name(struct monitor *m, struct json_object *args,                 \
+                                      struct qmp_error *e)
 
 static struct json_object *str(const char *s)
 {
@@ -163,7 +163,7 @@ static struct json_object *schema_type(const char *name, const char *meta, const
 static struct json_object *schema_arguments(const char *name, const char *spec)
 {
     struct json_object *o = schema_type(name, "object", NULL), *members = json_object_new_array();
-    for (const char *p = spec; p && *p;) {
+    for (const char *p = spec; p && *p && *p != '*';) {
         const char *colon = strchr(p, ':'), *end = strchr(p, ' ');
         size_t n = end ? (size_t)(end - colon - 1) : strlen(colon + 1);
         bool optional = colon[n] == '?';
@@ -210,7 +210,7 @@ RUN(query_schema)
 }
 
 const struct qmp_command qmp_commands[] = {
-#define QMP(n, f, a, r, early) {n, f, a, r, early},
+#define QMP(n, f, a, r, early) {n, qmp_do_##f, a, r, early},
 #include "control/monitor/qmp_commands.def"
 #undef QMP
 };

@@ -1,0 +1,158 @@
+// QMP commands that add, change and remove what a machine is made of: devices, back ends, objects.
+#include "control/monitor/internal.h"
+#include <stdio.h>
+
+#define RUN(name)                                                                                  \
+    struct json_object *qmp_do_##name(struct monitor *m, struct json_object *args,                 \
+                                      struct qmp_error *e)
+
+// An argument object as options: nested members become dotted keys.
+static bool to_opts(struct json_object *args, struct opts *o, struct qmp_error *e)
+{
+    if (opts_parse(o, json_object_to_json_string(args), NULL, &e->err)) {
+        e->class = "GenericError";
+        return false;
+    }
+    return true;
+}
+
+static struct json_object *outcome(bool ok, struct opts *o, struct qmp_error *e)
+{
+    opts_free(o);
+    if (!ok)
+        e->class = "GenericError";
+    return NULL;
+}
+
+RUN(device_add)
+{
+    struct opts o = {0};
+    if (!to_opts(args, &o, e))
+        return NULL;
+    struct device *d = device_create_from_opts(&m->vm->machine->tree, &o, &e->err);
+    return outcome(d != NULL, &o, e);
+}
+
+RUN(device_del)
+{
+    const char *id = qmp_str(args, "id"), *slash = strrchr(id, '/');
+    struct device *d = device_find(&m->vm->machine->tree, slash ? slash + 1 : id);
+    if (!d)
+        return qmp_fail(e, "DeviceNotFound", "Device '%s' not found", id);
+    char data[160];
+    snprintf(data, sizeof data, "{\"device\": \"%.40s\", \"path\": \"/machine/peripheral/%.40s\"}",
+             d->id, d->id);
+    device_unplug(&m->vm->machine->tree, d);
+    vm_event(m->vm, "DEVICE_DELETED", data);
+    return NULL;
+}
+
+RUN(netdev_add)
+{
+    struct opts o = {0};
+    return to_opts(args, &o, e) ? outcome(vm_add_netdev(m->vm, &o, &e->err) != NULL, &o, e) : NULL;
+}
+
+RUN(netdev_del)
+{
+    const char *id = qmp_str(args, "id");
+    struct netdev *n = vm_find_netdev(m->vm, id);
+    if (!n)
+        return qmp_fail(e, "DeviceNotFound", "Device '%s' not found", id);
+    list_remove(&n->link);
+    netdev_close(n);
+    return NULL;
+}
+
+RUN(set_link)
+{
+    struct json_object *up;
+    const char *name = qmp_str(args, "name");
+    struct netdev *n = vm_find_netdev(m->vm, name);
+    if (!n)
+        return qmp_fail(e, "DeviceNotFound", "Device '%s' not found", name);
+    json_object_object_get_ex(args, "up", &up);
+    netdev_set_link(n, json_object_get_boolean(up));
+    return NULL;
+}
+
+RUN(blockdev_add)
+{
+    struct opts o = {0};
+    if (!to_opts(args, &o, e))
+        return NULL;
+    return outcome(drives_add_node(m->vm->drives, &o, &e->err) != NULL, &o, e);
+}
+
+RUN(blockdev_del)
+{
+    const char *name = qmp_str(args, "node-name");
+    if (drives_del_node(m->vm->drives, name, &e->err))
+        e->class = "GenericError";
+    return NULL;
+}
+
+RUN(block_resize)
+{
+    struct json_object *size;
+    const char *node = qmp_str(args, "node-name"), *device = qmp_str(args, "device");
+    struct drive *d = device ? drives_find(m->vm->drives, device) : NULL;
+    struct block_node *n = node ? drives_find_node(m->vm->drives, node) : d ? d->node : NULL;
+    if (!n)
+        return qmp_fail(e, "GenericError", "Cannot find device='%s' nor node-name='%s'",
+                        device ? device : "", node ? node : "");
+    json_object_object_get_ex(args, "size", &size);
+    int64_t bytes = json_object_get_int64(size);
+    if (bytes < 0)
+        return qmp_fail(e, "GenericError", "Parameter 'size' expects a >0 size");
+    if (block_resize(n, (uint64_t)bytes, &e->err))
+        e->class = "GenericError";
+    return NULL;
+}
+
+RUN(chardev_add)
+{
+    struct opts qmp = {0}, o = {0};
+    if (!to_opts(args, &qmp, e))
+        return NULL;
+    struct chardev *c = NULL;
+    if (!chardev_opts_from_qmp(&qmp, &o, &e->err))
+        c = vm_add_chardev(m->vm, &o, &e->err);
+    struct json_object *r = c ? json_object_new_object() : NULL;
+    const char *text = c ? chardev_describe(c) : "";
+    if (c && !strncmp(text, "pty:", 4))
+        json_object_object_add(r, "pty", json_object_new_string(text + 4));
+    opts_free(&qmp);
+    outcome(c != NULL, &o, e);
+    return r;
+}
+
+RUN(chardev_remove)
+{
+    const char *id = qmp_str(args, "id");
+    struct chardev *c = vm_find_chardev(m->vm, id);
+    if (!c)
+        return qmp_fail(e, "GenericError", "Chardev '%s' not found", id);
+    if (chardev_is_busy(c))
+        return qmp_fail(e, "GenericError", "Chardev '%s' is busy", id);
+    for (size_t i = 0; i < m->vm->chardevs.len; i++)
+        if (m->vm->chardevs.data[i] == c) {
+            vec_remove(&m->vm->chardevs, i);
+            break;
+        }
+    chardev_close(c);
+    return NULL;
+}
+
+RUN(object_add)
+{
+    struct opts o = {0};
+    return to_opts(args, &o, e) ? outcome(!object_add(&m->vm->objects, &o, &e->err), &o, e) : NULL;
+}
+
+RUN(object_del)
+{
+    if (object_del(&m->vm->objects, qmp_str(args, "id"), &e->err))
+        e->class = "GenericError";
+    return NULL;
+}

@@ -1,0 +1,26 @@
+// User-creatable objects (-object, object-add): back ends and settings that have an id and no place
+// on a bus. A table in object.c lists the types. Main loop thread.
+#pragma once
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/opt.h"
+#include "base/vec.h"
+
+struct object_type;
+
+struct object {
+    const struct object_type *type;
+    char *id;
+    void *backend; // what devices get for this id, or NULL
+};
+typedef VEC(struct object) object_list;
+
+// The type is the option "qom-type". 0, or -1 with one line.
+int object_add(object_list *l, struct opts *o, struct err *e) MUST_CHECK;
+int object_del(object_list *l, const char *id, struct err *e) MUST_CHECK;
+void object_free_all(object_list *l);
+struct object *object_find(object_list *l, const char *id); // or NULL
+const char *object_type_name(const struct object *o);
+const char *object_type_next(unsigned i); // the i-th type's name, or NULL
+void object_print_help(struct buf *out);

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""bad_input.py PROGRAM-DIR: what an operator can get wrong: one line on stderr that names the thing, exit status 1."""
+import os, socket, subprocess, sys, tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
+from machine import tap
+
+DIR = os.path.abspath(sys.argv[1])
+PROGRAM, IMG = os.path.join(DIR, "qemu-system-aarch64"), os.path.join(DIR, "qemu-img")
+BASE = ["-M", "virt", "-display", "none", "-nodefaults"]
+
+
+def path(name):
+    return os.path.join(WORK, name)
+
+
+def img(*args):
+    subprocess.run([IMG] + list(args), check=True, stdout=subprocess.DEVNULL)
+
+
+def refuse(args, *words):
+    """The machine must not start; every word appears in the one line."""
+    r = subprocess.run([PROGRAM] + BASE + args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=8)
+    lines = [l for l in r.stderr.splitlines() if " warning: " not in l]
+    assert r.returncode == 1, "exit status %d\n%s" % (r.returncode, r.stderr)
+    assert len(lines) == 1 and lines[0].startswith("qemu-system-aarch64: "), r.stderr
+    for w in words:
+        assert w in lines[0], "no %r in: %s" % (w, lines[0])
+
+
+def case(args, *words):
+    return lambda: refuse(args, *words)
+
+
+def image_header(machine_size):
+    """An arm64 Image header (Documentation/arm64/booting.rst) that claims a size."""
+    return b"\0" * 16 + machine_size.to_bytes(8, "little") + b"\0" * 32 + b"ARM\x64" + b"\0" * 4
+
+
+def truncated_kernel():
+    with open(path("Image"), "wb") as f:
+        f.write(image_header(1 << 20)[:62])
+    with open(path("elf"), "wb") as f:
+        f.write(open("/bin/true", "rb").read()[:40])
+    refuse(["-kernel", path("elf")], path("elf"))
+
+
+def corrupt_qcow2():
+    img("create", "-f", "qcow2", path("bad.qcow2"), "16M")
+    with open(path("bad.qcow2"), "r+b") as f:
+        f.seek(40)  # l1_table_offset
+        f.write(b"\xff" * 8)
+    refuse(["-drive", "file=%s,format=qcow2,if=virtio" % path("bad.qcow2")], "bad.qcow2")
+    with open(path("not.qcow2"), "wb") as f:
+        f.write(b"x" * 4096)
+    refuse(["-drive", "file=%s,format=qcow2,if=virtio" % path("not.qcow2")], "not.qcow2")
+
+
+def backing_gone():
+    img("create", "-f", "qcow2", path("base.qcow2"), "16M")
+    img("create", "-f", "qcow2", "-b", path("base.qcow2"), "-F", "qcow2", path("over.qcow2"))
+    os.remove(path("base.qcow2"))
+    refuse(["-drive", "file=%s,format=qcow2,if=virtio" % path("over.qcow2")], "base.qcow2", "No such file")
+
+
+def locked():
+    img("create", "-f", "qcow2", path("held.qcow2"), "16M")
+    drive = ["-drive", "file=%s,format=qcow2,if=virtio" % path("held.qcow2")]
+    first = subprocess.Popen([PROGRAM] + BASE + ["-S", "-qmp", "stdio"] + drive, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert b"QMP" in first.stdout.readline()
+        refuse(drive, "lock", "held.qcow2")
+    finally:
+        first.terminate()
+        first.wait()
+
+
+def port_in_use():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen(1)
+        port = s.getsockname()[1]
+        refuse(["-serial", "telnet:127.0.0.1:%d,server,nowait" % port], "in use", str(port))
+        refuse(["-qmp", "tcp:127.0.0.1:%d,server=on,wait=off" % port], "in use", str(port))
+        refuse(["-netdev", "user,id=n,hostfwd=tcp:127.0.0.1:%d-:22" % port], str(port))
+
+
+CASES = [
+    ("missing kernel", case(["-kernel", "/nonexistent"], "kernel", "/nonexistent", "No such file")),
+    ("truncated kernel", truncated_kernel),
+    ("kernel for another architecture", case(["-kernel", "/bin/true"], "/bin/true", "AArch64")),
+    ("missing initrd", case(["-kernel", "/bin/true", "-initrd", "/nonexistent"], "")),
+    ("missing firmware", case(["-bios", "/nonexistent"], "/nonexistent")),
+    ("missing device tree", case(["-dtb", "/nonexistent"], "/nonexistent")),
+    ("missing disk", case(["-drive", "file=/nonexistent,format=raw,if=virtio"], "/nonexistent", "No such file")),
+    ("corrupt qcow2", corrupt_qcow2),
+    ("backing file gone", backing_gone),
+    ("image locked", locked),
+    ("unknown option", case(["-kernal", "x"], "-kernal", "did you mean", "kernel")),
+    ("option without its value", case(["-append"], "-append", "argument")),
+    ("unknown device", case(["-device", "virtio-blk-pic"], "virtio-blk-pic", "did you mean 'virtio-blk-pci'")),
+    ("unknown property", case(["-device", "virtio-rng-pci,max-byte=3"], "max-byte", "did you mean 'max-bytes'")),
+    ("bad value", case(["-device", "virtio-rng-pci,max-bytes=much"], "max-bytes", "much")),
+    ("unknown machine", case(["-M", "vitr"], "vitr", "did you mean 'virt'")),
+    ("unknown machine property", case(["-M", "virt,gic-versio=3"], "gic-versio", "did you mean 'gic-version'")),
+    ("unknown CPU", case(["-cpu", "cortex-a73"], "cortex-a73", "did you mean 'cortex-a")),
+    ("unknown CPU feature", case(["-cpu", "cortex-a72,pmuu=on"], "pmuu", "did you mean 'pmu'")),
+    ("unknown accelerator", case(["-accel", "foo"], "foo")),
+    ("unknown object", case(["-object", "rng-randum,id=r"], "rng-randum", "did you mean 'rng-random'")),
+    ("unknown back end", case(["-netdev", "usr,id=n"], "usr", "did you mean 'user'")),
+    ("unknown drive", case(["-device", "virtio-blk-pci,drive=zz"], "zz")),
+    ("unknown log category", case(["-d", "in_asn"], "in_asn", "did you mean 'in_asm'")),
+    ("missing entropy source", case(["-object", "rng-random,id=r,filename=/nonexistent"], "/nonexistent")),
+    ("no CPUs", case(["-smp", "0"], "-smp")),
+    ("too many CPUs", case(["-smp", "600"], "-smp", "600")),
+    ("RAM larger than the host", case(["-m", "100T"], "host")),
+    ("malformed size", case(["-m", "12x"], "12x")),
+    ("port in use", port_in_use),
+    ("pid file cannot be written", case(["-pidfile", "/nonexistent/pid"], "/nonexistent/pid")),
+]
+
+with tempfile.TemporaryDirectory() as WORK:
+    status = tap(CASES)
+sys.exit(status)

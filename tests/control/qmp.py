@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""qmp.py PROGRAM-DIR: the QMP protocol, what management programs ask before and at a start, and hot changes."""
+import json, os, subprocess, sys, tempfile, time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
+sys.path.insert(0, os.path.dirname(__file__))
+from client import Qmp, Server
+from machine import tap
+
+DIR = os.path.abspath(sys.argv[1])
+PROGRAM, IMG = os.path.join(DIR, "qemu-system-aarch64"), os.path.join(DIR, "qemu-img")
+VIRT = ["-M", "virt", "-S"]
+
+
+def negotiation():
+    with Server(PROGRAM, VIRT) as s:
+        q = Qmp(s.path, negotiate=False)
+        version = q.greeting["QMP"]["version"]["qemu"]
+        assert version["major"] >= 8, version
+        assert "qmp_capabilities" in q.fails("query-status", "CommandNotFound")
+        q.ok("qmp_capabilities")
+        q.fails("qmp_capabilities", "CommandNotFound")
+        assert q.ok("query-version")["qemu"] == version
+        assert q.ok("query-status") == {"status": "prelaunch", "running": False}
+
+
+def framing():
+    with Server(PROGRAM, VIRT) as s:
+        q = Qmp(s.path)
+        q.send('{"execute":"query-name","id":1}{"execute":"query-name","id":"two"}')  # no newline between or after
+        assert q.reply()["id"] == 1 and q.reply()["id"] == "two"
+        q.send('{"execute":"query-name",\r\n "id":{"a":[1,null]}}\r\n')
+        assert q.reply()["id"] == {"a": [1, None]}
+        q.send(b'{"execute": "query-na\xff{"execute":"query-name","id":3}')  # 0xFF resets the parser
+        assert q.reply()["id"] == 3
+        q.send("{'execute': 'query-name', 'id': 4}")
+        assert q.reply()["id"] == 4
+        q.send("{]\n")
+        assert q.reply()["error"]["class"] == "GenericError"
+        for bad in ('[1]', '{"arguments":{}}', '{"execute":"stop","arguments":[]}', '{"execute":"query-commands","arguments":{"x":1}}'):
+            q.send(bad)
+            assert q.reply()["error"]["class"] == "GenericError", bad
+        assert "no-such" in q.fails("no-such", "CommandNotFound")
+        for byte in b'{"execute":"query-name","id":5}':
+            q.send(bytes([byte]))
+        assert q.reply()["id"] == 5
+
+
+def reconnect():
+    with Server(PROGRAM, VIRT) as s:
+        for _ in range(3):
+            q = Qmp(s.path)
+            q.ok("query-status")
+            q.close()
+
+
+def queued_then_eof():
+    """libguestfs: all commands and the end of input are there before the program starts."""
+    r = subprocess.run([PROGRAM, "-display", "none", "-machine", "virt", "-S", "-nodefaults", "-qmp", "stdio"], timeout=20, stdout=subprocess.PIPE, text=True,
+                       input='{ "execute": "qmp_capabilities" }\n{ "execute": "query-kvm" }\n{ "execute": "quit" }\n')
+    lines = r.stdout.splitlines()
+    assert r.returncode == 0 and len(lines) >= 4, r.stdout
+    assert "QMP" in json.loads(lines[0]) and json.loads(lines[1]) == {"return": {}} and "enabled" in json.loads(lines[2])["return"], r.stdout
+
+
+def life():
+    with Server(PROGRAM, VIRT) as s:
+        q = Qmp(s.path)
+        q.ok("cont")
+        q.event("RESUME")
+        assert q.ok("query-status")["status"] == "running"
+        q.ok("stop")
+        q.event("STOP")
+        assert q.ok("query-status") == {"status": "paused", "running": False}
+        q.ok("system_reset")
+        assert q.event("RESET")["data"] == {"guest": False, "reason": "host-qmp-system-reset"}
+        q.ok("system_powerdown")
+        q.event("POWERDOWN")
+        q.ok("quit")
+        assert q.event("SHUTDOWN")["data"] == {"guest": False, "reason": "host-qmp-quit"}
+        assert s.process.wait(10) == 0
+
+
+def probe():
+    """libvirt's way to learn what a binary can do: -daemonize returns when the socket exists."""
+    with tempfile.TemporaryDirectory() as d:
+        sock, pid = os.path.join(d, "qmp.monitor"), os.path.join(d, "qmp.pid")
+        r = subprocess.run([PROGRAM, "-S", "-no-user-config", "-nodefaults", "-nographic", "-machine", "none,accel=tcg", "-qmp", "unix:%s,server=on,wait=off" % sock,
+                            "-pidfile", pid, "-daemonize"], stdin=subprocess.DEVNULL, timeout=20)
+        assert r.returncode == 0 and os.path.exists(sock), r
+        q = Qmp(sock)
+        names = [c["name"] for c in q.ok("query-commands")]
+        schema = {e["name"]: e for e in q.ok("query-qmp-schema")}
+        for c in names:
+            assert schema[c]["meta-type"] == "command" and schema[c]["arg-type"] in schema and schema[c]["ret-type"] in schema, c
+        assert q.ok("query-target") == {"arch": "aarch64"}
+        machines = {m["name"]: m for m in q.ok("query-machines")}
+        assert machines["virt"]["cpu-max"] == 512 and "none" in machines
+        assert "cortex-a72" in [c["name"] for c in q.ok("query-cpu-definitions")]
+        types = [t["name"] for t in q.ok("qom-list-types")]
+        assert "virtio-blk-pci" in types and "rng-random" in types
+        assert "drive" in [p["name"] for p in q.ok("device-list-properties", typename="virtio-blk-pci")]
+        q.fails("device-list-properties", "DeviceNotFound", typename="virtio-net-ccw")
+        assert "gic-version" in [p["name"] for p in q.ok("qom-list-properties", typename="virt-machine")]
+        for c in ("qom-list-properties",):
+            q.ok(c, typename="memory-backend-file")
+            q.ok(c, typename="max-arm-cpu")
+            q.ok(c, typename="none-machine")
+        for c in ("query-kvm", "query-tpm-models", "query-tpm-types", "query-migrate-capabilities"):
+            q.ok(c)
+        assert {g["option"] for g in q.ok("query-command-line-options")} >= {"machine", "drive", "netdev"}
+        assert {g["version"] for g in q.ok("query-gic-capabilities")} == {2, 3}
+        q.ok("query-cpu-model-expansion", type="full", model={"name": "max"})
+        number = int(open(pid).read())
+        q.ok("quit")
+        for _ in range(200):
+            if not os.path.exists(pid):
+                break
+            time.sleep(0.05)
+        assert number and not os.path.exists(pid), "the pid file stays"
+
+
+def start_sequence():
+    with tempfile.TemporaryDirectory() as d:
+        disk = os.path.join(d, "a.qcow2")
+        subprocess.run([IMG, "create", "-f", "qcow2", disk, "16M"], check=True, stdout=subprocess.DEVNULL)
+        args = VIRT + ["-smp", "2", "-object", '{"qom-type":"rng-random","id":"objrng0","filename":"/dev/urandom"}', "-device", "virtio-rng-pci,rng=objrng0,id=rng0",
+                       "-object", "iothread,id=io1", "-object", "memory-backend-ram,id=mach-virt.ram,size=128M", "-chardev", "pty,id=charserial0", "-serial", "chardev:charserial0",
+                       "-blockdev", json.dumps({"driver": "file", "filename": disk, "node-name": "storage"}), "-blockdev", json.dumps({"node-name": "format", "driver": "qcow2", "file": "storage"}),
+                       "-device", "virtio-blk-pci,drive=format,id=virtio-disk0"]
+        with Server(PROGRAM, args) as s:
+            q = Qmp(s.path)
+            q.ok("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}])
+            q.fails("migrate-set-capabilities", capabilities=[{"capability": "postcopy-ram", "state": True}])
+            serial = [c for c in q.ok("query-chardev") if c["label"] == "charserial0"][0]
+            assert serial["filename"].startswith("pty:/dev/pts/"), serial
+            assert len(q.ok("query-cpus-fast")) == 2
+            names = [c["name"] for c in q.ok("qom-list", path="/machine/peripheral")]
+            assert {"rng0", "virtio-disk0"} <= set(names), names
+            nodes = {n["node-name"]: n for n in q.ok("query-named-block-nodes", flat=True)}
+            assert nodes["format"]["drv"] == "qcow2" and nodes["format"]["image"]["virtual-size"] == 16 << 20, nodes
+            block = q.ok("query-block")
+            assert [b.get("qdev") for b in block] == ["/machine/peripheral/virtio-disk0/virtio-backend"], block
+            assert q.ok("query-blockstats")[0]["stats"]["rd_operations"] >= 0
+            q.ok("query-iothreads"), q.ok("query-memory-devices"), q.ok("query-hotpluggable-cpus"), q.ok("query-current-machine")
+            assert q.ok("qom-get", path="/machine/peripheral/rng0", property="period") == 65536
+            q.fails("qom-get", path="/machine/peripheral/rng0", property="nothing")
+            q.ok("block_resize", node_name="format", size=32 << 20)
+            assert q.ok("query-block")[0]["inserted"]["image"]["virtual-size"] == 32 << 20
+
+
+def hot_changes():
+    with tempfile.TemporaryDirectory() as d:
+        disk = os.path.join(d, "b.raw")
+        open(disk, "wb").truncate(1 << 20)
+        with Server(PROGRAM, VIRT) as s:
+            q = Qmp(s.path)
+            q.ok("blockdev-add", **{"driver": "raw", "node-name": "n1", "file": {"driver": "file", "filename": disk}})
+            q.fails("blockdev-add", **{"driver": "raw", "node-name": "n1", "file": {"driver": "file", "filename": disk}})
+            q.ok("device_add", driver="virtio-blk-pci", drive="n1", id="d1")
+            q.fails("device_add", driver="virtio-blk-pic")
+            q.ok("device_del", id="d1")
+            assert q.event("DEVICE_DELETED")["data"]["device"] == "d1"
+            q.fails("device_del", "DeviceNotFound", id="d1")
+            q.ok("netdev_add", type="user", id="u1")
+            q.ok("device_add", driver="virtio-net-pci", netdev="u1", id="nic1")
+            q.ok("set_link", name="u1", up=False)
+            q.ok("device_del", id="nic1")
+            q.ok("netdev_del", id="u1")
+            q.fails("netdev_del", "DeviceNotFound", id="u1")
+            q.ok("chardev-add", id="c1", backend={"type": "null", "data": {}})
+            q.ok("chardev-remove", id="c1")
+            q.fails("chardev-remove", id="c1")
+            q.ok("object-add", **{"qom-type": "secret", "id": "s1", "data": "x"})
+            q.ok("object-del", id="s1")
+            q.fails("object-del", id="s1")
+            assert q.ok("human-monitor-command", command_line="info status").startswith("VM status: paused")
+
+
+sys.exit(tap([("negotiation", negotiation), ("framing", framing), ("reconnecting", reconnect), ("commands and end of input at once", queued_then_eof), ("life and events", life),
+              ("libvirt's probe", probe), ("libvirt's start sequence", start_sequence), ("hot changes", hot_changes)]))
