@@ -19,6 +19,22 @@ static void help_msr(struct env *e, uint32_t key_rt, uint64_t v)
         e->exec->leave(e, LEAVE_AGAIN);
 }
 
+// After a write that seldom changes what code means: the region goes on unless it did.
+static void leave_if_changed(struct env *e, uint64_t mode)
+{
+    if (arm_mode(e) == mode)
+        return;
+    arm_cpu(e)->pc += 4;
+    e->exec->leave(e, LEAVE_AGAIN);
+}
+
+static void help_msr_quiet(struct env *e, uint32_t key_rt, uint64_t v)
+{
+    uint64_t mode = arm_mode(e);
+    help_msr(e, key_rt, v);
+    leave_if_changed(e, mode);
+}
+
 static void help_sys(struct env *e, uint32_t key_rt, uint64_t v)
 {
     if (!arm_sys_operation(arm_cpu(e), key_rt & 0xffff, key_rt >> 16, v))
@@ -33,6 +49,7 @@ static void help_msr_imm(struct env *e, uint32_t field, uint32_t imm)
         arm_sysreg_trap(c, arm_sync_target(c), false, ARM_SYSREG(0, 3, 4, imm, field & 7), 31);
         e->exec->leave(e, LEAVE_AGAIN);
     }
+    uint64_t mode = arm_mode(e);
     switch (field) {
     case 0 << 3 | 3:
         c->uao = imm & 1;
@@ -60,12 +77,17 @@ static void help_msr_imm(struct env *e, uint32_t field, uint32_t imm)
             c->daif_i = set;
         if (imm & 1)
             c->daif_f = set;
+        if (!(imm & 8)) { // only single-step depends on D
+            arm_update_interrupts(c);
+            return;
+        }
         break;
     }
     default:
         break;
     }
     arm_state_changed(c);
+    leave_if_changed(e, mode);
 }
 
 static void help_exception(struct env *e, uint64_t esr)
@@ -185,6 +207,7 @@ static void help_sev(struct env *e)
                                        .args = {__VA_ARGS__}}
 HELPER(mrs_helper, help_mrs, IR_I64, IR_I32);
 HELPER(msr_helper, help_msr, IR_VOID, IR_I32, IR_I64);
+HELPER(msr_quiet_helper, help_msr_quiet, IR_VOID, IR_I32, IR_I64);
 HELPER(sys_helper, help_sys, IR_VOID, IR_I32, IR_I64);
 HELPER(msr_imm_helper, help_msr_imm, IR_VOID, IR_I32, IR_I32);
 HELPER(exception_helper, help_exception, IR_VOID, IR_I64);
@@ -299,6 +322,16 @@ static bool lift_common(struct lift *l, bool read, uint32_t key, unsigned rt)
     return false;
 }
 
+// Interrupt masks, timers and the interrupt controller: written on every kernel entry, and neither
+// the mode nor a translation context hangs on them but for single-step's use of DAIF.D.
+static bool quiet_write(uint32_t key)
+{
+    unsigned crn = bits(key, 10, 7), crm = bits(key, 6, 3);
+    bool timer = crn == 14 && (crm == 2 || crm == 3), gic = crn == 12 && (crm == 8 || crm >= 11);
+    return key == ARM_SYSREG(3, 3, 4, 2, 1) || (key >> 14 == 3 && (timer || gic)) ||
+           key == ARM_SYSREG(3, 0, 4, 6, 0);
+}
+
 void arm_lift_sysreg(struct lift *l, bool read, uint32_t key, unsigned rt)
 {
     struct ir_build *b = l->b;
@@ -332,6 +365,10 @@ void arm_lift_sysreg(struct lift *l, bool read, uint32_t key, unsigned rt)
         write_x(l, rt, ir_callv(b, &mrs_helper, ir_i32(b, key | rt << 16)));
         return;
     }
+    if (quiet_write(key)) {
+        ir_callv(b, &msr_quiet_helper, ir_i32(b, key | rt << 16), read_x(l, rt));
+        return;
+    }
     ir_callv(b, &msr_helper, ir_i32(b, key | rt << 16), read_x(l, rt));
     ir_leave(b, LEAVE_AGAIN, l->pc + 4); // the mode may have changed
 }
@@ -350,5 +387,6 @@ void arm_lift_msr_imm(struct lift *l, unsigned op1, unsigned op2, unsigned crm)
         return;
     }
     ir_callv(l->b, &msr_imm_helper, ir_i32(l->b, field), ir_i32(l->b, crm));
-    ir_leave(l->b, LEAVE_AGAIN, l->pc + 4);
+    if (field >> 1 != (3 << 2 | 3)) // the masks alone let the region go on
+        ir_leave(l->b, LEAVE_AGAIN, l->pc + 4);
 }

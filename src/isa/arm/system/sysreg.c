@@ -197,8 +197,12 @@ static void set_nzcv(struct arm_cpu *c, uint64_t v)
 }
 static void set_daif(struct arm_cpu *c, uint64_t v)
 {
+    bool stepping = c->daif_d != bit(v, 9); // only single-step depends on D
     c->daif_d = bit(v, 9), c->daif_a = bit(v, 8), c->daif_i = bit(v, 7), c->daif_f = bit(v, 6);
-    arm_state_changed(c);
+    if (stepping)
+        arm_state_changed(c);
+    else
+        arm_update_interrupts(c);
 }
 
 void arm_set_fpcr(struct arm_cpu *c, uint64_t v)
