@@ -249,7 +249,7 @@ static void building_is_cheap(void **state)
     }
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t1);
     double ns = (double)(t1.tv_sec - t0.tv_sec) * 1e9 + (double)(t1.tv_nsec - t0.tv_nsec);
-    print_message("builder: %.1f ns per guest instruction\n", ns / ROUNDS / INSNS);
+    print_message("# builder: %.1f ns per guest instruction\n", ns / ROUNDS / INSNS);
     assert_true(ns / ROUNDS / INSNS < 5000);
 }
 
