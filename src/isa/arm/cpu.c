@@ -114,6 +114,8 @@ static int cpu_init(struct env *e, const struct isa_config *cfg, struct err *err
     c->mpidr = 1ull << 31 | cfg->hw_id;
     if (arm_model_apply(c, cfg->model, cfg->features, err))
         return -1;
+    if (cfg->user_mode)
+        c->ctr &= ~(1ull << 29); // DIC: programs must say when they wrote code
     arm_timers_init(c);
     return 0;
 }
