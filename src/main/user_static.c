@@ -1,0 +1,8 @@
+// Entry point of the statically linked user mode (qemu-aarch64-static): for foreign chroots and
+// binfmt_misc, where our shared libraries are not to be had.
+#include "user/main.h"
+
+int main(int argc, char **argv)
+{
+    return user_main(argc, argv);
+}
