@@ -21,6 +21,21 @@ struct monitor {
     bool negotiated;
 };
 
+// HMP commands of hmp_change.c.
+#define HMP_RUN(name) void hmp_##name(struct vm *vm, char *args, struct buf *out)
+HMP_RUN(change);
+HMP_RUN(device_add);
+HMP_RUN(device_del);
+HMP_RUN(drive_add);
+HMP_RUN(eject);
+HMP_RUN(hostfwd_add);
+HMP_RUN(hostfwd_remove);
+HMP_RUN(info_usernet);
+HMP_RUN(netdev_add);
+HMP_RUN(netdev_del);
+HMP_RUN(sendkey);
+HMP_RUN(set_link);
+
 extern const struct chr_frontend_ops hmp_frontend, qmp_frontend;
 void qmp_init(struct monitor *m);
 void qmp_exit(struct monitor *m);
