@@ -1,8 +1,6 @@
 // The AArch64 CPU as the rest of the program sees it: slots, creation, reset, start state, the
 // register table and gdb's description of it.
 #include "isa/arm/arm_bits.h"
-#include <stdio.h>
-#include <stdlib.h>
 
 // ---- slots ----
 
@@ -317,54 +315,39 @@ static const char target_xml[] =
     "\"gdb-target.dtd\"><target><architecture>aarch64</architecture>"
     "<xi:include href=\"core.xml\"/><xi:include href=\"fpu.xml\"/></target>";
 
-static const char *core_xml(void)
-{
-    static char text[4096];
-    if (text[0])
-        return text;
-    size_t n = (size_t)snprintf(text, sizeof text,
-                                "<?xml version=\"1.0\"?><!DOCTYPE feature SYSTEM "
-                                "\"gdb-target.dtd\"><feature name=\"org.gnu.gdb.aarch64.core\">");
-    for (int i = 0; i < 31; i++)
-        n += (size_t)snprintf(text + n, sizeof text - n, "<reg name=\"x%d\" bitsize=\"64\"/>", i);
-    snprintf(text + n, sizeof text - n,
-             "<reg name=\"sp\" bitsize=\"64\" type=\"data_ptr\"/><reg name=\"pc\" bitsize=\"64\" "
-             "type=\"code_ptr\"/><reg name=\"cpsr\" bitsize=\"32\"/></feature>");
-    return text;
-}
+#define FEATURE_XML(name)                                                                          \
+    "<?xml version=\"1.0\"?><!DOCTYPE feature SYSTEM \"gdb-target.dtd\"><feature name=\"" name "\">"
+#define TEN(m, t) m(t##0) m(t##1) m(t##2) m(t##3) m(t##4) m(t##5) m(t##6) m(t##7) m(t##8) m(t##9)
+#define X_XML(i)  "<reg name=\"x" #i "\" bitsize=\"64\"/>"
+#define V_XML(i)  "<reg name=\"v" #i "\" bitsize=\"128\" type=\"aarch64v\"/>"
+static const char core_xml[] = FEATURE_XML("org.gnu.gdb.aarch64.core") TEN(X_XML, ) TEN(X_XML, 1)
+    TEN(X_XML, 2) X_XML(30) "<reg name=\"sp\" bitsize=\"64\" type=\"data_ptr\"/>"
+                            "<reg name=\"pc\" bitsize=\"64\" type=\"code_ptr\"/>"
+                            "<reg name=\"cpsr\" bitsize=\"32\"/></feature>";
 
-static const char *fpu_xml(void)
-{
-    static char text[8192];
-    if (text[0])
-        return text;
-    size_t n = (size_t)snprintf(
-        text, sizeof text,
-        "<?xml version=\"1.0\"?><!DOCTYPE feature SYSTEM \"gdb-target.dtd\"><feature "
-        "name=\"org.gnu.gdb.aarch64.fpu\">"
-        "<vector id=\"v2d\" type=\"ieee_double\" count=\"2\"/><vector id=\"v2u\" type=\"uint64\" "
-        "count=\"2\"/><vector id=\"v4f\" type=\"ieee_single\" count=\"4\"/>"
-        "<vector id=\"v4u\" type=\"uint32\" count=\"4\"/><vector id=\"v8u\" type=\"uint16\" "
-        "count=\"8\"/><vector id=\"v16u\" type=\"uint8\" count=\"16\"/>"
-        "<union id=\"aarch64v\"><field name=\"d\" type=\"v2d\"/><field name=\"du\" "
-        "type=\"v2u\"/><field name=\"f\" type=\"v4f\"/><field name=\"su\" type=\"v4u\"/>"
-        "<field name=\"hu\" type=\"v8u\"/><field name=\"bu\" type=\"v16u\"/></union>");
-    for (int i = 0; i < 32; i++)
-        n += (size_t)snprintf(text + n, sizeof text - n,
-                              "<reg name=\"v%d\" bitsize=\"128\" type=\"aarch64v\"%s/>", i,
-                              i ? "" : " regnum=\"34\"");
-    snprintf(text + n, sizeof text - n,
-             "<reg name=\"fpsr\" bitsize=\"32\"/><reg name=\"fpcr\" bitsize=\"32\"/></feature>");
-    return text;
-}
+// The first vector register follows cpsr, so the numbers run on.
+static const char fpu_xml[] = FEATURE_XML(
+    "org.gnu.gdb.aarch64.fpu") "<vector id=\"v2d\" type=\"ieee_double\" count=\"2\"/>"
+                               "<vector id=\"v2u\" type=\"uint64\" count=\"2\"/>"
+                               "<vector id=\"v4f\" type=\"ieee_single\" count=\"4\"/>"
+                               "<vector id=\"v4u\" type=\"uint32\" count=\"4\"/>"
+                               "<vector id=\"v8u\" type=\"uint16\" count=\"8\"/>"
+                               "<vector id=\"v16u\" type=\"uint8\" count=\"16\"/>"
+                               "<union id=\"aarch64v\"><field name=\"d\" type=\"v2d\"/><field "
+                               "name=\"du\" type=\"v2u\"/>"
+                               "<field name=\"f\" type=\"v4f\"/><field name=\"su\" type=\"v4u\"/>"
+                               "<field name=\"hu\" type=\"v8u\"/><field name=\"bu\" "
+                               "type=\"v16u\"/></union>" TEN(V_XML, ) TEN(V_XML, 1) TEN(V_XML, 2)
+                                   V_XML(30) V_XML(31) "<reg name=\"fpsr\" bitsize=\"32\"/><reg "
+                                                       "name=\"fpcr\" bitsize=\"32\"/></feature>";
 
 static const char *gdb_xml(struct env *e, const char *annex)
 {
     if (!strcmp(annex, "target.xml"))
         return target_xml;
     if (!strcmp(annex, "core.xml"))
-        return core_xml();
-    return strcmp(annex, "fpu.xml") ? NULL : fpu_xml();
+        return core_xml;
+    return strcmp(annex, "fpu.xml") ? NULL : fpu_xml;
 }
 
 const struct isa isa_aarch64 = {
