@@ -19,7 +19,6 @@ _Thread_local struct thread *user_self;
 
 #define FAULTS        (SIG_BIT(SIGSEGV) | SIG_BIT(SIGBUS) | SIG_BIT(SIGFPE))
 #define NEVER_BLOCKED (SIG_BIT(SIGKILL) | SIG_BIT(SIGSTOP))
-enum { GUEST_SA_RESTORER = 0x04000000 };
 
 // Linux's own structure: libc would not let us have its private signals.
 struct kernel_action {

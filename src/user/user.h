@@ -30,7 +30,7 @@ struct user_options {
 struct guest_action {
     uint64_t handler, flags, restorer, mask;
 };
-enum { GUEST_SIGNALS = 64 };
+enum { GUEST_SIGNALS = 64, GUEST_SA_RESTORER = 0x04000000 };
 #define SIG_BIT(n) (1ull << ((n)-1))
 
 // Shared by threads, copied by fork and vfork.

@@ -367,6 +367,7 @@ const struct abi abi_aarch64 = {
     .libc_package = "libc6-arm64-cross",
     .library_prefix = "/usr/aarch64-linux-gnu",
     .min_sigstack = sizeof(struct rt_frame) + sizeof(struct frame_record) + 16,
+    .has_restorer = true,
     .numbers = calls_generic,
     .n_numbers = CALLS_GENERIC,
     .open_flags = open_flags,

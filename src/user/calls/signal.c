@@ -1,28 +1,39 @@
 // Signals as the program asks about them; signal.c does the work.
 #include "user/calls.h"
 
-// struct sigaction of the kernel where there is no restorer in it (asm-generic/signal.h).
-struct guest_sigaction {
-    uint64_t handler, flags, mask;
-};
+// struct sigaction of the kernel: handler, flags, restorer where the ABI has one, mask.
+static bool read_action(struct thread *t, uint64_t addr, struct guest_action *out)
+{
+    bool restorer = t->u->abi->has_restorer;
+    uint64_t w[4];
+    if (!guest_read(t, addr, w, restorer ? 32 : 24))
+        return false;
+    *out = (struct guest_action){.handler = w[0], .flags = w[1], .mask = w[restorer ? 3 : 2]};
+    if (restorer)
+        out->restorer = w[2];
+    else
+        out->flags &= ~(uint64_t)GUEST_SA_RESTORER;
+    return true;
+}
+
+static bool write_action(struct thread *t, uint64_t addr, const struct guest_action *a)
+{
+    bool restorer = t->u->abi->has_restorer;
+    uint64_t w[4] = {a->handler, a->flags, restorer ? a->restorer : a->mask, a->mask};
+    return guest_write(t, addr, w, restorer ? 32 : 24);
+}
 
 int64_t sys_rt_sigaction(struct thread *t, const uint64_t *a)
 {
-    struct guest_sigaction g;
-    struct guest_action fresh = {0}, old;
+    struct guest_action fresh, old;
     if (a[3] != 8)
         return -EINVAL;
-    if (a[1]) {
-        if (!guest_read(t, a[1], &g, sizeof g))
-            return -EFAULT;
-        fresh = (struct guest_action){.handler = g.handler, .flags = g.flags, .mask = g.mask};
-        fresh.flags &= ~0x04000000ull; // SA_RESTORER has no meaning in this ABI
-    }
+    if (a[1] && !read_action(t, a[1], &fresh))
+        return -EFAULT;
     int64_t r = signal_action(t, (int)a[0], a[1] ? &fresh : NULL, &old);
     if (r)
         return r;
-    g = (struct guest_sigaction){old.handler, old.flags, old.mask};
-    return a[2] && !guest_write(t, a[2], &g, sizeof g) ? -EFAULT : 0;
+    return a[2] && !write_action(t, a[2], &old) ? -EFAULT : 0;
 }
 
 int64_t sys_rt_sigprocmask(struct thread *t, const uint64_t *a)

@@ -1,0 +1,73 @@
+// Guest program: faults arrive as signals with Linux's si_code and si_addr; stack overflow is
+// caught on the alternate stack.
+#include "check.h"
+
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+static sigjmp_buf back;
+static volatile int got;
+static siginfo_t info;
+static char *volatile handler_sp;
+
+static void caught(int sig, siginfo_t *i, void *context)
+{
+    char here;
+    got = sig;
+    info = *i;
+    handler_sp = &here;
+    siglongjmp(back, 1);
+}
+
+static void expect(int sig, int code, const void *addr, int line)
+{
+    if (got != sig || info.si_code != code || (addr && info.si_addr != addr)) {
+        printf("line %d: signal %d code %d address %p\n", line, got, info.si_code, info.si_addr);
+        failures++;
+    }
+}
+#define FAULT(statement, sig, code, addr)                                                          \
+    do {                                                                                           \
+        got = 0;                                                                                   \
+        if (!sigsetjmp(back, 1)) {                                                                 \
+            statement;                                                                             \
+        }                                                                                          \
+        expect(sig, code, addr, __LINE__);                                                         \
+    } while (0)
+
+static int deeper(int n)
+{
+    volatile char frame[4096];
+    frame[0] = (char)n;
+    return deeper(n + 1) + frame[0];
+}
+
+int main(void)
+{
+    static char stack[65536];
+    stack_t alt = {.ss_sp = stack, .ss_size = sizeof stack};
+    int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP};
+    for (int i = 0; i < 4; i++)
+        on_signal(signals[i], caught, SA_ONSTACK);
+    char *ro = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    FILE *f = tmpfile();
+    CHECK(fwrite("x", 1, 1, f) == 1 && !fflush(f));
+    char *file = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fileno(f), 0);
+    void *nowhere = (void *)0x123458;
+    FAULT(*(volatile int *)nowhere = 1, SIGSEGV, SEGV_MAPERR, nowhere);
+    FAULT((void)*(volatile int *)nowhere, SIGSEGV, SEGV_MAPERR, nowhere);
+    FAULT(((volatile char *)ro)[5] = 1, SIGSEGV, SEGV_ACCERR, ro + 5);
+    FAULT(((void (*)(void))ro)(), SIGSEGV, SEGV_ACCERR, ro);
+    FAULT(((void (*)(void))0x5000)(), SIGSEGV, SEGV_MAPERR, (void *)0x5000);
+    FAULT(((volatile char *)file)[4096] = 1, SIGBUS, BUS_ADRERR, file + 4096);
+    FAULT(__asm__ volatile(".word 0"), SIGILL, ILL_ILLOPC, NULL);
+    FAULT(__asm__ volatile("brk #1"), SIGTRAP, TRAP_BRKPT, NULL);
+    CHECK(!sigaltstack(&alt, NULL));
+    got = 0;
+    if (!sigsetjmp(back, 1))
+        deeper(0);
+    CHECK(got == SIGSEGV && handler_sp > stack && handler_sp < stack + sizeof stack);
+    return failures != 0;
+}

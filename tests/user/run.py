@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""run.py PROGRAM COMPILER WORK-DIR: build the guest programs beside this file, run them under user mode, and feed it what is no program."""
+import os, subprocess, sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+program, compiler, work = sys.argv[1:4]
+failed = 0
+
+
+def run(what, *args):
+    return subprocess.run([program, "user"] + list(args), capture_output=True, text=True, timeout=120, cwd=work)
+
+
+def report(ok, what, detail=""):
+    global failed
+    failed += not ok
+    print(("ok " if ok else "FAILED ") + what + (": " + detail if detail and not ok else ""))
+
+
+os.makedirs(work, exist_ok=True)
+for name in ("faults", "memory", "processes", "signals", "threads"):
+    for kind, flags in (("static", ["-static"]), ("static-pie", ["-static-pie"]), ("dynamic", [])):
+        out = os.path.join(work, name + "-" + kind)
+        subprocess.run([compiler, "-D_GNU_SOURCE", "-O1", "-pthread", "-w", "-o", out, os.path.join(HERE, name + ".c")] + flags, check=True)
+        r = run(name, out)
+        report(r.returncode == 0, name + " " + kind, "status %d\n%s%s" % (r.returncode, r.stdout, r.stderr))
+
+good = open(os.path.join(work, "memory-static"), "rb").read()
+native = os.path.realpath("/proc/self/exe")
+bad = {"text": (b"hello\n", 126, "not an ELF"), "short": (good[:40], 126, "truncated"), "cut": (good[:len(good) // 4], 126, "truncated"),
+       "class": (good[:4] + b"\1" + good[5:], 126, "32-bit"), "loader": (open(os.path.join(work, "memory-dynamic"), "rb").read().replace(b"/lib/ld-linux-aarch64", b"/lib/ld-nothing-aarch6"), 127, "-L")}
+for name, (data, status, text) in bad.items():
+    path = os.path.join(work, "bad-" + name)
+    with open(path, "wb") as f:
+        f.write(data)
+    os.chmod(path, 0o755)
+    r = run(name, path)
+    report(r.returncode == status and text in r.stderr and r.stderr.count("\n") == 1, "bad " + name, "status %d: %s" % (r.returncode, r.stderr))
+for path, status, text in ((native, 126, "x86-64"), ("/nonexistent", 127, "No such file")):
+    r = run(path, path)
+    report(r.returncode == status and text in r.stderr, "bad " + path, "status %d: %s" % (r.returncode, r.stderr))
+sys.exit(failed != 0)

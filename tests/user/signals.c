@@ -1,0 +1,101 @@
+// Guest program: nesting, masks, real-time queues, registers over a handler, restarted and
+// interrupted calls.
+#include "check.h"
+
+#include <stdlib.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static volatile int order[16], n_order, alarms;
+
+static void nested(int sig, siginfo_t *i, void *context)
+{
+    order[n_order++] = sig;
+    if (sig == SIGUSR1) {
+        raise(SIGUSR2);
+        order[n_order++] = 100;
+    }
+}
+
+static void clobber(int sig, siginfo_t *i, void *context)
+{
+    __asm__ volatile("movi v0.16b, #1\n movi v8.16b, #2\n movi v31.16b, #3" ::: "v0", "v31");
+}
+
+static void tick(int sig, siginfo_t *i, void *context)
+{
+    alarms++;
+}
+
+static void delivery(void)
+{
+    sigset_t set, old, pending;
+    union sigval v = {.sival_int = 5};
+    siginfo_t info;
+    on_signal(SIGUSR1, nested, 0);
+    on_signal(SIGUSR2, nested, 0);
+    on_signal(SIGRTMIN + 1, nested, 0);
+    raise(SIGUSR1);
+    CHECK(n_order == 3 && order[0] == SIGUSR1 && order[1] == SIGUSR2 && order[2] == 100);
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    sigaddset(&set, SIGRTMIN + 1);
+    n_order = 0;
+    sigprocmask(SIG_BLOCK, &set, &old);
+    raise(SIGUSR2);
+    for (int i = 0; i < 3; i++)
+        CHECK(!sigqueue(getpid(), SIGRTMIN + 1, v));
+    CHECK(n_order == 0 && !sigpending(&pending) && sigismember(&pending, SIGUSR2));
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    CHECK(n_order == 4);
+    sigprocmask(SIG_BLOCK, &set, &old);
+    raise(SIGUSR2);
+    CHECK(sigwaitinfo(&set, &info) == SIGUSR2 && info.si_pid == getpid());
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    on_signal(SIGUSR1, clobber, 0);
+    long self = getpid();
+    register double a __asm__("d0") = 1.5, b __asm__("d8") = 2.5;
+    register long nr __asm__("x8") = 129, pid __asm__("x0") = self, sig __asm__("x1") = SIGUSR1;
+    __asm__ volatile("svc #0" : "+r"(pid), "+w"(a), "+w"(b) : "r"(nr), "r"(sig) : "memory");
+    CHECK(a == 1.5 && b == 2.5);
+}
+
+static void calls(void)
+{
+    struct itimerval once = {.it_value.tv_usec = 50000}, often = {{0, 20000}, {0, 20000}},
+                     off = {0};
+    int fd[2];
+    char c;
+    sigset_t all_but;
+    CHECK(!pipe(fd));
+    on_signal(SIGALRM, tick, 0);
+    setitimer(ITIMER_REAL, &once, NULL);
+    CHECK(read(fd[0], &c, 1) == -1 && errno == EINTR && alarms == 1);
+    on_signal(SIGALRM, tick, SA_RESTART);
+    alarms = 0;
+    setitimer(ITIMER_REAL, &often, NULL);
+    if (!fork()) {
+        usleep(300000);
+        _exit(write(fd[1], "x", 1) != 1);
+    }
+    CHECK(read(fd[0], &c, 1) == 1 && alarms > 3);
+    setitimer(ITIMER_REAL, &off, NULL);
+    wait(NULL);
+    alarms = 0;
+    setitimer(ITIMER_REAL, &once, NULL);
+    while (!alarms) // no call at all: a loop is interrupted too
+        ;
+    sigfillset(&all_but);
+    sigdelset(&all_but, SIGALRM);
+    alarms = 0;
+    setitimer(ITIMER_REAL, &once, NULL);
+    CHECK(sigsuspend(&all_but) == -1 && errno == EINTR && alarms == 1);
+}
+
+int main(void)
+{
+    delivery();
+    calls();
+    return failures != 0;
+}
