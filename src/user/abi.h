@@ -44,6 +44,7 @@ struct abi {
     // Where Debian's cross packages put libraries, and the package with the program's loader.
     const char *library_prefix, *libc_package;
     uint64_t min_sigstack;   // AT_MINSIGSTKSZ
+    bool has_restorer;       // struct sigaction holds sa_restorer
     const uint16_t *numbers; // system call number -> 1 + enum call_id, 0: none
     unsigned n_numbers;
     // Bits of open's flags that differ from the host's; ends with {0, 0}.

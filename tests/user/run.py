@@ -3,7 +3,7 @@
 import os, subprocess, sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-program, compiler, work = sys.argv[1:4]
+program, compiler, work = os.path.abspath(sys.argv[1]), sys.argv[2], sys.argv[3]
 failed = 0
 
 
