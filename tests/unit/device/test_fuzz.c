@@ -338,6 +338,7 @@ static void fuzz_type(const struct device_type *t)
     assert_int_equal(rig_in(&rig, ECAM_BASE, 2), 0x1b36);
     device_tree_reset(&rig.tree);
     device_tree_free(&rig.tree);
+    free(net.segments); // as netdev_close does
     device_tree_init(&rig.tree, &rig.env);
     chardev_close(chr);
     drives_free(drives);
