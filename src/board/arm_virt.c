@@ -214,7 +214,7 @@ static void configure_cpu(void *opaque, unsigned i, struct isa_config *c)
     c->secure_memory = v->m->secure_memory;
     c->sysregs = v->sysregs[i];
     c->clock = v->m->env.clock;
-    c->loop = v->m->env.loop;
+    c->loop = v->m->timers;
     c->conduit = virt_conduit(v);
     c->has_el2 = v->virtualization;
     c->has_el3 = v->secure;

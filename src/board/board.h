@@ -74,6 +74,8 @@ struct machine {
     const struct board *board;
     struct machine_config config; // strings are the caller's and outlive the machine
     struct machine_env env;
+    struct loop
+        *timers; // CPU timers, on a thread of its own: work on the main loop must not delay them
     struct device_tree tree;
     const struct isa *isa;
     struct accel *accel;

@@ -119,6 +119,8 @@ struct machine *machine_new(const struct machine_config *c, struct err *e)
         .event = event,
         .opaque = m,
     };
+    m->timers = loop_new("timers");
+    loop_start_thread(m->timers);
     device_tree_init(&m->tree, &m->env);
     if (!m->config.ram_size)
         m->config.ram_size = c->board->default_ram;
@@ -205,6 +207,7 @@ void machine_run(struct machine *m)
 {
     clock_start(m->env.clock);
     loop_clock_changed(m->env.loop);
+    loop_clock_changed(m->timers);
     vcpus_resume(m->vcpus);
 }
 
@@ -213,6 +216,7 @@ void machine_pause(struct machine *m)
     vcpus_pause(m->vcpus);
     clock_stop(m->env.clock);
     loop_clock_changed(m->env.loop);
+    loop_clock_changed(m->timers);
 }
 
 void machine_powerdown(struct machine *m)
@@ -235,6 +239,7 @@ void machine_free(struct machine *m)
         return;
     if (m->vcpus) // they stand still while devices go, and still take their lines' last levels
         vcpus_pause(m->vcpus);
+    loop_stop_thread(m->timers);
     device_tree_free(&m->tree);
     if (m->vcpus)
         vcpus_free(m->vcpus);
@@ -251,6 +256,7 @@ void machine_free(struct machine *m)
     space_free(m->memory);
     if (m->ram)
         ram_free(m->ram);
+    loop_free(m->timers);
     if (m->own_clock)
         clock_free(m->env.clock);
     free(m);

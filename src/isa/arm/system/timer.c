@@ -65,17 +65,27 @@ void arm_timer_update(struct arm_cpu *c, enum arm_timer n)
                    (int64_t)(t->cval - count) > (1ll << 62) / 16 ? INT64_MAX : ns_of(at, rate(c)));
 }
 
-// On the loop's thread: the line goes up; the vCPU's later write of CTL or CVAL lowers it. A value
-// changed in between has re-armed the timer, and the level is recomputed from it.
+static bool is_due(struct arm_cpu *c, enum arm_timer n)
+{
+    const struct arm_timer_state *t = &c->timers[n];
+    uint64_t ctl = __atomic_load_n(&t->ctl, __ATOMIC_SEQ_CST);
+    uint64_t cval = __atomic_load_n(&t->cval, __ATOMIC_SEQ_CST);
+    return (ctl & 3) == 1 && (int64_t)(arm_timer_count(c, n) - cval) >= 0;
+}
+
+// On the loop's thread: the line goes up; the vCPU's later write of CTL or CVAL lowers it. Such a
+// write may come between the look and the raise, so look again: a line left high by a comparator
+// that is no longer due would interrupt for ever.
 static void fire(void *opaque)
 {
     struct arm_timer_state *t = opaque;
     struct arm_cpu *c = t->cpu;
     enum arm_timer n = (enum arm_timer)(t - c->timers);
-    uint64_t ctl = __atomic_load_n(&t->ctl, __ATOMIC_ACQUIRE),
-             cval = __atomic_load_n(&t->cval, __ATOMIC_ACQUIRE);
-    if ((ctl & 3) == 1 && (int64_t)(arm_timer_count(c, n) - cval) >= 0)
-        set_level(c, n, true);
+    if (!is_due(c, n))
+        return;
+    set_level(c, n, true);
+    if (!is_due(c, n))
+        set_level(c, n, false);
 }
 
 void arm_timers_init(struct arm_cpu *c)
