@@ -1,0 +1,193 @@
+// The RISC-V hart as the rest of the program sees it: slots, creation, reset, start state, the
+// register table and gdb's description of it. User level only: there are no privileged modes yet.
+#include "isa/riscv/riscv.h"
+
+#include <stdio.h>
+
+// ---- slots ----
+
+#define SLOT(n, t, f)                                                                              \
+    {                                                                                              \
+        .name = n, .type = t, .offset = offsetof(struct rv_cpu, f)                                 \
+    }
+#define X(i) [RV_X0 + i] = SLOT("x" #i, IR_I64, x[i])
+#define F(i) [RV_F0 + i] = SLOT("f" #i, IR_F64, f[i])
+static const struct ir_slot slots[RV_SLOTS] = {
+    X(0),  X(1),  X(2),  X(3),  X(4),
+    X(5),  X(6),  X(7),  X(8),  X(9),
+    X(10), X(11), X(12), X(13), X(14),
+    X(15), X(16), X(17), X(18), X(19),
+    X(20), X(21), X(22), X(23), X(24),
+    X(25), X(26), X(27), X(28), X(29),
+    X(30), X(31), F(0),  F(1),  F(2),
+    F(3),  F(4),  F(5),  F(6),  F(7),
+    F(8),  F(9),  F(10), F(11), F(12),
+    F(13), F(14), F(15), F(16), F(17),
+    F(18), F(19), F(20), F(21), F(22),
+    F(23), F(24), F(25), F(26), F(27),
+    F(28), F(29), F(30), F(31), [RV_PC] = SLOT("pc", IR_I64, pc),
+};
+const struct ir_guest rv_guest = {
+    .name = "riscv64", .slots = slots, .n_slots = RV_SLOTS, .pc = RV_PC};
+
+// ---- life ----
+
+static int cpu_init(struct env *e, const struct isa_config *cfg, struct err *err)
+{
+    struct rv_cpu *c = rv_cpu(e);
+    if (!cfg->user_mode)
+        return err_set(err, "riscv64: machines are not supported yet, only user-mode programs");
+    e->isa = &rv_ops;
+    e->cpu_index = cfg->index;
+    c->config = *cfg;
+    return rv_model_apply(c, cfg->model, cfg->features, err);
+}
+
+static void cpu_exit(struct env *e) {}
+
+static void cpu_reset(struct env *e)
+{
+    struct rv_cpu *c = rv_cpu(e);
+    struct env_flush all = {0};
+    memset(c->x, 0, sizeof c->x);
+    memset(c->f, 0, sizeof c->f);
+    c->pc = 0;
+    e->monitor.addr = MONITOR_NONE;
+    e->fp.nan = FP_NAN_DEFAULT;
+    e->fp.tiny_before = false;
+    rv_csr_write(c, RV_CSR_FCSR, 0);
+    e->exec->flush(e, &all, false);
+    e->exec->set_context(e, 0, 0);
+}
+
+static void cpu_start(struct env *e, uint64_t entry, uint64_t arg, unsigned level)
+{
+    struct rv_cpu *c = rv_cpu(e);
+    c->x[10] = arg;
+    c->pc = entry;
+}
+
+static uint64_t get_pc(struct env *e)
+{
+    return rv_cpu(e)->pc;
+}
+static void set_pc(struct env *e, uint64_t pc)
+{
+    rv_cpu(e)->pc = pc;
+}
+static void debug_step(struct env *e, bool on)
+{
+    rv_cpu(e)->debug_step = on;
+}
+
+static struct irq no_line(struct env *e, unsigned n)
+{
+    return (struct irq){0};
+}
+
+// ---- registers ----
+
+static void get_field(struct env *e, const struct isa_reg *r, void *out)
+{
+    memcpy(out, (char *)e + r->arg, r->bits / 8);
+}
+static void set_field(struct env *e, const struct isa_reg *r, const void *in)
+{
+    if (r->arg != offsetof(struct rv_cpu, x[0]))
+        memcpy((char *)e + r->arg, in, r->bits / 8);
+}
+static void get_csr(struct env *e, const struct isa_reg *r, void *out)
+{
+    uint64_t v = 0;
+    rv_csr_read(rv_cpu(e), r->arg, &v);
+    st_le32(out, (uint32_t)v);
+}
+static void set_csr(struct env *e, const struct isa_reg *r, const void *in)
+{
+    rv_csr_write(rv_cpu(e), r->arg, ld_le32(in));
+}
+
+#define CSR(n, number, csr)                                                                        \
+    {                                                                                              \
+        .name = n, .bits = 32, .gdb = number, .group = REG_FLOAT, .get = get_csr, .set = set_csr,  \
+        .arg = csr                                                                                 \
+    }
+static const struct isa_reg regs[] = {
+#define REG(n, b, g, grp, field)                                                                   \
+    {.name = n,                                                                                    \
+     .bits = b,                                                                                    \
+     .gdb = g,                                                                                     \
+     .group = grp,                                                                                 \
+     .get = get_field,                                                                             \
+     .set = set_field,                                                                             \
+     .arg = offsetof(struct rv_cpu, field)},
+#include "isa/riscv/regs.def"
+#undef REG
+    CSR("fflags", 66, RV_CSR_FFLAGS),
+    CSR("frm", 67, RV_CSR_FRM),
+    CSR("fcsr", 68, RV_CSR_FCSR),
+};
+
+static const char target_xml[] =
+    "<?xml version=\"1.0\"?><!DOCTYPE target SYSTEM \"gdb-target.dtd\"><target>"
+    "<architecture>riscv:rv64</architecture><xi:include href=\"cpu.xml\"/>"
+    "<xi:include href=\"fpu.xml\"/></target>";
+
+// One feature: the registers of a group, each with its number.
+static void describe(char *text, size_t size, const char *feature, enum isa_reg_group group)
+{
+    size_t n = (size_t)snprintf(text, size,
+                                "<?xml version=\"1.0\"?><!DOCTYPE feature SYSTEM "
+                                "\"gdb-target.dtd\"><feature name=\"org.gnu.gdb.riscv.%s\">",
+                                feature);
+    for (unsigned i = 0; i < ARRAY_SIZE(regs); i++) {
+        const struct isa_reg *r = &regs[i];
+        const char *type = r->group != REG_FLOAT ? "int" : r->bits == 64 ? "ieee_double" : "int";
+        if (r->group == group)
+            n += (size_t)snprintf(text + n, size - n,
+                                  "<reg name=\"%s\" bitsize=\"%u\" type=\"%s\" regnum=\"%d\"/>",
+                                  r->name, r->bits, type, r->gdb);
+    }
+    snprintf(text + n, size - n, "</feature>");
+}
+
+static const char *gdb_xml(struct env *e, const char *annex)
+{
+    static char cpu[4096], fpu[4096];
+    if (!strcmp(annex, "target.xml"))
+        return target_xml;
+    if (!strcmp(annex, "cpu.xml")) {
+        describe(cpu, sizeof cpu, "cpu", REG_GENERAL);
+        return cpu;
+    }
+    if (!strcmp(annex, "fpu.xml")) {
+        describe(fpu, sizeof fpu, "fpu", REG_FLOAT);
+        return fpu;
+    }
+    return NULL;
+}
+
+const struct isa isa_riscv64 = {
+    .name = "riscv64",
+    .elf_machine = 243, // EM_RISCV
+    .elf64 = true,
+    .guest = &rv_guest,
+    .cpu_size = sizeof(struct rv_cpu),
+    .max_insn_bytes = 4,
+    .models = rv_models,
+    .default_model = "max",
+    .regs = regs,
+    .n_regs = ARRAY_SIZE(regs),
+    .ops = &rv_ops,
+    .init = cpu_init,
+    .exit = cpu_exit,
+    .reset = cpu_reset,
+    .start = cpu_start,
+    .lift = rv_lift,
+    .disas = rv_disas_insn,
+    .line = no_line,
+    .gdb_xml = gdb_xml,
+    .get_pc = get_pc,
+    .set_pc = set_pc,
+    .debug_step = debug_step,
+};

@@ -1,0 +1,154 @@
+// One RISC-V instruction to IR or to text: its length, decoding, extensions the CPU model lacks,
+// and the system instructions (Zicsr, Zifencei, ECALL, EBREAK).
+#include "isa/riscv/rv/lift.h"
+
+// ---- exceptions ----
+
+static void help_exception(struct env *e, uint32_t cause, uint64_t tval)
+{
+    rv_raise(rv_cpu(e), (enum rv_cause)cause, tval);
+}
+static const struct ir_helper exception_helper = {
+    "exception", (void *)help_exception, HELPER_STATE, IR_VOID, 2, {IR_I32, IR_I64}};
+
+void rv_lift_exception(struct lift *l, enum rv_cause cause, uint64_t tval)
+{
+    ir_callv(l->b, &exception_helper, ir_i32(l->b, cause), ir_i64(l->b, tval));
+    ir_leave(l->b, LEAVE_AGAIN, l->pc);
+}
+
+void rv_lift_illegal(struct lift *l, const struct rv_insn *i)
+{
+    rv_lift_exception(l, RV_CAUSE_ILLEGAL, i->raw);
+}
+
+void rv_lift_trap(struct lift *l, const struct rv_insn *i)
+{
+    if (i->id == RV_ECALL)
+        ir_leave(l->b, LEAVE_SYSCALL, l->pc + l->length);
+    else
+        rv_lift_exception(l, RV_CAUSE_BREAKPOINT, l->pc);
+}
+
+// ---- control registers ----
+
+enum { CSR_WRITE = 1 << 12, CSR_SET = 2 << 12, CSR_CLEAR = 3 << 12, CSR_OP = 3 << 12 };
+
+// `spec`: the register's number and the CSR_ operation, none to read only.
+static uint64_t help_csr(struct env *e, uint32_t spec, uint64_t operand, uint64_t raw)
+{
+    struct rv_cpu *c = rv_cpu(e);
+    uint64_t old, v = operand;
+    if (!rv_csr_read(c, spec & 0xfff, &old))
+        rv_raise(c, RV_CAUSE_ILLEGAL, raw);
+    if ((spec & CSR_OP) == CSR_SET)
+        v = old | operand;
+    else if ((spec & CSR_OP) == CSR_CLEAR)
+        v = old & ~operand;
+    if ((spec & CSR_OP) && !rv_csr_write(c, spec & 0xfff, v))
+        rv_raise(c, RV_CAUSE_ILLEGAL, raw);
+    return old;
+}
+static const struct ir_helper csr_helper = {"csr", (void *)help_csr,        HELPER_STATE, IR_I64,
+                                            3,     {IR_I32, IR_I64, IR_I64}};
+
+void rv_lift_csr(struct lift *l, const struct rv_insn *i)
+{
+    bool immediate = i->id == RV_CSRRWI || i->id == RV_CSRRSI || i->id == RV_CSRRCI;
+    unsigned spec = i->csr;
+    ir_ref operand = immediate ? ir_i64(l->b, i->uimm5) : rv_x(l, i->rs1);
+    if (i->id == RV_CSRRW || i->id == RV_CSRRWI)
+        spec |= CSR_WRITE;
+    else if (immediate ? i->uimm5 : i->rs1)
+        spec |= i->id == RV_CSRRS || i->id == RV_CSRRSI ? CSR_SET : CSR_CLEAR;
+    rv_set(l, i->rd,
+           ir_callv(l->b, &csr_helper, ir_i32(l->b, spec), operand, ir_i64(l->b, i->raw)));
+    if ((spec & CSR_OP) && (i->csr == RV_CSR_FRM || i->csr == RV_CSR_FCSR))
+        ir_leave(l->b, LEAVE_AGAIN, l->pc + l->length); // the mode may have changed
+}
+
+// ---- fences ----
+
+void rv_lift_fence(struct lift *l, const struct rv_insn *i)
+{
+    if (i->id == RV_PAUSE)
+        ir_leave(l->b, LEAVE_YIELD, l->pc + l->length);
+    else
+        ir_fence(l->b, MO_SEQ);
+}
+
+static void help_fence_i(struct env *e)
+{
+    e->exec->code_flush(e, 0, 0);
+}
+static const struct ir_helper fence_i_helper = {"fence_i", (void *)help_fence_i, HELPER_STATE,
+                                                IR_VOID};
+
+void rv_lift_fence_i(struct lift *l, const struct rv_insn *i)
+{
+    if (rv_cpu(l->env)->config.user_mode) // the only sign that code was written
+        ir_call0(l->b, &fence_i_helper);
+    ir_leave(l->b, LEAVE_AGAIN, l->pc + l->length);
+}
+
+// ---- one instruction ----
+
+static void lift_decoded(struct lift *l, const struct rv_insn *i)
+{
+    const struct decode_info *info = &rv_info[i->id];
+    if (!i->id || (info->feature && !rv_has(rv_cpu(l->env), (enum rv_feature)(info->feature - 1))))
+        rv_lift_illegal(l, i);
+    else
+        rv_lifts[i->id](l, i);
+}
+
+void rv_lift_compressed(struct lift *l, const struct rv_insn *c)
+{
+    struct rv_insn i = rv_expand(c);
+    lift_decoded(l, &i);
+}
+
+// Bytes of the instruction, 0 when not all of them are there; false in *known for no instruction.
+static unsigned decode(const uint8_t *code, unsigned avail, struct rv_insn *i, bool *known)
+{
+    if (avail < 2)
+        return 0;
+    uint16_t w = ld_le16(code);
+    if ((w & 3) != 3) {
+        *known = rv_decode16(w, i);
+        return 2;
+    }
+    if (avail < 4)
+        return 0;
+    *known = rv_decode32(ld_le32(code), i);
+    return 4;
+}
+
+void rv_lift(struct lift *l)
+{
+    struct rv_insn i = {0};
+    bool known;
+    l->length = decode(l->code, l->avail, &i, &known);
+    if (l->length)
+        lift_decoded(l, &i);
+}
+
+unsigned rv_disas_insn(const uint8_t *code, unsigned avail, uint64_t pc, char *out, size_t n)
+{
+    struct disas_out o = {.text = out, .size = n, .pc = pc};
+    struct rv_insn i = {0};
+    bool known;
+    unsigned length = decode(code, avail, &i, &known);
+    if (!length)
+        return 0;
+    if (known && length == 2) {
+        uint32_t raw = i.raw;
+        i = rv_expand(&i);
+        i.raw = raw;
+    }
+    if (known)
+        rv_disas(&o, &i);
+    else
+        disas_printf(&o, length == 2 ? ".half   0x%04x" : ".word   0x%08x", i.raw);
+    return length;
+}

@@ -1,0 +1,32 @@
+// What the lift functions of RISC-V instructions share: registers as values.
+#pragma once
+
+#include "isa/riscv/riscv.h"
+#include "isa/riscv/rv_decode.h"
+
+static inline ir_ref rv_x(struct lift *l, unsigned n)
+{
+    return n ? ir_get(l->b, RV_X0 + n) : ir_i64(l->b, 0);
+}
+
+// The low word of a register.
+static inline ir_ref rv_w(struct lift *l, unsigned n)
+{
+    return ir_trunc(l->b, rv_x(l, n));
+}
+
+// Writes an I64, or an I32 sign-extended, as all results of word operations are.
+static inline void rv_set(struct lift *l, unsigned n, ir_ref v)
+{
+    if (ir_type_of(l->b, v) == IR_I32)
+        v = ir_sext(l->b, IR_I64, v, 32);
+    if (n)
+        ir_put(l->b, RV_X0 + n, v);
+}
+
+// Emits an exception at this instruction; the region ends.
+void rv_lift_exception(struct lift *l, enum rv_cause cause, uint64_t tval);
+void rv_lift_illegal(struct lift *l, const struct rv_insn *i);
+
+// The 32-bit instruction that a compressed one stands for (compressed.c).
+struct rv_insn rv_expand(const struct rv_insn *c);
