@@ -130,7 +130,7 @@ class Spec:
             rest = rest.lstrip()
         if left < 0:
             fail(where, f"{name}: {width - left} bits of {width}")
-        if m := re.fullmatch(r"(.*?)\s+where\s+(.*)", rest):
+        if m := re.fullmatch(r"(.*?)(?:^|\s+)where\s+(.*)", rest):
             rest, i.cond = m[1], m[2]
         if m := re.fullmatch(r"(.*?)\s*@(\w+)", rest):
             rest, i.feature = m[1], m[2]
