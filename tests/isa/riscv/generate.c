@@ -129,7 +129,7 @@ static bool emit_access(struct out *o, struct rng *r, const struct rv_insn *i, u
     offset &= atomic ? ~7u : ~0u;
     emit(o, (WINDOW_VA + 4096) | base << 7 | 0x37, 4);        // lui base
     emit(o, offset << 20 | base << 15 | base << 7 | 0x13, 4); // addi base, base, offset
-    if (is(i, "sc") && below(r, 4)) {                         // lr to another register
+    if (is(i, "sc")) { // always after an lr: the reference keeps reservations between cases
         uint32_t to = base == 7 ? 6 : 7;
         emit(o, 0x1000002f | (w & 0x7000) | base << 15 | to << 7, 4);
     }
