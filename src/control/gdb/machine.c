@@ -173,6 +173,7 @@ static void target_resume(void *t, const enum gdb_action *actions, unsigned n)
     vm_event(g->vm, "RESUME", NULL);
     clock_start(m->env.clock);
     loop_clock_changed(m->env.loop);
+    loop_clock_changed(m->timers);
     vcpus_resume_some(m->vcpus, run, n);
 }
 
