@@ -94,7 +94,9 @@ struct machine *machine_new(const struct machine_config *c, struct err *e);
 // Loads images, resets; the machine can run. Once.
 int machine_finish(struct machine *m, struct err *e) MUST_CHECK;
 void machine_reset(struct machine *m);
-void machine_run(struct machine *m);   // vCPUs and clock go
+void machine_run(struct machine *m); // vCPUs and clock go
+// The same, but of the n vCPUs only those whose `run` is set (a debugger holds the others).
+void machine_run_some(struct machine *m, const bool *run, unsigned n);
 void machine_pause(struct machine *m); // nothing of the guest runs when this returns
 void machine_powerdown(struct machine *m);
 void machine_free(struct machine *m); // NULL is fine

@@ -203,12 +203,23 @@ void machine_reset(struct machine *m)
     m->board->reset(m);
 }
 
-void machine_run(struct machine *m)
+static void start_clock(struct machine *m)
 {
     clock_start(m->env.clock);
     loop_clock_changed(m->env.loop);
     loop_clock_changed(m->timers);
+}
+
+void machine_run(struct machine *m)
+{
+    start_clock(m);
     vcpus_resume(m->vcpus);
+}
+
+void machine_run_some(struct machine *m, const bool *run, unsigned n)
+{
+    start_clock(m);
+    vcpus_resume_some(m->vcpus, run, n);
 }
 
 void machine_pause(struct machine *m)

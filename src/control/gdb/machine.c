@@ -171,10 +171,7 @@ static void target_resume(void *t, const enum gdb_action *actions, unsigned n)
     set_steps(m->vcpus, actions);
     g->vm->state = RUN_RUNNING;
     vm_event(g->vm, "RESUME", NULL);
-    clock_start(m->env.clock);
-    loop_clock_changed(m->env.loop);
-    loop_clock_changed(m->timers);
-    vcpus_resume_some(m->vcpus, run, n);
+    machine_run_some(m, run, n);
 }
 
 // On the vCPU's thread.
