@@ -185,33 +185,13 @@ void jit_block_add(struct jit *j, struct block *b)
     for (unsigned k = 0; k < 2 && b->page[k]; k++) {
         struct code_page *p = map_get(&j->pages, b->page[k] >> PAGE_BITS);
         BUG_ON(!p);
-        b->page_next[k] = p->blocks;
-        p->blocks = b;
+        list_append(&p->blocks[k], &b->page_in[k]);
         p->chunks |= b->chunks[k];
     }
     atomic_store_explicit(&b->valid, true, memory_order_relaxed);
     struct block *_Atomic *at = bucket(j, b->pc, b->page[0]);
     b->hash_next = *at;
     atomic_store_explicit(at, b, memory_order_release);
-}
-
-static void page_remove(struct jit *j, struct block *b, unsigned k)
-{
-    struct code_page *p = map_get(&j->pages, b->page[k] >> PAGE_BITS);
-    if (!p)
-        return;
-    struct block **at = &p->blocks;
-    p->chunks = 0;
-    while (*at) {
-        struct block *o = *at;
-        unsigned side = o->page[0] == b->page[k] ? 0 : 1;
-        if (o == b) {
-            *at = o->page_next[side];
-            continue;
-        }
-        p->chunks |= o->chunks[side];
-        at = &o->page_next[side];
-    }
 }
 
 // A vCPU's jump table may be written by its owner meanwhile; jit_jump_fill looks again at `valid`.
@@ -238,7 +218,7 @@ void jit_block_kill(struct jit *j, struct block *b)
     for (unsigned k = 0; k < b->n_links; k++)
         list_remove(&b->links[k].in);
     for (unsigned k = 0; k < 2 && b->page[k]; k++)
-        page_remove(j, b, k);
+        list_remove(&b->page_in[k]);
     drop_jumps(j, b);
 }
 

@@ -13,6 +13,8 @@ void jit_code_page_mark(struct jit *j, const struct code_fetch *f)
     struct code_page *p = xalloc(sizeof *p);
     p->ram = f->ram;
     p->off = f->off;
+    list_init(&p->blocks[0]);
+    list_init(&p->blocks[1]);
     map_set(&j->pages, n, p);
     if (!f->ram)
         return;
@@ -31,20 +33,32 @@ static uint64_t chunk_mask(uint64_t first, uint64_t last) // offsets in the page
     return (~0ull >> (63 - (hi - lo))) << lo;
 }
 
+// Kills the blocks of p that cover any of these chunks, and says anew what the others cover.
+static void kill_covering(struct jit *j, struct code_page *p, uint64_t chunks)
+{
+    p->chunks = 0;
+    for (unsigned k = 0; k < 2; k++) {
+        struct block *b, *next;
+        list_for_each_safe(b, next, &p->blocks[k], page_in[k])
+        {
+            if (b->chunks[k] & chunks) {
+                jit_block_kill(j, b);
+                j->killed++;
+            } else {
+                p->chunks |= b->chunks[k];
+            }
+        }
+    }
+}
+
 static void page_written(struct jit *j, uintptr_t page, uint64_t chunks)
 {
     struct code_page *p = map_get(&j->pages, page >> PAGE_BITS);
     if (!p)
         return;
-    p->writes++;
-    while (p->chunks & chunks) {
-        struct block *b = p->blocks;
-        while (!(b->chunks[b->page[0] == page ? 0 : 1] & chunks))
-            b = b->page_next[b->page[0] == page ? 0 : 1];
-        jit_block_kill(j, b); // recomputes p->chunks
-        j->killed++;
-    }
-    if (p->blocks || j->translating)
+    if (p->chunks & chunks)
+        kill_covering(j, p, chunks);
+    if (!list_empty(&p->blocks[0]) || !list_empty(&p->blocks[1]) || j->translating)
         return;
     if (p->ram)
         ram_code_unmark(p->ram, p->off);

@@ -164,7 +164,7 @@ struct link {
 
 struct block {
     struct block *_Atomic hash_next;
-    struct block *page_next[2]; // in each code page's list
+    struct list page_in[2]; // in the lists of each page's blocks
     uint64_t pc, mode;
     uintptr_t page[2];        // host pages of the guest code; [1] is 0 when it lies in one page
     uint64_t chunks[2];       // of each page that the code covers
@@ -182,9 +182,8 @@ struct block {
 struct code_page {
     struct ram *ram; // NULL in user mode
     uint64_t off;
-    struct block *blocks;
-    uint64_t chunks;
-    uint32_t writes;
+    struct list blocks[2]; // those that begin here, those that run on into here
+    uint64_t chunks;       // that they cover; may name more since some died
 };
 
 // What the code ids of a mode stand for. Kernel code is global: one id for all address spaces;
@@ -206,7 +205,7 @@ struct arena {
     uint64_t freed_epoch;
 };
 #define JIT_ARENAS     16
-#define JIT_HASH_BITS  16
+#define JIT_HASH_BITS  18
 #define JIT_STACK_SIZE (256 * KiB)
 
 struct host_thunks {
