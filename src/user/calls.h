@@ -34,6 +34,11 @@ struct call {
     long host;
     uint8_t kinds[CALL_ARGS];
 };
+// Calls of one architecture alone: no host number where the host is another.
+#ifndef SYS_riscv_hwprobe
+#define SYS_riscv_flush_icache (-1)
+#define SYS_riscv_hwprobe      (-1)
+#endif
 enum call_id {
 #define CALL(name, ...) CALL_##name,
 #include "user/calls/all.h"

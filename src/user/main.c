@@ -392,19 +392,21 @@ static int fail(const struct err *e, int status)
 // "/usr/bin/qemu-aarch64-static": aarch64. The name becomes ours for programs run later.
 static int guest_from_name(struct start *s, const char *argv0, struct err *e)
 {
-    static const char *const known[] = {"aarch64", NULL};
+    const char *known[ARRAY_SIZE(abis)] = {0};
     char name[32];
     const char *slash = strrchr(argv0, '/'), *base = slash ? slash + 1 : argv0;
     snprintf(name, sizeof name, "%s", !strncmp(base, "qemu-", 5) ? base + 5 : "aarch64");
     char *tail = strstr(name, "-static");
     if (tail)
         *tail = 0;
-    for (unsigned i = 0; abis[i]; i++)
+    for (unsigned i = 0; abis[i]; i++) {
+        known[i] = abis[i]->isa;
         if (!strcmp(abis[i]->isa, name)) {
             s->isa = abis[i]->isa;
             s->u->personality_name = xasprintf("qemu-%s", name);
             return 0;
         }
+    }
     err_set(e, "no guest CPU '%s' for user mode", name);
     return err_did_you_mean(e, name, known);
 }

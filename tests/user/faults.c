@@ -1,6 +1,7 @@
 // Guest program: faults arrive as signals with Linux's si_code and si_addr; stack overflow is
 // caught on the alternate stack.
 #include "check.h"
+#include "cpu.h"
 
 #include <setjmp.h>
 #include <stdint.h>
@@ -63,7 +64,7 @@ int main(void)
     FAULT(((void (*)(void))0x5000)(), SIGSEGV, SEGV_MAPERR, (void *)0x5000);
     FAULT(((volatile char *)file)[4096] = 1, SIGBUS, BUS_ADRERR, file + 4096);
     FAULT(__asm__ volatile(".word 0"), SIGILL, ILL_ILLOPC, NULL);
-    FAULT(__asm__ volatile("brk #1"), SIGTRAP, TRAP_BRKPT, NULL);
+    FAULT(__asm__ volatile(BREAKPOINT), SIGTRAP, TRAP_BRKPT, NULL);
     CHECK(!sigaltstack(&alt, NULL));
     got = 0;
     if (!sigsetjmp(back, 1))

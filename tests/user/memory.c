@@ -1,14 +1,10 @@
 // Guest program: code that changes, mappings that move and grow, and the errors of bad requests.
 #include "check.h"
+#include "cpu.h"
 
-#include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-static uint32_t mov_w0(uint32_t n)
-{
-    return 0x52800000 | n << 5;
-}
 static uint32_t call(uint32_t *code)
 {
     return ((uint32_t(*)(void))code)();
@@ -19,21 +15,19 @@ static void changing_code(void)
     int anonymous = MAP_PRIVATE | MAP_ANONYMOUS;
     uint32_t *c = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, anonymous, -1, 0);
     for (uint32_t i = 0; i < 100; i++) {
-        c[0] = mov_w0(i);
-        c[1] = 0xd65f03c0; // ret
+        put_function(c, i);
         __builtin___clear_cache((char *)c, (char *)(c + 2));
         CHECK(call(c) == i);
     }
     for (uint32_t i = 0; i < 20; i++) {
         mprotect(c, 4096, PROT_READ | PROT_WRITE);
-        c[0] = mov_w0(i);
+        put_function(c, i);
         mprotect(c, 4096, PROT_READ | PROT_EXEC);
         CHECK(call(c) == i);
     }
     munmap(c, 4096);
     CHECK(mmap(c, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, anonymous | MAP_FIXED, -1, 0) == c);
-    c[0] = mov_w0(77);
-    c[1] = 0xd65f03c0;
+    put_function(c, 77);
     __builtin___clear_cache((char *)c, (char *)(c + 2));
     CHECK(call(c) == 77);
 }

@@ -1,6 +1,7 @@
 // Guest program: nesting, masks, real-time queues, registers over a handler, restarted and
 // interrupted calls.
 #include "check.h"
+#include "cpu.h"
 
 #include <stdlib.h>
 #include <sys/time.h>
@@ -20,7 +21,7 @@ static void nested(int sig, siginfo_t *i, void *context)
 
 static void clobber(int sig, siginfo_t *i, void *context)
 {
-    __asm__ volatile("movi v0.16b, #1\n movi v8.16b, #2\n movi v31.16b, #3" ::: "v0", "v31");
+    clobber_fp();
 }
 
 static void tick(int sig, siginfo_t *i, void *context)
@@ -54,10 +55,8 @@ static void delivery(void)
     CHECK(sigwaitinfo(&set, &info) == SIGUSR2 && info.si_pid == getpid());
     sigprocmask(SIG_SETMASK, &old, NULL);
     on_signal(SIGUSR1, clobber, 0);
-    long self = getpid();
-    register double a __asm__("d0") = 1.5, b __asm__("d8") = 2.5;
-    register long nr __asm__("x8") = 129, pid __asm__("x0") = self, sig __asm__("x1") = SIGUSR1;
-    __asm__ volatile("svc #0" : "+r"(pid), "+w"(a), "+w"(b) : "r"(nr), "r"(sig) : "memory");
+    double a = 1.5, b = 2.5;
+    CHECK(!kill_with_fp(getpid(), SIGUSR1, &a, &b));
     CHECK(a == 1.5 && b == 2.5);
 }
 

@@ -78,7 +78,7 @@ bool rv_csr_read(struct rv_cpu *c, unsigned csr, uint64_t *v)
     case RV_CSR_TIME:
     case RV_CSR_INSTRET:
         *v = host_time();
-        return true;
+        return rv_has(c, RV_FEAT_ZICNTR);
     default:
         return false;
     }

@@ -1,40 +1,104 @@
-// CPU models and -cpu properties. Every extension decoded here is on in both models; a property
-// named after it switches it off.
+// CPU models and -cpu properties: which extensions a hart has, and the string that says so. A
+// profile (RISC-V Profiles, RVA22 and RVA23) is a model of what it demands and no more; any
+// extension can be switched on top.
 #include "isa/riscv/riscv.h"
 
 #include <stdio.h>
 
+enum { RV64 = 1, RVA22 = 2, RVA23 = 4, MAX = 128 };
+
 const struct isa_model rv_models[] = {
-    {.name = "max", .desc = "RV64GC and every extension there is here"},
+    {.name = "max", .desc = "every extension there is here"},
     {.name = "rv64", .desc = "RV64GC with Zba, Zbb, Zbc, Zbs and Zicond"},
     {.name = NULL},
 };
+static const struct {
+    const char *name;
+    uint8_t mask;
+} masks[] = {{"max", MAX}, {"rv64", RV64}};
 
 static const struct {
     const char *name;
-    uint32_t bit;
-} features[] = {
-#define FEATURE(name, property) {property, 1u << RV_FEAT_##name},
+    uint8_t models;
+} features[RV_FEATURES] = {
+#define FEATURE(name, property, models) [RV_FEAT_##name] = {property, models | MAX},
 #include "isa/riscv/features.def"
 #undef FEATURE
 };
 
+static const struct {
+    uint8_t feature, needed;
+} needs[] = {
+#define NEEDS(feature, needed) {RV_FEAT_##feature, RV_FEAT_##needed},
+#include "isa/riscv/needs.def"
+#undef NEEDS
+};
+
+static void set(struct rv_cpu *c, unsigned f, bool on)
+{
+    if (on)
+        c->features[f / 64] |= 1ull << f % 64;
+    else
+        c->features[f / 64] &= ~(1ull << f % 64);
+}
+
+enum { ASKED_OFF = 1, ASKED_ON = 2 }; // 0: nothing was said
+
+// What was asked for settles what it needs and what needs it, until nothing changes any more.
+static int settle(struct rv_cpu *c, const char *model, uint8_t asked[RV_FEATURES], struct err *e)
+{
+    for (unsigned n = 0; n < ARRAY_SIZE(needs);) {
+        unsigned f = needs[n].feature, needed = needs[n].needed;
+        if (!rv_has(c, f) || rv_has(c, needed)) {
+            n++;
+            continue;
+        }
+        bool on = asked[f] == ASKED_ON;
+        if (on && asked[needed] == ASKED_OFF)
+            return err_set(e, "-cpu %s: %s needs %s; set %s=off too", model, features[f].name,
+                           features[needed].name, features[f].name);
+        set(c, on ? needed : f, on);
+        asked[on ? needed : f] = on ? ASKED_ON : ASKED_OFF;
+        n = 0;
+    }
+    return 0;
+}
+
 int rv_model_apply(struct rv_cpu *c, const char *name, struct opts *o, struct err *e)
 {
-    const char *known[ARRAY_SIZE(features) + 1] = {0};
-    if (strcmp(name, "max") && strcmp(name, "rv64"))
-        return err_set(e, "-cpu %s: no such model for riscv64 (-cpu help lists them)", name);
-    for (unsigned n = 0; n < ARRAY_SIZE(features); n++) {
-        bool on = true;
-        known[n] = features[n].name;
-        if (o && opts_get_bool(o, features[n].name, &on, e))
-            return err_prefix(e, "-cpu %s", name);
-        if (on)
-            c->features |= features[n].bit;
+    const char *known[RV_FEATURES + 1] = {0}, *names[ARRAY_SIZE(masks) + 1] = {0};
+    uint8_t asked[RV_FEATURES] = {0}, mask = 0;
+    for (unsigned n = 0; n < ARRAY_SIZE(masks); n++) {
+        names[n] = masks[n].name;
+        if (!strcmp(name, masks[n].name))
+            mask = masks[n].mask;
     }
-    if (rv_has(c, RV_FEAT_D) && !rv_has(c, RV_FEAT_F))
-        return err_set(e, "-cpu %s: d needs f; set d=off too", name);
+    if (!mask) {
+        err_set(e, "-cpu %s: no such model for riscv64 (-cpu help lists them)", name);
+        return err_did_you_mean(e, name, names);
+    }
+    for (unsigned n = 0; n < RV_FEATURES; n++) {
+        bool on = features[n].models & mask;
+        known[n] = features[n].name;
+        if (o && opts_get(o, known[n])) {
+            if (opts_get_bool(o, known[n], &on, e))
+                return err_prefix(e, "-cpu %s", name);
+            asked[n] = on ? ASKED_ON : ASKED_OFF;
+        }
+        set(c, n, on);
+    }
+    if (settle(c, name, asked, e))
+        return -1;
     char what[96];
     snprintf(what, sizeof what, "-cpu %s", name);
     return o ? opts_check_unused(o, what, known, e) : 0;
+}
+
+void rv_isa_string(const struct rv_cpu *c, char *out, size_t size)
+{
+    size_t n = (size_t)snprintf(out, size, "rv64i");
+    for (unsigned f = 0; f < RV_FEATURES && n < size; f++)
+        if (rv_has(c, f))
+            n += (size_t)snprintf(out + n, size - n, "%s%s", features[f].name[1] ? "_" : "",
+                                  features[f].name);
 }

@@ -45,9 +45,9 @@ struct rv_cpu {
     uint64_t x[32], pc;
     uint64_t f[32];
 
-    uint8_t frm;       // fcsr.frm as written
-    uint32_t features; // bit set of enum rv_feature
-    bool debug_step;   // the debugger steps this hart
+    uint8_t frm;                                // fcsr.frm as written
+    uint64_t features[(RV_FEATURES + 63) / 64]; // bit set of enum rv_feature
+    bool debug_step;                            // the debugger steps this hart
     struct isa_config config;
 };
 
@@ -57,7 +57,7 @@ static inline struct rv_cpu *rv_cpu(struct env *e)
 }
 static inline bool rv_has(const struct rv_cpu *c, enum rv_feature f)
 {
-    return c->features >> f & 1;
+    return c->features[f / 64] >> f % 64 & 1;
 }
 
 extern const struct ir_guest rv_guest;
@@ -66,6 +66,9 @@ extern const struct isa_model rv_models[];
 
 // -cpu: the model and its properties (model.c).
 int rv_model_apply(struct rv_cpu *c, const char *name, struct opts *features, struct err *e);
+// "rv64imafdc_zicntr_...", as device trees and /proc/cpuinfo write it. Cut at the end of the
+// buffer.
+void rv_isa_string(const struct rv_cpu *c, char *out, size_t size);
 
 // One instruction to IR, and to text (rv/lift.c).
 void rv_lift(struct lift *l);

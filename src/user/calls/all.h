@@ -7,3 +7,4 @@
 #include "user/calls/signal.def"
 #include "user/calls/system.def"
 #include "user/calls/time.def"
+#include "user/riscv/calls.def"

@@ -96,7 +96,9 @@ void rv_lift_fence_i(struct lift *l, const struct rv_insn *i)
 static void lift_decoded(struct lift *l, const struct rv_insn *i)
 {
     const struct decode_info *info = &rv_info[i->id];
-    if (!i->id || (info->feature && !rv_has(rv_cpu(l->env), (enum rv_feature)(info->feature - 1))))
+    const struct rv_cpu *c = rv_cpu(l->env);
+    bool known = i->id && (l->length == 4 || rv_has(c, RV_FEAT_C));
+    if (!known || (info->feature && !rv_has(c, (enum rv_feature)(info->feature - 1))))
         rv_lift_illegal(l, i);
     else
         rv_lifts[i->id](l, i);
