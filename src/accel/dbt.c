@@ -57,7 +57,6 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
     struct dbt *d = opaque;
     const struct isa *isa = d->accel->isa;
     struct ir_build *b = &d->builds[e->cpu_index];
-    uint64_t start = pc, page_end = start + avail, end = start;
     unsigned limit = mode & IR_MODE_SINGLE ? 1 : MIN(max_insns, (unsigned)REGION_MAX);
     uint8_t crossing[32];
 
@@ -67,6 +66,8 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
     }
     ir_region_reset(r, isa->guest, pc, mode);
     ir_build_begin(b, r, &d->switches);
+    uint64_t base = pc - r->pc, start = r->pc, page_end = start + avail, end = start;
+    pc = start; // from here on as the region says it
     if (log_on(LOG_IN_ASM))
         log_debug("IN: mode 0x%llx", (unsigned long long)mode);
     for (unsigned n = 0;; n++) {
@@ -81,14 +82,14 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
             break;
         }
         ir_build_insn(b, pc);
-        if (d->accel->n_breakpoints && breakpoint_at(d->accel, pc)) {
+        if (d->accel->n_breakpoints && breakpoint_at(d->accel, base + pc)) {
             ir_leave(b, LEAVE_DEBUG, pc);
             end = MAX(end, pc + 1);
             break;
         }
         if (l.avail < isa->max_insn_bytes) { // may run into the next page
             BUG_ON(isa->max_insn_bytes > sizeof crossing);
-            l.avail = jit_fetch(e, pc, crossing, isa->max_insn_bytes);
+            l.avail = jit_fetch(e, base + pc, crossing, isa->max_insn_bytes);
             l.code = crossing;
         }
         if (mode & IR_MODE_SINGLE)
@@ -100,13 +101,13 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
                 break;
             }
             if (d->user.may_execute) // the rest of it lies on a page that is not there
-                d->user.may_execute(d->user.opaque, e, (pc | (PAGE - 1)) + 1);
+                d->user.may_execute(d->user.opaque, e, ((base + pc) | (PAGE - 1)) + 1);
             else
                 e->isa->take_fault(e, &e->fault);
             return false;
         }
         if (log_on(LOG_IN_ASM))
-            log_insn(isa, l.code, l.avail, pc);
+            log_insn(isa, l.code, l.avail, base + pc);
         end = MAX(end, pc + l.length);
         if (!b->ended && !b->follow) {
             pc += l.length;

@@ -116,6 +116,14 @@ bool ir_is_const(const struct ir_build *b, ir_ref v, uint64_t *val)
     return true;
 }
 
+ir_ref ir_pc(struct ir_build *b, uint64_t pc)
+{
+    if (!(b->r->mode & IR_MODE_MOVABLE))
+        return ir_i64(b, pc);
+    ir_ref base = number(b, node(IR_pcbase, IR_I64, 0, 0, 0, 0, 0), 0);
+    return pc ? number(b, node(IR_add, IR_I64, 0, base, ir_i64(b, pc), 0, 0), 0) : base;
+}
+
 ir_ref ir_emit(struct ir_build *b, unsigned op, unsigned type, unsigned aux, ir_ref x, ir_ref y,
                ir_ref z)
 {
@@ -306,7 +314,8 @@ ir_ref ir_call(struct ir_build *b, const struct ir_helper *h, const ir_ref *args
 // at env.interrupt. So does every single step.
 static unsigned poll_if_back(const struct ir_build *b, uint64_t pc)
 {
-    return pc <= b->high_pc || (b->r->mode & IR_MODE_SINGLE) ? EXIT_POLL : 0;
+    bool back = (int64_t)(pc - b->high_pc) <= 0; // counted from a page, it may be below zero
+    return back || (b->r->mode & IR_MODE_SINGLE) ? EXIT_POLL : 0;
 }
 
 static void end(struct ir_build *b, unsigned op, unsigned aux, ir_ref x, ir_ref y)
@@ -320,7 +329,7 @@ void ir_build_end(struct ir_build *b, uint64_t pc)
     if (b->ended)
         return;
     b->follow = false;
-    end(b, IR_goto, poll_if_back(b, pc), ir_i64(b, pc), IR_NONE);
+    end(b, IR_goto, poll_if_back(b, pc), ir_pc(b, pc), IR_NONE);
 }
 
 void ir_exit_if(struct ir_build *b, ir_ref cond, uint64_t pc)
@@ -333,7 +342,7 @@ void ir_exit_if(struct ir_build *b, ir_ref cond, uint64_t pc)
             ir_goto(b, pc);
         return;
     }
-    ir_ref target = ir_i64(b, pc);
+    ir_ref target = ir_pc(b, pc);
     append(b, node(IR_exit_if, IR_VOID, poll_if_back(b, pc), cond, target, 0, snapshot_after(b)));
 }
 
@@ -354,7 +363,7 @@ void ir_indirect(struct ir_build *b, ir_ref pc)
     uint64_t known;
     if (dead(b))
         return;
-    if (b->sw.fold && ir_is_const(b, pc, &known))
+    if (b->sw.fold && ir_region_pc(b->r, pc, &known))
         ir_goto(b, known);
     else
         end(b, IR_indirect, EXIT_POLL, pc, IR_NONE);
@@ -365,8 +374,8 @@ void ir_callto(struct ir_build *b, ir_ref target, uint64_t return_pc)
     uint64_t known;
     if (dead(b))
         return;
-    unsigned aux = ir_is_const(b, target, &known) ? poll_if_back(b, known) : EXIT_POLL;
-    end(b, IR_callto, aux, target, ir_i64(b, return_pc));
+    unsigned aux = ir_region_pc(b->r, target, &known) ? poll_if_back(b, known) : EXIT_POLL;
+    end(b, IR_callto, aux, target, ir_pc(b, return_pc));
 }
 
 void ir_ret(struct ir_build *b, ir_ref pc)

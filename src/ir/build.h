@@ -21,7 +21,7 @@ extern const struct ir_switches ir_switches_all;
 struct ir_build {
     struct ir_region *r;
     struct ir_switches sw;
-    uint64_t pc; // of the instruction being lifted
+    uint64_t pc; // of the instruction being lifted, as the region says it
     bool ended;  // an FX_END op was emitted; whatever is emitted after it is thrown away
     // Ended by a goto the driver may continue through (superblock) with ir_build_insn(follow_pc),
     // or close with ir_build_end(follow_pc). What the instruction still emits is thrown away.
@@ -55,6 +55,9 @@ ir_ref ir_emit(struct ir_build *b, unsigned op, unsigned type, unsigned aux, ir_
                ir_ref z);
 ir_ref ir_const(struct ir_build *b, unsigned type, uint64_t v);
 bool ir_is_const(const struct ir_build *b, ir_ref v, uint64_t *val);
+// A pc, or an address at a constant distance from one, as a value: whatever lift functions derive
+// from the pc goes through here, so that it holds wherever a movable region runs.
+ir_ref ir_pc(struct ir_build *b, uint64_t pc);
 static inline unsigned ir_type_of(const struct ir_build *b, ir_ref v)
 {
     return b->r->insns.data[v].type;
@@ -84,7 +87,7 @@ void ir_exit_if(struct ir_build *b, ir_ref cond, uint64_t pc); // taken: go to p
 // ir_build_end.
 void ir_goto(struct ir_build *b, uint64_t pc);
 void ir_indirect(struct ir_build *b, ir_ref pc);
-void ir_callto(struct ir_build *b, ir_ref target, uint64_t return_pc);
+void ir_callto(struct ir_build *b, ir_ref target, uint64_t return_pc); // target: ir_pc, or computed
 void ir_ret(struct ir_build *b, ir_ref pc);
 void ir_leave(struct ir_build *b, enum env_leave why, uint64_t pc);
 

@@ -14,6 +14,7 @@ struct machine {
     const struct ir_region *r;
     struct env *e;
     union ir_val *v;
+    uint64_t base; // what the region's pcs count from
 };
 
 static void *slot_at(const struct machine *m, unsigned slot)
@@ -45,7 +46,8 @@ static void snap_store(const struct machine *m, uint64_t index, union ir_val *ol
             old[i] = field_get(at, type);
         memcpy(at, &m->v[entry->val], type_bytes(type));
     }
-    memcpy(slot_at(m, m->r->guest->pc), &s->pc, 8);
+    uint64_t pc = m->base + s->pc;
+    memcpy(slot_at(m, m->r->guest->pc), &pc, 8);
 }
 
 static void snap_undo(const struct machine *m, uint64_t index, const union ir_val *old)
@@ -237,6 +239,9 @@ static void execute(const struct machine *m, const struct ir_insn *n, union ir_v
     case IR_const:
         *result = (union ir_val){.u64 = {n->imm, n->type == IR_V128 ? n->imm : 0}};
         break;
+    case IR_pcbase:
+        *result = (union ir_val){.u64 = {m->base, 0}};
+        break;
     case IR_get:
         *result = field_get(slot_at(m, n->aux), n->type);
         break;
@@ -272,8 +277,11 @@ static void execute(const struct machine *m, const struct ir_insn *n, union ir_v
 struct ir_outcome ir_interp(const struct ir_region *r, struct env *e)
 {
     BUG_ON(r->insns.len > MAX_NODES);
-    struct machine m = {r, e, alloca(r->insns.len * sizeof(union ir_val))};
+    struct machine m = {.r = r, .e = e, .v = alloca(r->insns.len * sizeof(union ir_val))};
     m.v[0] = (union ir_val){0};
+    uint64_t pc;
+    memcpy(&pc, slot_at(&m, r->guest->pc), 8);
+    m.base = ir_pc_base(r->mode, pc);
     for (size_t i = 1; i < r->insns.len; i++) {
         const struct ir_insn *n = &r->insns.data[i];
         switch (n->op) {

@@ -157,7 +157,7 @@ struct ir_snap_entry {
 // region.snap_entries, and pc. Equal lists are shared.
 struct ir_snap {
     uint32_t first, n;
-    uint64_t pc;    // of the guest instruction (what the pc slot must hold)
+    uint64_t pc;    // of the guest instruction (what the pc slot must hold), as the region says it
     uint32_t insns; // guest instructions completed before it in this region
 };
 
@@ -166,6 +166,11 @@ struct ir_snap {
 // In region.mode, set by the ISA: regions of one instruction that are never linked to others, so
 // that mode() is asked again after each (single step).
 #define IR_MODE_SINGLE (1ull << 63)
+// Movable regions: what the code means does not hang on its virtual address, so the region is made
+// once for all places its page is mapped at. Every pc in it (its own, snapshots', exits') counts
+// from the start of its page; `pcbase` is that page's address where the region runs.
+#define IR_MODE_MOVABLE (1ull << 61)
+#define IR_PAGE_SIZE    4096ull
 
 struct ir_region {
     const struct ir_guest *guest;
@@ -179,8 +184,15 @@ struct ir_region {
     uint32_t n_bytes; // of guest code from pc, for display and write detection (regions follow
                       // jumps within one page only)
 };
-void ir_region_reset(struct ir_region *r, const struct ir_guest *g, uint64_t pc,
-                     uint64_t mode); // keeps the memory
+// Keeps the memory. `pc` is the virtual address; what the region says of it is r->pc.
+void ir_region_reset(struct ir_region *r, const struct ir_guest *g, uint64_t pc, uint64_t mode);
+// Is v a pc known when the region is made: a constant, in movable regions pcbase plus one? As the
+// region says it.
+bool ir_region_pc(const struct ir_region *r, ir_ref v, uint64_t *pc);
+static inline uint64_t ir_pc_base(uint64_t mode, uint64_t pc)
+{
+    return mode & IR_MODE_MOVABLE ? pc & -IR_PAGE_SIZE : 0;
+}
 void ir_region_free(struct ir_region *r);
 
 struct ir_op_info {

@@ -91,6 +91,9 @@ static ir_ref and (struct ir_build * b, unsigned type, ir_ref x, uint64_t c)
         ir_ref base = n->a;
         return ir_and(b, base, ir_const(b, type, node(b, n->b)->imm & c));
     }
+    uint64_t pc; // counted from a page, so that bits inside the page are known
+    if (type == IR_I64 && ~c < IR_PAGE_SIZE && ir_region_pc(b->r, x, &pc))
+        return ir_pc(b, pc & c);
     return IR_NONE;
 }
 

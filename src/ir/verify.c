@@ -189,6 +189,7 @@ static int check_special(const struct check *c)
 {
     const struct ir_insn *n = c->n;
     unsigned w = width(n->type), wa = n->a < c->at ? width(def(c, n->a)->type) : 0;
+    uint64_t pc;
     switch (n->op) {
     case IR_const:
         return check_const(c);
@@ -223,11 +224,13 @@ static int check_special(const struct check *c)
                    ? 0
                    : bad(c, "widths differ");
     case IR_exit_if:
-        return def(c, n->b)->op == IR_const ? 0 : bad(c, "target is not constant");
+        return ir_region_pc(c->r, n->b, &pc) ? 0 : bad(c, "target is not constant");
     case IR_goto:
-        return def(c, n->a)->op == IR_const ? 0 : bad(c, "target is not constant");
+        return ir_region_pc(c->r, n->a, &pc) ? 0 : bad(c, "target is not constant");
     case IR_callto:
-        return def(c, n->b)->op == IR_const ? 0 : bad(c, "return address is not constant");
+        return ir_region_pc(c->r, n->b, &pc) ? 0 : bad(c, "return address is not constant");
+    case IR_pcbase:
+        return c->r->mode & IR_MODE_MOVABLE ? 0 : bad(c, "a region with constant addresses");
     case IR_call:
         return check_call(c);
     default:

@@ -54,9 +54,10 @@ void region_build(struct ir_build *b, struct ir_region *r, const struct ir_switc
                   struct env *e, uint64_t pc, uint64_t mode, const uint8_t *code, unsigned avail,
                   unsigned max_insns)
 {
-    uint64_t start = pc, end = pc;
     ir_region_reset(r, &arm_guest, pc, mode);
     ir_build_begin(b, r, sw);
+    pc = r->pc;
+    uint64_t start = pc, end = pc;
     for (unsigned n = 0; n < max_insns && pc - start < avail; n++) {
         struct lift l = {.b = b, .env = e, .pc = pc, .mode = mode};
         l.code = code + (pc - start);

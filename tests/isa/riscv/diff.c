@@ -80,10 +80,11 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
                       unsigned avail, unsigned max_insns, struct ir_region *r)
 {
     struct ours *w = opaque;
-    uint64_t start = pc, end = pc;
     struct err bad;
     ir_region_reset(r, &rv_guest, pc, mode);
     ir_build_begin(&w->build, r, &ir_switches_all);
+    pc = r->pc;
+    uint64_t start = pc, end = pc;
     for (unsigned n = 0; n < MIN(max_insns, 64u) && pc - start < avail; n++) {
         struct lift l = {.b = &w->build, .env = e, .pc = pc, .mode = mode};
         l.code = code + (pc - start);

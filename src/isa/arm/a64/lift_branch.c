@@ -9,14 +9,16 @@ static uint64_t target(const struct lift *l, const struct a64_insn *i)
 
 static ir_ref link_register(struct lift *l)
 {
-    return ir_put(l->b, ARM_X0 + 30, ir_i64(l->b, l->pc + 4)), ir_i64(l->b, l->pc + 4);
+    ir_ref next = ir_pc(l->b, l->pc + 4);
+    ir_put(l->b, ARM_X0 + 30, next);
+    return next;
 }
 
 void a64_lift_branch(struct lift *l, const struct a64_insn *i)
 {
     if (i->op) {
         link_register(l);
-        ir_callto(l->b, ir_i64(l->b, target(l, i)), l->pc + 4);
+        ir_callto(l->b, ir_pc(l->b, target(l, i)), l->pc + 4);
     } else {
         ir_goto(l->b, target(l, i));
     }

@@ -6,7 +6,7 @@ void a64_lift_pcrel(struct lift *l, const struct a64_insn *i)
 {
     uint64_t offset = (uint64_t)(int64_t)i->simm;
     uint64_t base = i->op ? (l->pc & ~0xfffull) + (offset << 12) : l->pc + offset;
-    a64_set(l, i->Rd, ir_i64(l->b, base));
+    a64_set(l, i->Rd, ir_pc(l->b, base));
 }
 
 // x + y or x - y, with flags or without; register 31 as destination is SP only where `sp`.

@@ -65,7 +65,7 @@ void a64_lift_ldst_reg(struct lift *l, const struct a64_insn *i)
 
 void a64_lift_literal(struct lift *l, const struct a64_insn *i)
 {
-    ir_ref addr = ir_i64(l->b, l->pc + (uint64_t)((int64_t)i->simm * 4));
+    ir_ref addr = ir_pc(l->b, l->pc + (uint64_t)((int64_t)i->simm * 4));
     if (i->sz == 2)
         load(l, i->Rt, addr, a64_mo(l, MO_32), 2);
     else

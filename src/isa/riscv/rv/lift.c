@@ -24,10 +24,12 @@ void rv_lift_illegal(struct lift *l, const struct rv_insn *i)
 
 void rv_lift_trap(struct lift *l, const struct rv_insn *i)
 {
-    if (i->id == RV_ECALL)
+    if (i->id == RV_ECALL) {
         ir_leave(l->b, LEAVE_SYSCALL, l->pc + l->length);
-    else
-        rv_lift_exception(l, RV_CAUSE_BREAKPOINT, l->pc);
+        return;
+    }
+    ir_callv(l->b, &exception_helper, ir_i32(l->b, RV_CAUSE_BREAKPOINT), ir_pc(l->b, l->pc));
+    ir_leave(l->b, LEAVE_AGAIN, l->pc);
 }
 
 // ---- control registers ----

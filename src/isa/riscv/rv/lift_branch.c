@@ -13,10 +13,10 @@ void rv_lift_jump(struct lift *l, const struct rv_insn *i)
     bool direct = i->id == RV_JAL;
     ir_ref to;
     if (direct)
-        to = ir_i64(l->b, l->pc + (uint64_t)(int64_t)i->imm);
+        to = ir_pc(l->b, l->pc + (uint64_t)(int64_t)i->imm);
     else
         to = ir_andi(l->b, ir_addi(l->b, rv_x(l, i->rs1), i->imm), ~1ull);
-    rv_set(l, i->rd, ir_i64(l->b, next));
+    rv_set(l, i->rd, ir_pc(l->b, next));
     if (is_link(i->rd))
         ir_callto(l->b, to, next);
     else if (direct)

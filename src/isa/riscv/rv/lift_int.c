@@ -4,7 +4,8 @@
 
 void rv_lift_upper(struct lift *l, const struct rv_insn *i)
 {
-    rv_set(l, i->rd, ir_i64(l->b, (i->id == RV_AUIPC ? l->pc : 0) + (uint64_t)(int64_t)i->imm));
+    uint64_t imm = (uint64_t)(int64_t)i->imm;
+    rv_set(l, i->rd, i->id == RV_AUIPC ? ir_pc(l->b, l->pc + imm) : ir_i64(l->b, imm));
 }
 
 static ir_ref less(struct ir_build *b, enum ir_cmp cc, ir_ref x, ir_ref y)
