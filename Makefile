@@ -11,7 +11,7 @@ $(BUILD)/build.ninja:
 	scripts/packages.sh build
 	meson setup $(BUILD) --prefix $(PREFIX)
 
-demo: all
+demo:
 	scripts/demo.sh $(BUILD)
 
 check:

@@ -4,7 +4,7 @@
 set -eu
 
 build="gcc libc6-dev meson ninja-build pkg-config python3 libcapstone-dev libcmocka-dev libfdt-dev
-    libglib2.0-dev libjson-c-dev libslirp-dev liburing-dev libzstd-dev zlib1g-dev"
+    libjson-c-dev libslirp-dev liburing-dev libzstd-dev zlib1g-dev"
 check="busybox-static ca-certificates clang clang-format cpio device-tree-compiler e2fsprogs
     gcc-aarch64-linux-gnu gdb-multiarch iproute2 libc6-dev-arm64-cross libclang-rt-14-dev llvm
     qemu-user-static qemu-utils"

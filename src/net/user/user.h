@@ -5,7 +5,7 @@
 #include "net/net.h"
 #include "net/user/fragment.h"
 #include "base/vec.h"
-#include <libslirp.h>
+#include <slirp/libslirp.h>
 
 // A descriptor that libslirp asked to watch; it is known to libslirp by its index.
 struct user_poll {
