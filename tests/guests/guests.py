@@ -4,11 +4,13 @@
     guests.py kernel ARCH      prints the path of Debian's kernel image
     guests.py initrd ARCH      prints the path of an initramfs with busybox: says MARKER, then powers off
     guests.py unpack ARCH PKG  unpacks a package of that architecture, prints the folder
+    guests.py root ARCH PKG... unpacks packages and all they depend on over each other, prints the folder: a root file system whose
+                               packages are not configured
 
 Everything is kept under build/guests (or $GUESTS), so a second run needs no network. Packages come from the machine's own
 mirror, through a private apt state; an architecture that this suite lacks comes from a later one.
 """
-import gzip, glob, os, re, subprocess, sys
+import gzip, glob, hashlib, os, re, shutil, subprocess, sys
 
 ROOT = os.environ.get("GUESTS") or os.path.join(os.path.dirname(__file__), "..", "..", "build", "guests")
 SUITE = {"arm64": "bookworm", "riscv64": "trixie"}
@@ -72,6 +74,34 @@ def unpack(arch, package, suite=None):
     os.rename(out + ".new", out)
     for d in debs:
         os.remove(d)
+    return out
+
+
+def root(arch, packages, suite=None):
+    """Folder with the files of the packages and of everything they need, as one root file system with a merged /usr. Nothing in it has
+    been configured: no maintainer script ran, /var/lib/dpkg is empty."""
+    suite = suite or SUITE.get(arch, "bookworm")
+    tag = hashlib.sha256(" ".join(sorted(packages)).encode()).hexdigest()[:12]
+    out = os.path.abspath(os.path.join(ROOT, arch, "root-" + tag))
+    if os.path.isdir(out):
+        return out
+    updated(suite)
+    debs = os.path.join(os.path.abspath(ROOT), "debs-" + tag)
+    os.makedirs(debs + "/partial", exist_ok=True)
+    apt(suite, "apt-get", "-y", "--no-install-recommends", "--download-only", "-o", "APT::Architecture=" + arch,
+        "-o", "Dir::Cache::archives=" + debs, "install", *packages)
+    new = out + ".new"
+    shutil.rmtree(new, ignore_errors=True)
+    for d in ("bin", "sbin", "lib"):
+        os.makedirs(os.path.join(new, "usr", d))
+        os.symlink("usr/" + d, os.path.join(new, d))
+    for deb in sorted(glob.glob(debs + "/*.deb")):
+        with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as tar:
+            subprocess.run(["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", new], stdin=tar.stdout, check=True)
+    for d in ("dev", "proc", "sys", "tmp", "run", "root", "etc"):
+        os.makedirs(os.path.join(new, d), exist_ok=True)
+    shutil.rmtree(debs)
+    os.rename(new, out)
     return out
 
 
@@ -155,4 +185,7 @@ def initrd(arch, script=None, extra=(), name="initrd"):
 
 if __name__ == "__main__":
     what, arch = sys.argv[1:3]
-    print({"kernel": kernel, "initrd": initrd}[what](arch) if what != "unpack" else unpack(arch, sys.argv[3]))
+    if what == "root":
+        print(root(arch, sys.argv[3:]))
+    else:
+        print({"kernel": kernel, "initrd": initrd}[what](arch) if what != "unpack" else unpack(arch, sys.argv[3]))

@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""compilers.py EMULATOR COMPILER WORK-DIR FIRST COUNT: random C programs (cgen.py) with seeds from FIRST, built for the guest by gcc
+at -O0, -O2 and -O3 and by clang at -O3, must print what the host's own build at -O1 prints. Loops are vectorised at -O3."""
+import os, shutil, subprocess, sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import cgen
+
+FLAGS = ["-std=gnu17", "-ffp-contract=off", "-fwrapv", "-fno-strict-aliasing", "-w"]
+emulator, cross, work, first, count = os.path.abspath(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
+arch = os.path.basename(cross).split("-")[0]
+EXTENDED = {"aarch64": "armv8.2-a+dotprod+fp16+rcpc", "riscv64": "rv64gc_zba_zbb_zbs"}
+
+
+def build(command, source, out):
+    subprocess.run(command + FLAGS + ["-o", out, source, "-lm"], check=True)
+    return out
+
+
+def output(command):
+    p = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return "%sstatus %d\n" % (p.stdout, p.returncode) + (p.stderr if p.returncode else "")
+
+
+def variants():
+    yield from (("gcc " + o, [cross, "-static", o]) for o in ("-O0", "-O2", "-O3"))
+    yield "gcc -O3 with extensions", [cross, "-static", "-O3", "-march=" + EXTENDED[arch]]
+    if shutil.which("clang"):
+        yield "clang -O3", ["clang", "--target=%s-linux-gnu" % arch, "-static", "-O3"]
+
+
+os.makedirs(work, exist_ok=True)
+names = list(variants())
+print("1..%d" % (count * len(names)))
+failed = 0
+for seed in range(first, first + count):
+    source = os.path.join(work, "p%d.c" % seed)
+    with open(source, "w") as f:
+        f.write(cgen.program(seed))
+    want = output([build(["gcc", "-O1"], source, os.path.join(work, "native"))])
+    for name, command in names:
+        got = output([emulator, build(command, source, os.path.join(work, "guest"))])
+        ok = got == want
+        failed += not ok
+        print("%s - program %d, %s" % ("ok" if ok else "not ok", seed, name), flush=True)
+        if not ok:
+            wrong = [g for g, w in zip(got.split("\n"), want.split("\n")) if g != w]
+            print("# %s: first difference: %s" % (source, wrong[0] if wrong else got[-300:]))
+    if not failed:
+        os.remove(source)
+sys.exit(failed != 0)
