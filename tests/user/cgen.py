@@ -32,6 +32,7 @@ static f64 next_f64(void) { u64 r = next(); f64 v = (f64)(s64)next() / (f64)(1ul
 DIVS(s8, u8, INT8_MIN) DIVS(s16, u16, INT16_MIN) DIVS(s32, u32, INT32_MIN) DIVS(s64, u64, INT64_MIN) DIVU(u8) DIVU(u16) DIVU(u32) DIVU(u64)
 #define TO(T, LO, HI) static inline T to_##T(f64 v) { return v != v ? 7 : v <= (f64)LO ? LO : v >= (f64)HI ? HI : (T)v; }
 TO(s8, INT8_MIN, INT8_MAX) TO(s16, INT16_MIN, INT16_MAX) TO(s32, INT32_MIN, INT32_MAX) TO(s64, INT64_MIN, INT64_MAX) TO(u8, 0, UINT8_MAX) TO(u16, 0, UINT16_MAX) TO(u32, 0, UINT32_MAX) TO(u64, 0, UINT64_MAX)
+static inline f64 plain(f64 v) { return v != v ? 1 : v; }
 static u64 rotate(u64 v, unsigned n, unsigned bits) { n %= bits; return n ? v << n | v >> (bits - n) : v; }
 """
 
@@ -81,7 +82,7 @@ class Program:
                 return "%s%s(%s)" % (r.choice(["fabs", "sqrt", "floor", "ceil", "trunc", "rint"]), f, sub())
             if k < 0.85:
                 return "fma%s(%s, %s, %s)" % (f, sub(), sub(), sub())
-            return r.choice(["copysign%s(%s, %s)" % (f, sub(), sub()), "(-%s)" % sub()])
+            return r.choice(["copysign%s(%s, plain(%s))" % (f, sub(), sub()), "(-%s)" % sub()])
         w = "u64" if BITS[t] == 64 else "u32"
         k = r.random()
         if k < 0.5:

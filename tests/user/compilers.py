@@ -13,7 +13,7 @@ EXTENDED = {"aarch64": "armv8.2-a+dotprod+fp16+rcpc", "riscv64": "rv64gc_zba_zbb
 
 
 def build(command, source, out):
-    subprocess.run(command + FLAGS + ["-o", out, source, "-lm"], check=True)
+    subprocess.run(command + FLAGS + ["-o", out, source, "-lm"] + (["-latomic"] if "riscv64" in command[0] else []), check=True)
     return out
 
 
