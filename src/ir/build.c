@@ -28,6 +28,7 @@ void ir_build_begin(struct ir_build *b, struct ir_region *r, const struct ir_swi
     b->r = r;
     b->sw = *sw;
     b->pc = b->high_pc = r->pc;
+    b->mode = r->mode;
     b->ended = b->follow = false;
     b->sync = b->fp_barrier = IR_NONE;
     b->epoch += 0x2545f4914f6cdd1du;
@@ -318,8 +319,14 @@ static unsigned poll_if_back(const struct ir_build *b, uint64_t pc)
     return back || (b->r->mode & IR_MODE_SINGLE) ? EXIT_POLL : 0;
 }
 
+static unsigned exit_mode(const struct ir_build *b)
+{
+    return b->mode != b->r->mode ? EXIT_MODE : 0;
+}
+
 static void end(struct ir_build *b, unsigned op, unsigned aux, ir_ref x, ir_ref y)
 {
+    aux |= exit_mode(b);
     append(b, node(op, IR_VOID, aux, x, y, 0, snapshot_after(b)));
     b->ended = true;
 }
@@ -332,18 +339,31 @@ void ir_build_end(struct ir_build *b, uint64_t pc)
     end(b, IR_goto, poll_if_back(b, pc), ir_pc(b, pc), IR_NONE);
 }
 
-void ir_exit_if(struct ir_build *b, ir_ref cond, uint64_t pc)
+static void exit_if(struct ir_build *b, ir_ref cond, uint64_t pc, unsigned aux)
 {
     uint64_t known;
     if (dead(b))
         return;
     if (b->sw.fold && ir_is_const(b, cond, &known)) {
-        if (known)
+        if (known && aux)
+            end(b, IR_goto, aux, ir_pc(b, pc), IR_NONE);
+        else if (known)
             ir_goto(b, pc);
         return;
     }
     ir_ref target = ir_pc(b, pc);
-    append(b, node(IR_exit_if, IR_VOID, poll_if_back(b, pc), cond, target, 0, snapshot_after(b)));
+    aux |= poll_if_back(b, pc) | exit_mode(b);
+    append(b, node(IR_exit_if, IR_VOID, aux, cond, target, 0, snapshot_after(b)));
+}
+
+void ir_exit_if(struct ir_build *b, ir_ref cond, uint64_t pc)
+{
+    exit_if(b, cond, pc, 0);
+}
+
+void ir_exit_mode_if(struct ir_build *b, ir_ref cond, uint64_t pc)
+{
+    exit_if(b, cond, pc, EXIT_MODE);
 }
 
 void ir_goto(struct ir_build *b, uint64_t pc)
@@ -374,14 +394,18 @@ void ir_callto(struct ir_build *b, ir_ref target, uint64_t return_pc)
     uint64_t known;
     if (dead(b))
         return;
-    unsigned aux = ir_region_pc(b->r, target, &known) ? poll_if_back(b, known) : EXIT_POLL;
-    end(b, IR_callto, aux, target, ir_pc(b, return_pc));
+    if (exit_mode(b)) { // a return would land in code for the region's mode
+        ir_indirect(b, target);
+        return;
+    }
+    unsigned aux = ir_is_const(b, target, &known) ? poll_if_back(b, known) : EXIT_POLL;
+    end(b, IR_callto, aux, target, ir_i64(b, return_pc));
 }
 
 void ir_ret(struct ir_build *b, ir_ref pc)
 {
     if (!dead(b))
-        end(b, IR_ret, EXIT_POLL, pc, IR_NONE);
+        end(b, exit_mode(b) ? IR_indirect : IR_ret, EXIT_POLL, pc, IR_NONE);
 }
 
 void ir_leave(struct ir_build *b, enum env_leave why, uint64_t pc)

@@ -10,6 +10,7 @@
 enum {
     EXIT_POLL = 1, // look at env.interrupt before going on (back-edges, computed targets): set by
                    // the builder
+    EXIT_MODE = 2, // the mode may not be the region's any more: it is asked for again there
 };
 
 struct ir_switches { // -accel tcg,opt-…=off; all on by default
@@ -22,7 +23,10 @@ struct ir_build {
     struct ir_region *r;
     struct ir_switches sw;
     uint64_t pc; // of the instruction being lifted, as the region says it
-    bool ended;  // an FX_END op was emitted; whatever is emitted after it is thrown away
+    // Its mode: the region's, until the ISA says that an instruction has changed it to another
+    // known one. Where they differ exits are EXIT_MODE.
+    uint64_t mode;
+    bool ended; // an FX_END op was emitted; whatever is emitted after it is thrown away
     // Ended by a goto the driver may continue through (superblock) with ir_build_insn(follow_pc),
     // or close with ir_build_end(follow_pc). What the instruction still emits is thrown away.
     bool follow;
@@ -83,6 +87,8 @@ ir_ref ir_call(struct ir_build *b, const struct ir_helper *h, const ir_ref *args
 #define ir_callv(b, h, ...) ir_call(b, h, (const ir_ref[]){__VA_ARGS__})
 
 void ir_exit_if(struct ir_build *b, ir_ref cond, uint64_t pc); // taken: go to pc; else go on
+// The same, where the mode is not b->mode if taken.
+void ir_exit_mode_if(struct ir_build *b, ir_ref cond, uint64_t pc);
 // The region may go on at pc (b->follow) unless the driver decides otherwise and calls
 // ir_build_end.
 void ir_goto(struct ir_build *b, uint64_t pc);

@@ -134,7 +134,10 @@ void jit_mode_enter(struct jit_vcpu *v, uint64_t mode)
         return;
     v->mode = mode;
     v->mode_known = true;
-    v->class = class_of(v->jit, mode);
+    struct code_class **cached = &v->class_cache[mode * 0x9e3779b97f4a7c15ull >> 58];
+    if (!*cached || (*cached)->mode != mode)
+        *cached = class_of(v->jit, mode);
+    v->class = *cached;
     v->class_misses = 0;
     v->jit_sp = v->jit_base; // a return into another mode must not find its landing
     jit_code_id_refresh(v);

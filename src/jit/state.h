@@ -101,7 +101,8 @@ struct jit_vcpu {
     uint64_t code_bloom[16]; // pages code was looked up on, hashed
     uint64_t mode;
     bool mode_known;
-    struct code_class *class; // of the current mode
+    struct code_class *class;           // of the current mode
+    struct code_class *class_cache[64]; // by hash of the mode: modes come back often
     unsigned class_misses;
     // Where other threads ask for something; `pending` is checked at every pass of the dispatcher.
     _Atomic uint32_t pending; // PEND_*

@@ -153,6 +153,14 @@ static void bind_to(struct cg *c, uint8_t *disp, const uint8_t *target)
 
 // ---- exits ----
 
+// Where the mode may have changed nothing is linked: the dispatcher asks for it.
+static void leave_for_mode(struct cg *c) // rax: the pc
+{
+    x_store(&c->as, X_W, rm_env(cg_slot_off(c, c->r->guest->pc)), RAX);
+    x_movi(&c->as, RAX, LEAVE_AGAIN);
+    x_jmp_to(&c->as, c->j->thunk.leave);
+}
+
 RULE(exit_if)
 {
     const struct ir_insn *in = cg_insn(c, i);
@@ -165,7 +173,8 @@ RULE(exit_if)
     for (uint32_t k = 0; k < s->n; k++)
         if (c->eflags && c->r->snap_entries.data[s->first + k].val == c->eflags)
             st.flags_live = true;
-    st.link = new_link(c, pc);
+    if (!(in->aux & EXIT_MODE))
+        st.link = new_link(c, pc);
     st.from = x_jcc(&c->as, cc);
     add_stub(c, st);
 }
@@ -176,6 +185,11 @@ RULE(goto)
     uint64_t pc;
     BUG_ON(!cg_is_const(c, in->a, &pc));
     cg_store_slots(c, (uint32_t)in->imm);
+    if (in->aux & EXIT_MODE) {
+        x_movi(&c->as, RAX, pc);
+        leave_for_mode(c);
+        return;
+    }
     if (in->aux & EXIT_POLL)
         emit_poll(c, false, pc);
     emit_link(c, 0xe9, new_link(c, pc));
@@ -192,6 +206,10 @@ RULE(indirect)
 {
     const struct ir_insn *in = cg_insn(c, i);
     target_to_rax(c, in);
+    if (in->aux & EXIT_MODE) {
+        leave_for_mode(c);
+        return;
+    }
     emit_poll(c, true, 0);
     if (c->j->c.no_inline_lookup) {
         x_jmp_to(&c->as, c->j->thunk.exit_lookup);
@@ -564,6 +582,11 @@ static void stub_exit(struct cg *c, const struct stub *s)
             stub_store(c, &e[k], scratch);
     if (flags)
         stub_flags(c, flags, s->flags_live);
+    if (!s->link) {
+        x_movi(&c->as, RAX, s->pc);
+        leave_for_mode(c);
+        return;
+    }
     if (s->poll)
         emit_poll(c, false, s->pc);
     emit_link(c, 0xe9, s->link);
