@@ -25,6 +25,12 @@ struct block_req {
     void (*done)(struct block_req *r, int result); // 0 or -errno
     void *opaque;
     void *priv[4]; // the layer's
+    struct {       // drive_submit's
+        struct drive *drive;
+        void (*done)(struct block_req *r, int result);
+        struct list link;
+        int result;
+    } held;
 };
 
 // Opens from QEMU-style options: "file" or "filename", "format"/"driver", "read-only", "snapshot",
@@ -86,6 +92,7 @@ int block_vmstate_pwrite(struct block_node *n, uint64_t off, const void *buf,
 // A drive: what `-drive id=` or `-blockdev node-name=` names and a device holds. Keeps error policy
 // and identity apart from the node.
 struct drive {
+    struct drives *owner;
     struct list link;
     char *id;
     struct block_node *node; // NULL: no medium
@@ -93,9 +100,10 @@ struct drive {
     bool is_cdrom, removable, locked, tray_open;
     bool from_blockdev; // made for -device drive=NODE-NAME
     enum drive_err {
+        DRIVE_ERR_AUTO, // reads: report, writes: enospc
         DRIVE_ERR_REPORT,
         DRIVE_ERR_IGNORE,
-        DRIVE_ERR_ENOSPC,
+        DRIVE_ERR_ENOSPC, // stop when the host has no room left, else report
         DRIVE_ERR_STOP
     } rerror,
         werror;
@@ -103,11 +111,34 @@ struct drive {
     int bus, unit, index;
     void *dev;                        // the device that holds it, or NULL
     void (*media_changed)(void *dev); // set by that device
+    int failure;                      // -errno of what stopped the machine; 0 once it went on
+    struct list held;                 // requests that failed and wait for the machine to go on
+    bool draining;
 };
+
+extern const char *const drive_err_names[]; // NULL-terminated
+
+// Devices. Taking a drive makes `dev` its only holder; a policy that is not AUTO replaces the
+// drive's own.
+int drive_take(struct drive *d, void *dev, void (*media_changed)(void *dev), uint32_t rerror,
+               uint32_t werror, struct err *e) MUST_CHECK;
+void drive_release(struct drive *d);
+// As block_submit to the drive's node, but what `done` learns of a failure is up to rerror and
+// werror (every request but READ counts as a write). With "stop", `done` waits until drives_retry
+// has brought success or another end.
+void drive_submit(struct drive *d, struct block_req *r);
+void drive_drain(struct drive *d); // until no request is in flight; those that waited have failed
 
 // All drives and named nodes of one machine. Main thread.
 struct drives *drives_new(struct loop *loop);
-void drives_free(struct drives *d); // closes every node
+// Called on the drive's loop for every failure: what was asked, what the policy made of it and the
+// -errno. DRIVE_ERR_STOP: the machine is to be stopped soon; once it goes on, drives_retry.
+typedef void drives_failed_fn(void *opaque, struct drive *d, enum block_op op,
+                              enum drive_err action, int result);
+void drives_on_failure(struct drives *ds, drives_failed_fn *fn, void *opaque);
+void drives_retry(struct drives *ds);   // requests that waited are sent again
+void drives_give_up(struct drives *ds); // they have failed: the guest that asked is gone
+void drives_free(struct drives *d);     // closes every node
 // -drive: if, index, bus, unit, media, id, file, format, cache, read-only, snapshot, serial,
 // werror, rerror, discard, detect-zeroes, aio and every key of block_open. `default_if` is the
 // board's ("virtio", "ide"). Index, bus and unit are assigned when not given. NULL and *e.

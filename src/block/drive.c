@@ -1,15 +1,8 @@
 // Drives and named nodes of one machine: -drive, -blockdev, and how devices find them.
 
-#include "block/node.h"
+#include "block/drive.h"
 #include <stdio.h>
 #include <stdlib.h>
-
-struct drives {
-    struct loop *loop;
-    struct engine *eng; // shared by -blockdev nodes, which refer to each other
-    struct list drives; // struct drive
-    struct list nodes;  // struct block_node
-};
 
 struct drives *drives_new(struct loop *loop)
 {
@@ -142,18 +135,17 @@ static int read_place(struct drives *d, struct drive *drive, struct opts *o, str
 
 static int read_error_policy(struct opts *o, const char *key, enum drive_err *out, struct err *e)
 {
-    static const char *const names[] = {"report", "ignore", "enospc", "stop", NULL};
     const char *v = opts_get(o, key);
     if (!v)
         return 0;
-    for (unsigned i = 0; names[i]; i++) {
-        if (!strcmp(v, names[i])) {
+    for (unsigned i = 0; drive_err_names[i]; i++) {
+        if (!strcmp(v, drive_err_names[i])) {
             *out = (enum drive_err)i;
             return 0;
         }
     }
     err_set(e, "%s: unknown policy '%s'", key, v);
-    return err_did_you_mean(e, v, names);
+    return err_did_you_mean(e, v, drive_err_names);
 }
 
 static int read_kind(struct drive *drive, struct opts *o, const char *default_if, struct err *e)
@@ -173,16 +165,24 @@ static int read_kind(struct drive *drive, struct opts *o, const char *default_if
     drive->removable = drive->is_cdrom || !strcmp(interface, "floppy");
     if (drive->is_cdrom)
         opts_set(o, "read-only", "on");
-    drive->werror = DRIVE_ERR_ENOSPC;
-    drive->rerror = DRIVE_ERR_REPORT;
     return read_error_policy(o, "werror", &drive->werror, e) ||
                    read_error_policy(o, "rerror", &drive->rerror, e)
                ? -1
                : 0;
 }
 
+static struct drive *drive_new(struct drives *d)
+{
+    struct drive *drive = xalloc(sizeof *drive);
+    drive->owner = d;
+    list_init(&drive->link);
+    list_init(&drive->held);
+    return drive;
+}
+
 static void drive_free(struct drive *drive)
 {
+    drive_drain(drive);
     block_unref(drive->node);
     free(drive->id);
     free(drive->serial);
@@ -244,8 +244,7 @@ static int read_drive(struct drives *d, struct drive *drive, struct opts *o, con
 struct drive *drive_open_from_opts(struct drives *d, struct opts *o, const char *default_if,
                                    struct err *e)
 {
-    struct drive *drive = xalloc(sizeof *drive);
-    list_init(&drive->link);
+    struct drive *drive = drive_new(d);
     if (read_drive(d, drive, o, default_if, e)) {
         drive_free(drive);
         return NULL;
@@ -264,15 +263,34 @@ struct drive *drives_get(struct drives *d, const char *name, struct err *e)
         err_set(e, "no drive or block node is called '%s'", name);
         return NULL;
     }
-    drive = xalloc(sizeof *drive);
+    drive = drive_new(d);
     drive->id = xstrdup(name);
     drive->interface = xstrdup("none");
     drive->index = -1;
     drive->from_blockdev = true;
-    drive->werror = DRIVE_ERR_ENOSPC;
     drive->node = block_ref(n);
     list_append(&d->drives, &drive->link);
     return drive;
+}
+
+int drive_take(struct drive *d, void *dev, void (*media_changed)(void *dev), uint32_t rerror,
+               uint32_t werror, struct err *e)
+{
+    if (d->dev)
+        return err_set(e, "drive '%s' is already used by another device", d->id);
+    d->dev = dev;
+    d->media_changed = media_changed;
+    if (rerror != DRIVE_ERR_AUTO)
+        d->rerror = (enum drive_err)rerror;
+    if (werror != DRIVE_ERR_AUTO)
+        d->werror = (enum drive_err)werror;
+    return 0;
+}
+
+void drive_release(struct drive *d)
+{
+    d->dev = NULL;
+    d->media_changed = NULL;
 }
 
 void drives_del(struct drives *d, struct drive *drive)
@@ -287,8 +305,7 @@ int drive_change(struct drives *d, struct drive *drive, struct opts *o, struct e
     if (o && !(fresh = open_image(d, o, e)))
         return -1;
     struct block_node *old = drive->node;
-    if (old)
-        block_drain(old);
+    drive_drain(drive);
     drive->node = fresh;
     if (drive->media_changed)
         drive->media_changed(drive->dev);

@@ -5,18 +5,29 @@
 #include "base/signals.h"
 #include "base/thread.h"
 #include "base/trace.h"
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 const char *run_state_name(enum run_state s)
 {
-    static const char *const names[RUN_STATES] = {"prelaunch", "running", "paused",
-                                                  "shutdown",  "debug",   "internal-error"};
+    static const char *const names[RUN_STATES] = {
+        "prelaunch", "running", "paused", "shutdown", "debug", "internal-error", "io-error"};
     return names[s];
 }
 
 // ---- requests ----
+
+static void pause_as(struct vm *vm, enum run_state why)
+{
+    if (vm->state != RUN_RUNNING)
+        return;
+    machine_pause(vm->machine);
+    vm->state = why;
+    vm_event(vm, "STOP", NULL);
+    gdb_machine_paused(vm);
+}
 
 static void carry_out(void *opaque)
 {
@@ -31,6 +42,8 @@ static void carry_out(void *opaque)
     }
     if (atomic_exchange(&vm->want_powerdown, false))
         vm_powerdown(vm);
+    if (atomic_exchange(&vm->want_io_stop, false))
+        pause_as(vm, RUN_IO_ERROR);
     if (atomic_exchange(&vm->want_shutdown, false)) {
         const char *reason = atomic_load(&vm->shutdown_reason);
         machine_pause(vm->machine);
@@ -76,6 +89,24 @@ void vm_hook_machine(struct vm *vm, struct machine_config *c)
     c->opaque = vm;
 }
 
+static void on_disk_failure(void *opaque, struct drive *d, enum block_op op, enum drive_err action,
+                            int result)
+{
+    struct vm *vm = opaque;
+    char data[512];
+    snprintf(data, sizeof data,
+             "{\"device\": \"%.60s\", \"node-name\": \"%.60s\", \"operation\": \"%s\", "
+             "\"action\": \"%s\", \"nospace\": %s, \"reason\": \"%s\"}",
+             d->from_blockdev ? "" : d->id, block_node_name(d->node),
+             op == BLOCK_READ ? "read" : "write", drive_err_names[action],
+             result == -ENOSPC ? "true" : "false", strerror(-result));
+    vm_event(vm, "BLOCK_IO_ERROR", data);
+    if (action == DRIVE_ERR_STOP) {
+        atomic_store(&vm->want_io_stop, true);
+        loop_defer(&vm->requests);
+    }
+}
+
 // ---- events: from any thread, sent on the loop ----
 
 static void send_events(void *opaque)
@@ -107,22 +138,19 @@ void vm_continue(struct vm *vm)
     vm_event(vm, "RESUME", NULL);
     gdb_machine_started(vm);
     machine_run(vm->machine);
+    drives_retry(vm->drives);
 }
 
 void vm_pause(struct vm *vm)
 {
-    if (vm->state != RUN_RUNNING)
-        return;
-    machine_pause(vm->machine);
-    vm->state = RUN_PAUSED;
-    vm_event(vm, "STOP", NULL);
-    gdb_machine_paused(vm);
+    pause_as(vm, RUN_PAUSED);
 }
 
 void vm_system_reset(struct vm *vm, const char *reason)
 {
     bool run = vm->state == RUN_RUNNING || vm->state == RUN_SHUTDOWN;
     machine_pause(vm->machine);
+    drives_give_up(vm->drives);
     machine_reset(vm->machine);
     char data[96];
     snprintf(data, sizeof data, "{\"guest\": %s, \"reason\": \"%s\"}",
@@ -274,6 +302,7 @@ struct vm *vm_new(void)
     struct vm *vm = xalloc(sizeof *vm);
     vm->loop = loop_new("main");
     vm->drives = drives_new(vm->loop);
+    drives_on_failure(vm->drives, on_disk_failure, vm);
     list_init(&vm->netdevs);
     loop_work_init(&vm->send_events, vm->loop, send_events, vm);
     pthread_mutex_init(&vm->events_lock, NULL);

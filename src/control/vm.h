@@ -18,6 +18,7 @@ enum run_state {
     RUN_SHUTDOWN,
     RUN_DEBUG,
     RUN_INTERNAL_ERROR,
+    RUN_IO_ERROR, // a disk failed whose policy is to stop; going on tries again
     RUN_STATES
 };
 const char *run_state_name(enum run_state s);
@@ -48,7 +49,7 @@ struct vm {
     int exit_status;
     // Requests from any thread, carried out on the loop.
     struct loop_work requests;
-    _Atomic bool want_reset, want_shutdown, want_powerdown, want_quit;
+    _Atomic bool want_reset, want_shutdown, want_powerdown, want_quit, want_io_stop;
     VEC(struct vm_event) events; // not yet sent; under events_lock
     pthread_mutex_t events_lock;
     struct loop_work send_events;

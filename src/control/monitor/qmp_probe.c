@@ -1,6 +1,7 @@
 // QMP queries by which management programs learn what this program can do and what a machine
 // consists of. Only what works is listed.
 #include "control/monitor/internal.h"
+#include <errno.h>
 #include <stdio.h>
 
 #define RUN(name)                                                                                  \
@@ -356,6 +357,7 @@ RUN(query_block)
         put_qdev(o, d);
         if (d->removable)
             put_bool(o, "tray_open", d->tray_open);
+        put_str(o, "io-status", !d->failure ? "ok" : d->failure == -ENOSPC ? "nospace" : "failed");
         if (d->node)
             json_object_object_add(o, "inserted", describe_node(d->node));
         json_object_array_add(a, o);

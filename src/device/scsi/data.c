@@ -36,7 +36,7 @@ static void submit(struct scsi_disk *k, struct scsi_cmd *c, void (*done)(struct 
 {
     c->req.done = done;
     c->req.opaque = k;
-    block_submit(k->drive->node, &c->req);
+    drive_submit(k->drive, &c->req);
 }
 
 // --- reads and writes ---

@@ -271,14 +271,10 @@ static int init(struct device *d, struct err *e)
     k->is_cd = d->type->class_data != NULL;
     if (!k->drive)
         return err_set(e, "device '%s' needs drive=ID", d->type->name);
-    if (k->drive->dev)
-        return err_set(e, "drive '%s' is already used by another device", k->drive->id);
     if (!k->is_cd && !k->drive->node)
         return err_set(e, "device '%s': drive '%s' has no medium", d->type->name, k->drive->id);
-    if (check_sizes(k, e))
+    if (check_sizes(k, e) || drive_take(k->drive, k, media_changed, k->rerror, k->werror, e))
         return -1;
-    k->drive->dev = k;
-    k->drive->media_changed = media_changed;
     k->drive->is_cdrom = k->is_cd;
     k->drive->removable = k->is_cd || k->removable;
     k->s.execute = execute;
@@ -298,8 +294,8 @@ static void reset(struct device *d)
 static void drain(struct device *d)
 {
     struct drive *drive = of(d)->drive;
-    if (drive && drive->node)
-        block_drain(drive->node);
+    if (drive)
+        drive_drain(drive);
 }
 
 static void leave(struct device *d)
@@ -307,8 +303,7 @@ static void leave(struct device *d)
     struct scsi_disk *k = of(d);
     if (k->s.sbus->changed)
         k->s.sbus->changed(k->s.sbus, &k->s, false, false);
-    k->drive->dev = NULL;
-    k->drive->media_changed = NULL;
+    drive_release(k->drive);
 }
 
 #define PROP_SIZE(m, ...) FIELD(struct scsi_disk, m, .kind = F_SIZE, .use = FIELD_PROP, __VA_ARGS__)
@@ -321,6 +316,8 @@ static const struct field common_fields[] = {
     FIELD(struct scsi_disk, s.lun, .name = "lun", .kind = F_U32, .use = FIELD_PROP,
           .init = UINT32_MAX, .max = SCSI_LUNS - 1),
     FIELD(struct scsi_disk, bootindex, .kind = F_U32, .use = FIELD_PROP, .init = UINT32_MAX),
+    FIELD(struct scsi_disk, rerror, .kind = F_ENUM, .use = FIELD_PROP, .names = drive_err_names),
+    FIELD(struct scsi_disk, werror, .kind = F_ENUM, .use = FIELD_PROP, .names = drive_err_names),
     FIELD(struct scsi_disk, wwn, .kind = F_U64, .use = FIELD_PROP),
     FIELD(struct scsi_disk, share_rw, .name = "share-rw", .kind = F_BOOL, .use = FIELD_PROP),
     PROP_STR(vendor),

@@ -9,7 +9,7 @@ struct scsi_disk {
     char *vendor, *product, *ver, *serial, *device_id;
     uint64_t logical_block_size, physical_block_size, min_io_size, opt_io_size;
     uint64_t discard_granularity, max_io_size, max_unmap_size, wwn;
-    uint32_t bootindex;
+    uint32_t bootindex, rerror, werror;
     uint16_t rotation_rate;
     bool removable, dpofua, share_rw, write_cache;
     bool is_cd;

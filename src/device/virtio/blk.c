@@ -53,7 +53,7 @@ struct virtio_blk {
     uint64_t logical_block_size, physical_block_size, min_io_size, opt_io_size;
     uint64_t discard_granularity;
     uint16_t num_queues, queue_size;
-    uint32_t bootindex;
+    uint32_t bootindex, rerror, werror;
     char *serial;
     bool config_wce, discard, write_zeroes, share_rw, scsi;
     bool write_cache; // present setting: writeback
@@ -121,7 +121,7 @@ static void request_done(struct block_req *req, int result)
         req->op = BLOCK_FLUSH;
         req->offset = req->bytes = 0;
         req->n_iov = 0;
-        block_submit(b->drive->node, req);
+        drive_submit(b->drive, req);
         return;
     }
     dma_unpin(r->spans, r->n_pins, r->to_memory && !result);
@@ -165,7 +165,7 @@ static struct request *request_new(struct virtio_blk *b, struct virtqueue *q, un
 static void submit(struct request *r)
 {
     virtio_get(&r->b->v);
-    block_submit(r->b->drive->node, &r->req);
+    drive_submit(r->b->drive, &r->req);
 }
 
 // A read or a write. A buffer may be split in two where RAM blocks meet, hence twice the pieces.
@@ -388,18 +388,16 @@ static int init(struct device *d, struct err *e)
     struct virtio_blk *b = container_of(d, struct virtio_blk, v.dev);
     if (!b->drive)
         return err_set(e, "device '%s' needs drive=ID", d->type->name);
-    if (b->drive->dev)
-        return err_set(e, "drive '%s' is already used by another device", b->drive->id);
     if (b->scsi)
         return err_set(e, "virtio-blk: scsi=on is not supported; use virtio-scsi-pci and scsi-hd");
     if (check_geometry(b, e))
         return -1;
     if (b->num_queues == UINT16_MAX)
         b->num_queues = 1;
+    if (drive_take(b->drive, b, media_changed, b->rerror, b->werror, e))
+        return -1;
     for (unsigned i = 0; i < b->num_queues; i++)
         virtio_add_queue(&b->v, b->queue_size);
-    b->drive->dev = b;
-    b->drive->media_changed = media_changed;
     return 0;
 }
 
@@ -412,15 +410,14 @@ static void reset(struct virtio_device *v)
 static void drain(struct device *d)
 {
     struct virtio_blk *b = container_of(d, struct virtio_blk, v.dev);
-    if (b->drive && b->drive->node)
-        block_drain(b->drive->node);
+    if (b->drive)
+        drive_drain(b->drive);
 }
 
 static void leave(struct device *d)
 {
     struct virtio_blk *b = container_of(d, struct virtio_blk, v.dev);
-    b->drive->dev = NULL;
-    b->drive->media_changed = NULL;
+    drive_release(b->drive);
 }
 
 static const struct field fields[] = {
@@ -445,6 +442,8 @@ static const struct field fields[] = {
     FIELD(struct virtio_blk, write_zeroes, .name = "write-zeroes", .kind = F_BOOL,
           .use = FIELD_PROP, .init = true),
     FIELD(struct virtio_blk, share_rw, .name = "share-rw", .kind = F_BOOL, .use = FIELD_PROP),
+    FIELD(struct virtio_blk, rerror, .kind = F_ENUM, .use = FIELD_PROP, .names = drive_err_names),
+    FIELD(struct virtio_blk, werror, .kind = F_ENUM, .use = FIELD_PROP, .names = drive_err_names),
     FIELD(struct virtio_blk, scsi, .kind = F_BOOL, .use = FIELD_PROP),
     FIELD(struct virtio_blk, write_cache, .kind = F_BOOL, .use = FIELD_STATE),
     {0},
