@@ -46,7 +46,7 @@ bool block_readonly(const struct block_node *n);
 bool block_writethrough(const struct block_node *n); // cache=writethrough, directsync
 const char *block_node_name(const struct block_node *n);
 const char *block_driver_name(const struct block_node *n);
-const char *block_filename(const struct block_node *n);
+const char *block_filename(const struct block_node *n); // never NULL
 struct block_node *block_file(struct block_node *n);    // the protocol node below a format, or NULL
 struct block_node *block_backing(struct block_node *n); // or NULL
 unsigned block_alignment(const struct block_node *n);   // of offsets without a detour, in bytes

@@ -308,8 +308,6 @@ static int open_driver(struct block_node *n, struct opts *o, struct err *e)
         if (open_file_child(n, o, e))
             return -1;
         n->in.read_only |= n->file->in.read_only;
-        if (!n->filename && n->file->filename)
-            n->filename = xstrdup(n->file->filename);
     }
     if (!n->drv) {
         if (!(n->drv = probe(n->file, e)))
@@ -317,7 +315,13 @@ static int open_driver(struct block_node *n, struct opts *o, struct err *e)
         if (!strcmp(n->drv->name, "raw") && !n->in.read_only && !n->in.for_check)
             warn_guessed(n);
     }
-    return start_driver(n, o, e);
+    if (start_driver(n, o, e))
+        return -1;
+    if (!n->filename)
+        n->filename = n->file && !n->drv->protocol
+                          ? xstrdup(n->file->filename)
+                          : xasprintf("%s:%s", n->drv->name, n->file ? n->file->filename : "//");
+    return 0;
 }
 
 static void node_free(struct block_node *n)
@@ -356,6 +360,7 @@ struct block_node *node_new_protocol(const struct block_driver *drv, struct engi
     struct block_node *n = node_new(&(struct block_inherit){0}, NULL, eng);
     n->drv = drv;
     n->node_name = xasprintf("#block%p", (void *)n);
+    n->filename = xasprintf("%s://", drv->name);
     n->s = xalloc(drv->state_size ?: 1);
     n->size = size;
     return n;
@@ -368,7 +373,7 @@ struct block_node *node_wrap(struct block_node *file, const struct block_driver 
     n->drv = drv;
     n->file = block_ref(file);
     n->node_name = xasprintf("#block%p", (void *)n);
-    n->filename = file->filename ? xstrdup(file->filename) : NULL;
+    n->filename = xstrdup(file->filename);
     if (start_driver(n, o, e)) {
         node_free(n);
         return NULL;

@@ -2,8 +2,9 @@
 """disk.py PROGRAM-DIR [PATTERN]: a guest writes a qcow2 overlay through virtio-blk; qemu-img and e2fsck then judge, on the host, what is left, after a clean end and after SIGKILL."""
 import hashlib, os, re, shutil, signal, subprocess, sys, tempfile, time
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
+sys.path[:0] = [os.path.join(os.path.dirname(__file__), "..", room) for room in ("guests", "control")]
 import guests
+from client import Qmp
 from machine import Machine, tap
 
 PROGRAM = os.path.join(sys.argv[1], "qemu-system-aarch64")
@@ -47,11 +48,11 @@ def base(folder):
     return raw, overlay
 
 
-def guest(script, drive, device):
+def guest(script, drive, device, *options):
     entries, insmod = guests.modules("arm64", "virtio_pci", "virtio_mmio", "virtio_blk", "crc32c_generic", "ext4")
     return Machine([PROGRAM, "-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "512", "-nographic", "-nic", "none", "-no-reboot",
                     "-kernel", guests.kernel("arm64"), "-initrd", guests.initrd("arm64", insmod + script, entries, "disk"), "-append", "console=ttyAMA0 panic=-1 quiet",
-                    "-drive", "if=none,id=d," + drive, "-device", device + ",drive=d"])
+                    "-drive", "if=none,id=d," + drive, "-device", device + ",drive=d", *options])
 
 
 def digest(path):
@@ -113,6 +114,55 @@ def killed(aio):
     return run
 
 
+# The 30th write of the image finds no room, once.
+FULL = "driver=qcow2,file.driver=blkdebug,file.image.driver=file,file.image.filename=%s,file.inject-error.0.iotype=write,file.inject-error.0.errno=%d,file.inject-error.0.after=30,file.inject-error.0.once=%s"
+
+
+def full():
+    """The host's file system is full for a while: the machine stops, goes on when told, and nothing is lost."""
+    folder = tempfile.mkdtemp()
+    try:
+        overlay, path = folder + "/image.qcow2", folder + "/qmp"
+        host("qemu-img", "create", "-q", "-f", "qcow2", overlay, str(SIZE))
+        script = ROUNDS.replace("-lt 60", "-lt 8") + "echo 3 > /proc/sys/vm/drop_caches; for n in 0 1 2 3 4 5 6 7; do echo BACK $(dd if=/dev/vda bs=1M skip=$((n * 4)) count=4 2>/dev/null | sha256sum | cut -c1-64).; done; echo READ-BACK\n"
+        with guest(script, FULL % (overlay, 28, "on"), "virtio-blk-pci", "-qmp", "unix:%s,server=on,wait=off" % path) as m:
+            while not os.path.exists(path):
+                time.sleep(0.01)
+            q = Qmp(path)
+            q.s.settimeout(120)
+            error = q.event("BLOCK_IO_ERROR", 120)["data"]
+            assert error["action"] == "stop" and error["nospace"] and error["operation"] == "write" and error["device"] == "d", error
+            q.event("STOP")
+            assert q.ok("query-status") == {"status": "io-error", "running": False}, q.ok("query-status")
+            assert q.ok("query-block")[0]["io-status"] == "nospace"
+            q.ok("cont")
+            assert q.ok("query-block")[0]["io-status"] == "ok"
+            m.expect("READ-BACK", 120)
+            assert m.wait(60) == 0, "exit status %s" % m.process.returncode
+            text = m.out.decode(errors="replace")
+        want = re.search("SUM (\\w+)", text).group(1)
+        assert re.findall("BACK (\\w+)", text) == [want] * 8, text
+        assert "I/O error" not in text, text
+        host("qemu-img", "check", overlay)
+    finally:
+        shutil.rmtree(folder)
+
+
+def broken():
+    """A disk that fails for good, reported: the guest sees I/O errors and goes on, so do we."""
+    folder = tempfile.mkdtemp()
+    try:
+        overlay = folder + "/image.qcow2"
+        host("qemu-img", "create", "-q", "-f", "qcow2", overlay, str(SIZE))
+        with guest(ROUNDS.replace("-lt 60", "-lt 4") + "dmesg | grep -c 'I/O error, dev vda.*WRITE' | sed 's/^/ERRORS /'\n", FULL % (overlay, 5, "off"), "virtio-blk-pci") as m:
+            m.expect("ERRORS ", 120)
+            assert int(m.expect("\r", 10)) > 0, "the guest saw no error"
+            assert m.wait(60) == 0, "exit status %s" % m.process.returncode
+    finally:
+        shutil.rmtree(folder)
+
+
 cases = [("files, aio=threads", files("threads")), ("files, aio=io_uring", files("io_uring")), ("files, virtio-blk-device", files("threads", "virtio-blk-device")),
-         ("SIGKILL, aio=threads", killed("threads")), ("SIGKILL, aio=io_uring", killed("io_uring"))]
+         ("SIGKILL, aio=threads", killed("threads")), ("SIGKILL, aio=io_uring", killed("io_uring")),
+         ("the host has no room for a while", full), ("the disk fails for good", broken)]
 sys.exit(tap([c for c in cases if re.search(PATTERN, c[0])]))

@@ -194,6 +194,15 @@ static void test_bad_rules(void **state)
     refuse(IMAGE "werror=sotp", "did you mean 'stop'");
 }
 
+// Monitors print names of nodes that no file name was given for.
+static void test_every_node_has_a_name(void **state)
+{
+    struct rig r;
+    rig_open(&r, "rerror=stop");
+    assert_string_equal(block_filename(r.drive->node), "blkdebug:null-co://");
+    rig_close(&r);
+}
+
 static void test_one_holder(void **state)
 {
     struct rig r;
@@ -218,6 +227,7 @@ int main(void)
         cmocka_unit_test(test_stop_again_and_give_up),
         cmocka_unit_test(test_after_counts),
         cmocka_unit_test(test_bad_rules),
+        cmocka_unit_test(test_every_node_has_a_name),
         cmocka_unit_test(test_one_holder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
