@@ -308,6 +308,8 @@ static int open_driver(struct block_node *n, struct opts *o, struct err *e)
         if (open_file_child(n, o, e))
             return -1;
         n->in.read_only |= n->file->in.read_only;
+        if (!n->filename)
+            n->filename = xstrdup(n->file->filename);
     }
     if (!n->drv) {
         if (!(n->drv = probe(n->file, e)))
@@ -318,9 +320,7 @@ static int open_driver(struct block_node *n, struct opts *o, struct err *e)
     if (start_driver(n, o, e))
         return -1;
     if (!n->filename)
-        n->filename = n->file && !n->drv->protocol
-                          ? xstrdup(n->file->filename)
-                          : xasprintf("%s:%s", n->drv->name, n->file ? n->file->filename : "//");
+        n->filename = xasprintf("%s:%s", n->drv->name, n->file ? n->file->filename : "//");
     return 0;
 }
 
