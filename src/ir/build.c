@@ -398,8 +398,8 @@ void ir_callto(struct ir_build *b, ir_ref target, uint64_t return_pc)
         ir_indirect(b, target);
         return;
     }
-    unsigned aux = ir_is_const(b, target, &known) ? poll_if_back(b, known) : EXIT_POLL;
-    end(b, IR_callto, aux, target, ir_i64(b, return_pc));
+    unsigned aux = ir_region_pc(b->r, target, &known) ? poll_if_back(b, known) : EXIT_POLL;
+    end(b, IR_callto, aux, target, ir_pc(b, return_pc));
 }
 
 void ir_ret(struct ir_build *b, ir_ref pc)
