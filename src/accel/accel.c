@@ -1,6 +1,7 @@
 // Choosing an accelerator: the first of the operator's list that can be opened.
 #include "accel/accel.h"
 #include "base/log.h"
+#include "isa/isa.h"
 #include <stdlib.h>
 
 #define ACCEL(s) extern const struct accel_ops s;
@@ -24,7 +25,7 @@ static const struct accel_ops *find(const char *name, struct err *e)
         if (accels[i]->alias)
             names[n++] = accels[i]->alias;
     }
-    static const char *const elsewhere[] = {"kvm", "hvf", "whpx", "nvmm", "xen", "hax"};
+    static const char *const elsewhere[] = {"hvf", "whpx", "nvmm", "xen", "hax"};
     for (unsigned i = 0; i < ARRAY_SIZE(elsewhere); i++)
         if (!strcmp(elsewhere[i], name)) {
             err_set(e, "-accel %s: not available for this guest on this host", name);
@@ -40,7 +41,7 @@ struct accel *accel_open(struct opts *list, unsigned n, const struct isa *isa, u
 {
     struct opts none = {0};
     if (!n) {
-        opts_set(&none, "accel", accels[0]->name);
+        opts_set(&none, "accel", isa->lift ? "dbt" : "kvm");
         list = &none;
         n = 1;
     }
@@ -59,6 +60,13 @@ struct accel *accel_open(struct opts *list, unsigned n, const struct isa *isa, u
     opts_free(&none);
     free(a);
     return NULL;
+}
+
+int accel_irqchip(struct accel *a, struct accel_irqchip *out, struct err *e)
+{
+    if (!a->ops->irqchip)
+        return err_set(e, "-accel %s has no interrupt controllers of its own", a->ops->name);
+    return a->ops->irqchip(a, out, e);
 }
 
 void accel_close(struct accel *a)

@@ -5,11 +5,29 @@
 #include "base/err.h"
 #include "base/opt.h"
 #include "ir/env.h"
+#include "memory/irq.h"
+#include "memory/msi.h"
 
 struct accel;
 struct isa;
 struct isa_config;
 struct vcpu;
+
+// What an accelerator is told of. All on the main loop's thread with the vCPUs paused, but for
+// ACCEL_MEMORY, which comes on the thread that made the change.
+enum accel_notice {
+    ACCEL_MEMORY,  // the memory space looks different
+    ACCEL_CODE,    // breakpoints changed: forget translations
+    ACCEL_PAUSED,  // no vCPU runs guest code now
+    ACCEL_RESUMED, // and now they will
+};
+
+// Interrupt controllers that an accelerator brings along, as their board connects to them.
+struct accel_irqchip {
+    unsigned n_lines;
+    struct irq line[64]; // x86: the IOAPIC's inputs; Arm: shared peripheral interrupts
+    struct msi_target msi;
+};
 
 struct accel_ops {
     const char *name, *alias, *desc; // "dbt", "tcg", …
@@ -24,8 +42,12 @@ struct accel_ops {
     void (*thread_leave)(struct accel *a, struct env *e);
     enum env_leave (*run)(struct accel *a, struct env *e); // until it must come back
     void (*kick)(struct accel *a, struct env *e); // any thread; env.interrupt is already set
-    void (*memory_changed)(struct accel *a);
-    void (*code_changed)(struct accel *a); // breakpoints changed: forget translations
+    void (*notice)(struct accel *a, enum accel_notice what);
+    // On the vCPU's thread: `e` holds the whole state, which others may now read and change; the
+    // next run takes it up. NULL: it always does.
+    void (*sync)(struct accel *a, struct env *e);
+    // The accelerator's own interrupt controllers; NULL or -1: it has none.
+    int (*irqchip)(struct accel *a, struct accel_irqchip *out, struct err *e);
 };
 struct accel {
     const struct accel_ops *ops;
@@ -38,8 +60,10 @@ struct accel {
     unsigned n_breakpoints;
 };
 // `-accel` values in order of preference; each that fails says why in one line and the next is
-// tried.
+// tried. None given: the one that serves this guest on any host.
 struct accel *accel_open(struct opts *list, unsigned n, const struct isa *isa, unsigned max_vcpus,
                          struct space *memory, struct err *e);
 void accel_close(struct accel *a);
+// Before the vCPUs are made or after; -1: this accelerator leaves interrupts to devices.
+int accel_irqchip(struct accel *a, struct accel_irqchip *out, struct err *e) MUST_CHECK;
 extern const struct accel_ops *const accels[]; // NULL-terminated

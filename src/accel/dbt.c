@@ -196,6 +196,11 @@ static int parse(struct dbt *d, struct jit_config *c, struct opts *o, struct err
 
 static int open_with(struct accel *a, const struct dbt_user *u, struct opts *o, struct err *e)
 {
+    if (!a->isa->lift)
+        return err_set(e,
+                       "-accel %s: %s guests are not translated yet; use -accel kvm on a host of "
+                       "that architecture",
+                       opts_get(o, "accel") ?: "dbt", a->isa->name);
     struct dbt *d = xalloc(sizeof *d);
     d->accel = a;
     d->switches = ir_switches_all;
@@ -296,16 +301,13 @@ static enum env_leave dbt_run(struct accel *a, struct env *e)
     return jit_run(e);
 }
 
-static void dbt_memory_changed(struct accel *a)
+static void dbt_notice(struct accel *a, enum accel_notice what)
 {
     struct dbt *d = a->priv;
-    jit_memory_changed(d->jit);
-}
-
-static void dbt_code_changed(struct accel *a)
-{
-    struct dbt *d = a->priv;
-    jit_flush_all(d->jit);
+    if (what == ACCEL_MEMORY)
+        jit_memory_changed(d->jit);
+    else if (what == ACCEL_CODE)
+        jit_flush_all(d->jit);
 }
 
 const struct accel_ops accel_dbt = {
@@ -319,6 +321,5 @@ const struct accel_ops accel_dbt = {
     .thread_enter = dbt_thread_enter,
     .thread_leave = dbt_thread_leave,
     .run = dbt_run,
-    .memory_changed = dbt_memory_changed,
-    .code_changed = dbt_code_changed,
+    .notice = dbt_notice,
 };

@@ -26,6 +26,7 @@ struct vcpu_private {
     enum vcpu_power power;
     uint64_t entry, arg;
     unsigned level;
+    bool synced;         // env holds the whole state (ops->sync); the thread's own
     atomic_bool waiting; // in pthread_cond_wait, or about to be
 };
 
@@ -36,12 +37,26 @@ struct vcpus_private {
 
 // ---- the vCPU's thread ----
 
+// Before anyone else looks at the CPU's state. The lock is held again on return.
+static void sync(struct vcpu *v)
+{
+    struct vcpu_private *p = v->p;
+    if (p->synced || !v->accel->ops->sync)
+        return;
+    mutex_unlock(&p->lock);
+    v->accel->ops->sync(v->accel, v->env);
+    mutex_lock(&p->lock);
+    p->synced = true;
+}
+
 // With the lock held: everything others asked for. Returns with `parked` false, ready to run guest
 // code, or with quit set.
 static void serve(struct vcpu *v)
 {
     struct vcpu_private *p = v->p;
     for (;;) {
+        if (!list_empty(&p->work) || p->paused || p->power != VCPU_ON)
+            sync(v);
         while (!list_empty(&p->work)) {
             struct work *w = list_entry(p->work.next, struct work, link);
             list_remove(&w->link);
@@ -137,6 +152,7 @@ static void run_thread(void *arg)
         if (p->quit)
             break;
         bool step = p->step;
+        p->synced = false;
         mutex_unlock(&p->lock);
         // A step keeps interrupts back: after a stop there is always one, and each step would end
         // in its handler.
@@ -197,6 +213,12 @@ void vcpu_call(struct vcpu *v, void (*fn)(struct vcpu *v, void *arg), void *arg)
     mutex_unlock(&p->lock);
 }
 
+static void notice(struct vcpus *vs, enum accel_notice what)
+{
+    if (vs->accel->ops->notice)
+        vs->accel->ops->notice(vs->accel, what);
+}
+
 void vcpus_pause(struct vcpus *vs)
 {
     for (unsigned i = 0; i < vs->n; i++) {
@@ -214,11 +236,15 @@ void vcpus_pause(struct vcpus *vs)
             pthread_cond_wait(&p->changed, &p->lock);
         mutex_unlock(&p->lock);
     }
+    if (vs->p->running)
+        notice(vs, ACCEL_PAUSED);
     vs->p->running = false;
 }
 
 static void resume(struct vcpus *vs, const bool *which, unsigned n)
 {
+    if (!vs->p->running)
+        notice(vs, ACCEL_RESUMED);
     vs->p->running = true;
     for (unsigned i = 0; i < n; i++) {
         struct vcpu_private *p = vs->v[i]->p;
@@ -333,6 +359,13 @@ static void platform_system_reset(void *opaque)
         vs->guest_off(vs->opaque, true);
 }
 
+static void platform_system_failed(void *opaque, const char *why, bool host)
+{
+    struct vcpus *vs = opaque;
+    if (vs->guest_failed)
+        vs->guest_failed(vs->opaque, why, host);
+}
+
 static void platform_kick(void *opaque, struct env *e)
 {
     struct vcpus *vs = opaque;
@@ -373,8 +406,7 @@ static struct vcpu *vcpu_new(struct vcpus *vs, unsigned index,
 static void memory_changed(void *opaque)
 {
     struct vcpus *vs = opaque;
-    if (vs->accel->ops->memory_changed)
-        vs->accel->ops->memory_changed(vs->accel);
+    notice(vs, ACCEL_MEMORY);
 }
 
 struct vcpus *vcpus_new(struct accel *a, const struct isa *isa, unsigned n,
@@ -391,6 +423,7 @@ struct vcpus *vcpus_new(struct accel *a, const struct isa *isa, unsigned n,
                                             .cpu_off = platform_cpu_off,
                                             .system_off = platform_system_off,
                                             .system_reset = platform_system_reset,
+                                            .system_failed = platform_system_failed,
                                             .kick = platform_kick};
     vs->v = xcalloc(n, sizeof *vs->v);
     for (; vs->n < n; vs->n++)
@@ -462,8 +495,7 @@ int vcpus_breakpoint(struct vcpus *vs, uint64_t pc, bool insert)
         memmove(a->breakpoints + i, a->breakpoints + i + 1,
                 (--a->n_breakpoints - i) * sizeof *a->breakpoints);
     }
-    if (a->ops->code_changed)
-        a->ops->code_changed(a);
+    notice(vs, ACCEL_CODE);
     return 0;
 }
 

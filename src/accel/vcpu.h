@@ -30,6 +30,7 @@ struct vcpus {
     // the gdb stub.
     void (*debug_stop)(void *opaque, struct vcpu *v);
     void (*guest_off)(void *opaque, bool reset); // PSCI/SBI system_off and system_reset
+    void (*guest_failed)(void *opaque, const char *why, bool host); // it cannot go on
     void *opaque;
 };
 

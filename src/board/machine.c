@@ -65,6 +65,11 @@ static void guest_off(void *opaque, bool reset)
         request_shutdown(opaque, "guest-shutdown", 0);
 }
 
+static void guest_failed(void *opaque, const char *why, bool host)
+{
+    request_shutdown(opaque, host ? "host-error" : "guest-panic", 1);
+}
+
 // -smp: what is not given is computed, cores before sockets.
 static int complete_topology(struct machine_config *c, struct err *e)
 {
@@ -159,6 +164,7 @@ int machine_add_cpus(struct machine *m,
     if (!m->vcpus)
         return -1;
     m->vcpus->guest_off = guest_off;
+    m->vcpus->guest_failed = guest_failed;
     m->vcpus->opaque = m;
     return 0;
 }

@@ -53,6 +53,9 @@ struct isa_platform {
     void (*system_off)(void *opaque);
     void (*system_reset)(void *opaque);
     void (*kick)(void *opaque, struct env *e); // make that vCPU look at env.interrupt (any thread)
+    // The guest cannot go on, and `why` (one line) was reported. `host`: the host could not do its
+    // part; else the guest brought it about.
+    void (*system_failed)(void *opaque, const char *why, bool host);
 };
 
 struct isa_config {
@@ -63,6 +66,10 @@ struct isa_config {
     struct space *memory;        // physical space as this CPU sees it
     struct space *secure_memory; // Arm secure space, or NULL
     struct space *sysregs;       // system registers that belong to devices, or NULL
+    struct space *ports;         // x86 I/O ports, or NULL
+    unsigned cores, threads;     // of a socket, of a core; 0: one
+    const void *host_cpu; // what the processor under the accelerator offers, in the ISA's terms
+                          // (x86: struct x86_host), or NULL
     struct clock *clock;
     struct loop *loop; // CPU timers fire here
     enum {
@@ -100,8 +107,8 @@ struct isa {
     // State to start a program or kernel with: entry point, first argument, privilege level
     // (ISA-defined; Arm: EL 1..3).
     void (*start)(struct env *e, uint64_t entry, uint64_t arg, unsigned level);
-    void (*lift)(
-        struct lift *l); // emits one instruction; undefined ones raise the guest's exception
+    // Emits one instruction; undefined ones raise the guest's exception. NULL: not translated.
+    void (*lift)(struct lift *l);
     // Disassembly of one instruction: bytes consumed (0: none). `out` gets text without newline.
     unsigned (*disas)(const uint8_t *code, unsigned avail, uint64_t pc, char *out, size_t n);
     struct irq (*line)(struct env *e, unsigned n); // input line n (Arm: IRQ, FIQ, VIRQ, VFIQ)

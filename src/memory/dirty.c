@@ -26,6 +26,14 @@ void dirty_enable(struct ram *r, enum dirty_user u, bool on)
     mutex_unlock(&r->dirty_lock);
 }
 
+void dirty_source(struct ram *r, void (*collect)(void *opaque, struct ram *r), void *opaque)
+{
+    mutex_lock(&r->source_lock);
+    r->collect = collect;
+    r->collect_opaque = opaque;
+    mutex_unlock(&r->source_lock);
+}
+
 bool dirty_wanted(const struct ram *r)
 {
     return atomic_load_explicit(&r->dirty_on, memory_order_acquire) != 0;
@@ -86,6 +94,10 @@ uint64_t dirty_fetch(struct ram *r, enum dirty_user u, uint64_t off, uint64_t le
     uint64_t first = off >> RAM_PAGE_BITS, count = 0;
     uint64_t n = (len + DIRTY_PAGE_SIZE - 1) >> RAM_PAGE_BITS;
     bool on = r->dirty_on & 1u << u;
+    mutex_lock(&r->source_lock);
+    if (on && r->collect)
+        r->collect(r->collect_opaque, r);
+    mutex_unlock(&r->source_lock);
     for (uint64_t i = 0; i < n; i += 64) {
         bitmap[i / 64] = on ? take(&r->dirty[u], first + i, (unsigned)MIN(n - i, (uint64_t)64)) : 0;
         count += (unsigned)__builtin_popcountll(bitmap[i / 64]);

@@ -21,6 +21,11 @@ bool dirty_needs_trap(const struct ram *r, uint64_t off);
 uint64_t dirty_fetch(struct ram *r, enum dirty_user u, uint64_t off, uint64_t len,
                      uint64_t *bitmap);
 
+// Someone who sees writes that no one of us makes, and tells only when asked (a kernel that logs a
+// guest's pages): `collect` marks them, at the start of each dirty_fetch. One for each block; NULL
+// removes it.
+void dirty_source(struct ram *r, void (*collect)(void *opaque, struct ram *r), void *opaque);
+
 // A write of len bytes at off has happened (or is about to, for code): dirty bits and the code
 // listener. Every writer but the translator's fast path calls it.
 void ram_wrote(struct ram *r, uint64_t off, uint64_t len);

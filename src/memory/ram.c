@@ -42,6 +42,7 @@ struct ram *ram_new(const char *name, uint64_t size, bool shared, struct err *e)
     r->size = size;
     r->refs = 1;
     pthread_mutex_init(&r->dirty_lock, NULL);
+    pthread_mutex_init(&r->source_lock, NULL);
     list_init(&r->regions);
     return r;
 }
@@ -61,6 +62,7 @@ void ram_free(struct ram *r)
     for (int u = 0; u < DIRTY_USERS; u++)
         page_map_free(&r->dirty[u]);
     pthread_mutex_destroy(&r->dirty_lock);
+    pthread_mutex_destroy(&r->source_lock);
     free(r->name);
     free(r);
 }

@@ -33,6 +33,9 @@ struct ram {
     _Atomic uint32_t dirty_on;          // bit per enabled dirty_user
     struct page_map dirty[DIRTY_USERS]; // made at the first enable, kept until the end
     pthread_mutex_t dirty_lock;         // enabling
+    pthread_mutex_t source_lock;        // dirty_source, and its calls
+    void (*collect)(void *opaque, struct ram *r);
+    void *collect_opaque;
     struct list regions;                // mapping it; under the topology lock of space.c
 };
 

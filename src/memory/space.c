@@ -124,6 +124,7 @@ static struct region *add(struct space *s, const char *name, struct region init)
     r->enabled = true;
     list_init(&r->ram_link);
     list_init(&r->alias_link);
+    list_init(&r->doorbells);
     mutex_lock(&topology);
     list_for_each(other, &s->regions, link) r->age = MAX(r->age, other->age + 1);
     list_append(&s->regions, &r->link);
@@ -270,6 +271,13 @@ static void touch(struct space *s, struct changes *c)
     atomic_fetch_add(&s->generation, 1);
     changed(s, c);
     list_for_each(a, &s->aliases, alias_link) touch(a->space, c);
+}
+
+void space_touch_unlock(struct space *s)
+{
+    struct changes c = {0};
+    touch(s, &c);
+    finish(&c);
 }
 
 void space_retrap(struct ram *ram)

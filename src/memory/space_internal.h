@@ -31,6 +31,7 @@ struct region {
     struct list link;       // in space->regions or space->dead
     struct list ram_link;   // in ram->regions
     struct list alias_link; // in other->aliases
+    struct list doorbells;
     _Atomic uint32_t users; // accesses under way
     _Atomic bool dead;
 };
@@ -85,6 +86,9 @@ void space_views_free(struct space *s);
 // space.c: the lock over all topologies.
 void space_topology_lock(void);
 void space_topology_unlock(void);
+// space.c: with the lock held; tells the listeners of this space and of all that see it, and lets
+// go of the lock.
+void space_touch_unlock(struct space *s);
 // space.c: pages of `r` must trap again; bumps generations and tells listeners.
 void space_retrap(struct ram *r);
 

@@ -1,0 +1,30 @@
+// Between the x86 files of this folder.
+#pragma once
+
+#include "accel/kvm/kvm.h"
+#include "isa/x86/x86.h"
+
+struct kvm_x86 {
+    struct x86_host host;        // KVM_GET_SUPPORTED_CPUID
+    uint32_t msrs[X86_MSRS_MAX]; // that are kept: the kernel's list less what it refused
+    unsigned n_msrs;
+    bool warned_get, warned_set;
+};
+struct kvm_x86_vcpu {
+    struct x86_state pulled; // as it was in the kernel when last read or written
+    bool valid;              // pulled holds something
+};
+static inline struct kvm_x86 *kvm_x86(const struct kvm *k)
+{
+    return k->arch;
+}
+static inline struct x86_cpu *kvm_x86_cpu(struct kvm_vcpu *v)
+{
+    return x86_cpu(kvm_env(v));
+}
+// x86_msr.c: lists the kernel's MSRs; reads and writes those that are kept, dropping (with one
+// warning) what it refuses.
+void kvm_x86_msrs_open(struct kvm *k);
+void kvm_x86_msrs_init(struct kvm_vcpu *v);
+void kvm_x86_msrs_pull(struct kvm_vcpu *v);
+void kvm_x86_msrs_push(struct kvm_vcpu *v, const struct x86_state *old); // old NULL: all
