@@ -3,7 +3,6 @@
 // page of guest code.
 #include "accel/dbt.h"
 #include "base/bits.h"
-#include "base/buf.h"
 #include "base/log.h"
 #include "isa/isa.h"
 #include "jit/jit.h"
@@ -124,12 +123,6 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
         pc = b->follow_pc;
     }
     r->n_bytes = (uint32_t)(end - start);
-    if (log_on(LOG_IR)) {
-        struct buf text = {0};
-        ir_print(r, &text);
-        log_debug("IR:\n%s", buf_str(&text));
-        buf_free(&text);
-    }
     return true;
 }
 
@@ -144,6 +137,7 @@ static int parse(struct dbt *d, struct jit_config *c, struct opts *o, struct err
                                         "opt-host-fp",
                                         "opt-inline-lookup",
                                         "opt-inline-tlb",
+                                        "opt-loops",
                                         "opt-returns",
                                         "opt-superblocks",
                                         "opt-value-numbering",
@@ -159,7 +153,8 @@ static int parse(struct dbt *d, struct jit_config *c, struct opts *o, struct err
                     {"opt-returns", &c->no_returns},
                     {"opt-inline-lookup", &c->no_inline_lookup},
                     {"opt-inline-tlb", &c->no_inline_tlb},
-                    {"opt-host-fp", &c->no_host_fp}};
+                    {"opt-host-fp", &c->no_host_fp},
+                    {"opt-loops", &c->no_loops}};
     struct {
         const char *key;
         bool *on;

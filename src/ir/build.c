@@ -5,7 +5,7 @@
 #include "ir/build.h"
 #include "ir/simplify.h"
 
-const struct ir_switches ir_switches_all = {true, true, true, true};
+const struct ir_switches ir_switches_all = {true, true, true, true, true};
 
 static void forget_slots(struct ir_build *b)
 {
@@ -364,6 +364,18 @@ void ir_exit_if(struct ir_build *b, ir_ref cond, uint64_t pc)
 void ir_exit_mode_if(struct ir_build *b, ir_ref cond, uint64_t pc)
 {
     exit_if(b, cond, pc, EXIT_MODE);
+}
+
+void ir_branch_if(struct ir_build *b, ir_ref cond, uint64_t pc, uint64_t next)
+{
+    uint64_t known;
+    bool loop = pc == b->r->pc && b->sw.loops && !(b->r->mode & IR_MODE_SINGLE);
+    if (!loop || dead(b) || ir_is_const(b, cond, &known)) {
+        ir_exit_if(b, cond, pc);
+        return;
+    }
+    ir_exit_if(b, ir_bnot(b, cond), next);
+    ir_build_end(b, pc);
 }
 
 void ir_goto(struct ir_build *b, uint64_t pc)

@@ -14,7 +14,7 @@ enum {
 };
 
 struct ir_switches { // -accel tcg,opt-…=off; all on by default
-    bool fold, value_numbering, forward_slots, superblocks;
+    bool fold, value_numbering, forward_slots, superblocks, loops;
 };
 extern const struct ir_switches ir_switches_all;
 
@@ -89,6 +89,9 @@ ir_ref ir_call(struct ir_build *b, const struct ir_helper *h, const ir_ref *args
 void ir_exit_if(struct ir_build *b, ir_ref cond, uint64_t pc); // taken: go to pc; else go on
 // The same, where the mode is not b->mode if taken.
 void ir_exit_mode_if(struct ir_build *b, ir_ref cond, uint64_t pc);
+// The same as the last thing an instruction does; `next` follows it. Where pc is the region's start
+// the region ends here, as a loop.
+void ir_branch_if(struct ir_build *b, ir_ref cond, uint64_t pc, uint64_t next);
 // The region may go on at pc (b->follow) unless the driver decides otherwise and calls
 // ir_build_end.
 void ir_goto(struct ir_build *b, uint64_t pc);

@@ -7,6 +7,7 @@
 #include "ir/ir.h"
 
 #include <alloca.h>
+#include <stdatomic.h>
 
 enum { MAX_NODES = 1 << 16 }; // values live on the stack, so that leaving needs no clean-up
 
@@ -14,7 +15,8 @@ struct machine {
     const struct ir_region *r;
     struct env *e;
     union ir_val *v;
-    uint64_t base; // what the region's pcs count from
+    uint64_t base;   // what the region's pcs count from
+    uint32_t rounds; // of a loop, completed
 };
 
 static void *slot_at(const struct machine *m, unsigned slot)
@@ -216,7 +218,31 @@ static struct ir_outcome exit_to(const struct machine *m, const struct ir_insn *
 {
     snap_store(m, n->imm, NULL);
     memcpy(slot_at(m, m->r->guest->pc), &m->v[target], 8);
-    return (struct ir_outcome){.kind = kind, .insns = m->r->snaps.data[n->imm].insns};
+    return (struct ir_outcome){
+        .kind = kind, .insns = m->r->snaps.data[n->imm].insns + m->rounds * m->r->n_guest_insns};
+}
+
+// The end of a round: slots without a phi are stored, phis take their next values all at once.
+static void next_round(struct machine *m, const struct ir_insn *n, ir_ref loop)
+{
+    const struct ir_snap *s = &m->r->snaps.data[n->imm];
+    union ir_val next[IR_MAX_SLOTS];
+    unsigned k = 0;
+    uint64_t kept[(IR_MAX_SLOTS + 63) / 64] = {0};
+    for (ir_ref p = loop - 1; m->r->insns.data[p].op == IR_phi; p--) {
+        next[k++] = m->v[m->r->insns.data[p].imm];
+        kept[m->r->insns.data[p].aux / 64] |= 1ull << (m->r->insns.data[p].aux & 63);
+    }
+    for (uint32_t i = 0; i < s->n; i++) {
+        const struct ir_snap_entry *e = &m->r->snap_entries.data[s->first + i];
+        if (!(kept[e->slot / 64] >> (e->slot & 63) & 1))
+            memcpy(slot_at(m, e->slot), &m->v[e->val],
+                   type_bytes(m->r->guest->slots[e->slot].type));
+    }
+    k = 0;
+    for (ir_ref p = loop - 1; m->r->insns.data[p].op == IR_phi; p--)
+        m->v[p] = next[k++];
+    m->rounds++;
 }
 
 static struct ir_outcome leave(const struct machine *m, const struct ir_insn *n)
@@ -235,6 +261,10 @@ static void execute(const struct machine *m, const struct ir_insn *n, union ir_v
     switch (n->op) {
     case IR_nop:
     case IR_fence:
+    case IR_loop:
+        break;
+    case IR_phi:
+        *result = m->v[n->a];
         break;
     case IR_const:
         *result = (union ir_val){.u64 = {n->imm, n->type == IR_V128 ? n->imm : 0}};
@@ -278,6 +308,7 @@ struct ir_outcome ir_interp(const struct ir_region *r, struct env *e)
 {
     BUG_ON(r->insns.len > MAX_NODES);
     struct machine m = {.r = r, .e = e, .v = alloca(r->insns.len * sizeof(union ir_val))};
+    ir_ref loop = ir_loop_of(r);
     m.v[0] = (union ir_val){0};
     uint64_t pc;
     memcpy(&pc, slot_at(&m, r->guest->pc), 8);
@@ -291,6 +322,12 @@ struct ir_outcome ir_interp(const struct ir_region *r, struct env *e)
             break;
         case IR_goto:
             return exit_to(&m, n, n->a, OUT_GOTO);
+        case IR_again:
+            if (atomic_load_explicit(&e->interrupt, memory_order_relaxed))
+                return exit_to(&m, n, n->a, OUT_GOTO);
+            next_round(&m, n, loop);
+            i = loop;
+            break;
         case IR_indirect:
             return exit_to(&m, n, n->a, OUT_INDIRECT);
         case IR_callto:

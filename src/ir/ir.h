@@ -1,9 +1,9 @@
-// The translator's language. A region is straight-line SSA with one entry and side exits (tier 2
-// will add blocks and phis); nodes lie in one array and refer to each other by index. Guest state
-// is read and written through typed slots; an instruction that can leave carries a snapshot of
-// which values belong in which slots, so that nothing need be stored for precision on the way.
-// ops.def lists the operations with the types of their operands; verify.c checks them; interp.c
-// executes any region and is the oracle for passes and host back ends.
+// The translator's language. A region is straight-line SSA with one entry and side exits, all of
+// which may be one loop (ops loop, phi, again); nodes lie in one array and refer to each other by
+// index. Guest state is read and written through typed slots; an instruction that can leave carries
+// a snapshot of which values belong in which slots, so that nothing need be stored for precision on
+// the way. ops.def lists the operations with the types of their operands; verify.c checks them;
+// interp.c executes any region and is the oracle for passes and host back ends.
 #pragma once
 
 #include "base/vec.h"
@@ -251,3 +251,15 @@ struct ir_outcome {
     enum env_leave why; // of OUT_LEAVE
 };
 struct ir_outcome ir_interp(const struct ir_region *r, struct env *e);
+
+// If r ends by going to its own start, makes it a loop that keeps what it changes in values
+// (loop.c).
+struct ir_loop_pass { // its memory, zeroed before its first use
+    VEC(struct ir_insn) insns;
+    VEC(struct ir_snap_entry) entries;
+    VEC(ir_ref) map;
+};
+void ir_form_loop(struct ir_loop_pass *p, struct ir_region *r);
+void ir_loop_pass_free(struct ir_loop_pass *p);
+// The `loop` node, or IR_NONE.
+ir_ref ir_loop_of(const struct ir_region *r);

@@ -55,13 +55,15 @@ void ir_print(const struct ir_region *r, struct buf *out)
             buf_printf(out, "%5zu %-5s %s", i, type_names[n->type], info->name);
         else
             buf_printf(out, "%5zu       %s", i, info->name);
-        if (n->op == IR_get)
+        if (n->op == IR_get || n->op == IR_phi)
             buf_printf(out, " %s", slot_name(r, n->aux));
         else if (n->op == IR_const || n->op == IR_ldenv || n->op == IR_stenv)
             buf_printf(out, " %#" PRIx64, n->imm);
         else if (n->aux && n->op != IR_call)
             buf_printf(out, ".%x", n->aux);
         print_operands(r, n, out);
+        if (n->op == IR_phi)
+            buf_printf(out, ", then %%%" PRIu64, n->imm);
         if (info->effects & FX_LEAVE && n->imm && n->imm < r->snaps.len)
             print_snapshot(r, n->imm, out);
         buf_printf(out, "\n");

@@ -9,7 +9,7 @@
 struct check {
     const struct ir_region *r;
     const struct ir_insn *n; // the node being checked, and its index
-    ir_ref at;
+    ir_ref at, loop;
     struct err *err;
 };
 
@@ -184,6 +184,16 @@ static int check_const(const struct check *c)
     }
 }
 
+static int check_phi(const struct check *c)
+{
+    const struct ir_insn *n = c->n, *after = def(c, c->at + 1);
+    if (n->aux >= c->r->guest->n_slots || n->type != c->r->guest->slots[n->aux].type)
+        return bad(c, "differs from its slot");
+    if (n->imm >= c->r->insns.len || (n->imm && def(c, (ir_ref)n->imm)->type != n->type))
+        return bad(c, "next value of the wrong type");
+    return after->op == IR_phi || after->op == IR_loop ? 0 : bad(c, "no loop follows");
+}
+
 // What the classes do not say.
 static int check_special(const struct check *c)
 {
@@ -226,11 +236,17 @@ static int check_special(const struct check *c)
     case IR_exit_if:
         return ir_region_pc(c->r, n->b, &pc) ? 0 : bad(c, "target is not constant");
     case IR_goto:
+    case IR_again:
         return ir_region_pc(c->r, n->a, &pc) ? 0 : bad(c, "target is not constant");
     case IR_callto:
         return ir_region_pc(c->r, n->b, &pc) ? 0 : bad(c, "return address is not constant");
     case IR_pcbase:
         return c->r->mode & IR_MODE_MOVABLE ? 0 : bad(c, "a region with constant addresses");
+    case IR_phi:
+        return check_phi(c);
+    case IR_loop:
+        return def(c, (ir_ref)c->r->insns.len - 1)->op == IR_again ? 0
+                                                                   : bad(c, "nothing repeats it");
     case IR_call:
         return check_call(c);
     default:
@@ -267,6 +283,12 @@ static int check_snapshot(const struct check *c)
         if (def(c, e->val)->type != r->guest->slots[e->slot].type)
             return bad(c, "snapshot value of the wrong type");
     }
+    if (c->loop && c->at > c->loop)
+        for (ir_ref p = c->loop - 1; def(c, p)->op == IR_phi; p--)
+            if (!(seen[def(c, p)->aux / 64] >> (def(c, p)->aux & 63) & 1))
+                return bad(c, "snapshot leaves out what a phi holds");
+    if (c->n->op == IR_again && !c->loop)
+        return bad(c, "there is no loop");
     return 0;
 }
 
@@ -293,7 +315,7 @@ static int check_node(const struct check *c)
 
 int ir_verify(const struct ir_region *r, struct err *e)
 {
-    struct check c = {.r = r, .err = e};
+    struct check c = {.r = r, .err = e, .loop = ir_loop_of(r)};
     if (r->insns.len < 2)
         return err_set(e, "region %#" PRIx64 ": empty", r->pc);
     for (size_t i = 1; i < r->insns.len; i++) {

@@ -207,6 +207,16 @@ static void drop_jumps(struct jit *j, const struct block *b)
     }
 }
 
+// Others may go round and round in a dead block: nothing they jump along is left to cut.
+static void leave_loops(struct jit *j)
+{
+    for (unsigned k = 0; k < j->c.max_vcpus; k++) {
+        struct jit_vcpu *v = __atomic_load_n(&j->vcpu[k], __ATOMIC_ACQUIRE);
+        if (v && v != jit_current)
+            jit_kick(v, PEND_LOOP);
+    }
+}
+
 void jit_block_kill(struct jit *j, struct block *b)
 {
     if (!b->valid)
@@ -220,6 +230,8 @@ void jit_block_kill(struct jit *j, struct block *b)
     for (unsigned k = 0; k < 2 && b->page[k]; k++)
         list_remove(&b->page_in[k]);
     drop_jumps(j, b);
+    if (b->loops)
+        leave_loops(j);
 }
 
 // ---- room ----

@@ -43,6 +43,11 @@ void jit_explain(struct env *e, uint64_t pc, struct buf *out)
     if (!j->c.translate(j->c.opaque, e, pc, v->mode & ~JIT_MODE_STRICT_FP, code, avail,
                         JIT_MAX_INSNS, &v->region))
         return;
+    if (!j->c.no_loops) {
+        jit_lock(j);
+        ir_form_loop(&j->loop_pass, &v->region);
+        jit_unlock(j);
+    }
     buf_printf(out, "IR:\n");
     ir_print(&v->region, out);
     if (!j->host || j->c.interpret)

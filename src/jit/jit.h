@@ -27,7 +27,7 @@ struct jit_config {
                       unsigned avail, unsigned max_insns, struct ir_region *r);
     void *opaque;
     // Switches: on by default, each can be turned off to measure or to find a bug.
-    bool no_chain, no_returns, no_inline_lookup, no_inline_tlb, no_host_fp;
+    bool no_chain, no_returns, no_inline_lookup, no_inline_tlb, no_host_fp, no_loops;
     bool baseline;  // only instructions every supported host has (x86-64-v2)
     bool interpret; // run the IR interpreter instead of host code
     bool verify;    // run both on each region and compare (slow)

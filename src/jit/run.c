@@ -61,6 +61,7 @@ void jit_free(struct jit *j)
     vec_free(&j->classes);
     vec_free(&j->ids);
     ir_region_free(&j->region);
+    ir_loop_pass_free(&j->loop_pass);
     pthread_mutex_destroy(&j->lock);
     pthread_mutex_destroy(&j->id_lock);
     free(j->vcpu);
@@ -158,6 +159,7 @@ static void serve(struct jit_vcpu *v)
         atomic_fetch_and(&v->pending, ~(uint32_t)PEND_TLB_ALL);
         jit_tlb_flush_all(v);
     }
+    atomic_fetch_and(&v->pending, ~(uint32_t)PEND_LOOP);
     if (p & PEND_FLUSH)
         jit_flush_queue(v);
     if (p & PEND_EPOCH) {

@@ -133,7 +133,7 @@ struct jit_vcpu {
     uint8_t *user_base;
 } __attribute__((aligned(64)));
 
-enum { PEND_FLUSH = 1, PEND_TLB_ALL = 2, PEND_EPOCH = 4 };
+enum { PEND_FLUSH = 1, PEND_TLB_ALL = 2, PEND_EPOCH = 4, PEND_LOOP = 8 };
 
 static inline struct jit_vcpu *jit_vcpu_of(struct env *e)
 {
@@ -175,6 +175,7 @@ struct block {
     struct list incoming;
     struct link *links;
     unsigned n_links;
+    bool loops; // goes back to itself without a link
     uint8_t *sites; // side table: see sites.c
     size_t sites_size;
 };
@@ -243,6 +244,7 @@ struct jit {
     _Atomic uint64_t ids_gen;
     struct ir_region region;
     struct cg *cg;
+    struct ir_loop_pass loop_pass;
     bool lazy_flags;  // the guest has at most one FLAGS slot
     bool translating; // pages stay marked though no block is on them yet
     uint64_t killed;  // blocks, by writes

@@ -119,6 +119,14 @@ static bool second_page(struct jit_vcpu *v, struct block *b, const struct ir_reg
     return fresh;
 }
 
+static void log_ir(const struct ir_region *r)
+{
+    struct buf text = {0};
+    ir_print(r, &text);
+    log_debug("IR:\n%s", buf_str(&text));
+    buf_free(&text);
+}
+
 static void log_code(const struct jit *j, const struct block *b)
 {
     struct buf text = {0};
@@ -146,6 +154,11 @@ static struct block *compile(struct jit_vcpu *v, uint64_t pc, const struct code_
                 return NULL;
             }
         } while (second_page(v, b, r));
+        if (!j->c.no_loops)
+            ir_form_loop(&j->loop_pass, r);
+        if (log_on(LOG_IR))
+            log_ir(r);
+        b->loops = ir_loop_of(r) != IR_NONE;
         if (j->host->compile(j, r, b)) {
             b->n_guest_insns = r->n_guest_insns;
             if (log_on(LOG_OUT_ASM))

@@ -93,6 +93,11 @@ struct cg {
     VEC(struct stub) stubs;
     VEC(struct loc_entry) locs;
     unsigned n_links;
+    struct {
+        ir_ref at;            // the `loop` node; IR_NONE: the region does not repeat
+        const uint8_t *start; // its code
+        ir_ref owner[32];     // what is in registers there
+    } loop;
     bool guards; // jumps to other pages compare the code id
     struct sites_buf sites;
 };
@@ -160,7 +165,12 @@ int cg_def_copy(struct cg *c, ir_ref i, ir_ref a);
 void cg_def_in(struct cg *c, ir_ref i, int reg); // the result is in reg (taken before)
 int cg_tmp(struct cg *c);
 int cg_tmp_xmm(struct cg *c);
-void cg_take(struct cg *c, int reg);           // empty this register and lock it
+void cg_release_idle(struct cg *c);  // registers whose value is not needed any more
+void cg_take(struct cg *c, int reg); // empty this register and lock it
+struct cg_copy {
+    int dst, src; // src NO_REG: value x comes from its home
+    ir_ref x;
+};
 void cg_move(struct cg *c, int dst, ir_ref i); // load value i into a taken register; EFLAGS kept
 void cg_before_call(struct cg *c, bool slots_change); // what lives on survives the call
 void cg_after_call(struct cg *c);
@@ -184,6 +194,9 @@ void cg_eval(struct cg *c, ir_ref i);             // out of line, by ir_eval
 void cg_emit_stubs(struct cg *c);
 void cg_emit_lookup_thunk(struct cg *c, const uint8_t *on_miss);
 void cg_c_call(struct cg *c, const void *fn); // on the C stack; arguments are set
+
+void cg_copy_all(struct cg *c, struct cg_copy *m,
+                 unsigned n); // at once: one's target may be another's source
 
 // ---- lower_mem.c ----
 void cg_slow_stub(struct cg *c, const struct stub *s);

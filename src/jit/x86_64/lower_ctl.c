@@ -195,6 +195,84 @@ RULE(goto)
     emit_link(c, 0xe9, new_link(c, pc));
 }
 
+RULE(phi)
+{
+    cg_def_copy(c, i, cg_insn(c, i)->a);
+}
+
+enum { SPARE_GPRS = 4, SPARE_XMMS = 4 }; // left free for one round's own values
+
+// What the loop only reads, into registers as far as they go.
+RULE(loop)
+{
+    cg_release_idle(c);
+    for (ir_ref x = 1; x < i; x++) {
+        const struct ir_insn *in = cg_insn(c, x);
+        if (in->op != IR_get || !c->v[x].uses || c->v[x].last <= i || c->v[x].reg != NO_REG)
+            continue;
+        uint32_t regs = cg_type_xmm(in->type) ? ALL_XMM : c->gprs, idle = 0;
+        for (int r = 0; r < 32; r++)
+            idle += (regs >> r & 1) && !c->owner[r];
+        if (idle > (unsigned)(cg_type_xmm(in->type) ? SPARE_XMMS : SPARE_GPRS))
+            cg_use(c, x);
+        c->locked = 0;
+    }
+    memcpy(c->loop.owner, c->owner, sizeof c->owner);
+    c->loop.start = as_here(&c->as);
+}
+
+static bool has_phi(const struct cg *c, unsigned slot)
+{
+    for (ir_ref p = c->loop.at - 1; cg_insn(c, p)->op == IR_phi; p--)
+        if (cg_insn(c, p)->aux == slot)
+            return true;
+    return false;
+}
+
+// The value that register r has to hold at the start of the next round.
+static ir_ref next_in(const struct cg *c, int r)
+{
+    ir_ref x = c->loop.owner[r];
+    return x && cg_insn(c, x)->op == IR_phi ? (ir_ref)cg_insn(c, x)->imm : x;
+}
+
+static void store_without_phi(struct cg *c, const struct ir_snap *s)
+{
+    for (unsigned pass = 0; pass < 2; pass++)
+        for (uint32_t k = 0; k < s->n; k++) {
+            const struct ir_snap_entry *e = &c->r->snap_entries.data[s->first + k];
+            if ((c->in[e->val].type == IR_FLAGS) == (pass == 0) && !has_phi(c, e->slot))
+                store_slot(c, e->slot, e->val);
+            c->locked = 0;
+        }
+}
+
+RULE(again)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    struct stub st = {.kind = STUB_EXIT, .pc = c->r->pc, .poll = true};
+    struct cg_copy m[32];
+    unsigned n = 0;
+    store_without_phi(c, &c->r->snaps.data[in->imm]);
+    cg_record(c, (uint32_t)in->imm, &st.first_loc, &st.n_locs);
+    x_alui(&c->as, 0, ALU_CMP, rm_env((int32_t)offsetof(struct env, interrupt)), 0);
+    st.link = new_link(c, c->r->pc);
+    st.from = x_jcc(&c->as, CC_NE);
+    add_stub(c, st);
+    for (int r = 0; r < 32; r++) { // a constant for a vector register needs another one
+        ir_ref x = next_in(c, r);
+        if (x && IS_XMM(r) && cg_insn(c, x)->op == IR_const)
+            cg_use(c, x);
+    }
+    for (int r = 0; r < 32; r++) {
+        ir_ref x = next_in(c, r);
+        if (x)
+            m[n++] = (struct cg_copy){r, c->v[x].reg, x};
+    }
+    cg_copy_all(c, m, n);
+    x_jmp_to(&c->as, c->loop.start);
+}
+
 static void target_to_rax(struct cg *c, const struct ir_insn *in)
 {
     cg_store_slots(c, (uint32_t)in->imm);
@@ -302,63 +380,56 @@ void cg_c_call(struct cg *c, const void *fn)
 
 static const uint8_t arg_regs[] = {RDI, RSI, RDX, RCX, R8, R9};
 
-struct arg_move {
-    int dst, src; // src NO_REG: load value `x` from its home
-    ir_ref x;
-};
-
-// All at once: a destination may be another's source.
-static void parallel_move(struct cg *c, struct arg_move *m, unsigned n)
+static void copy_one(struct cg *c, const struct cg_copy *m)
 {
-    unsigned left = 0;
-    for (unsigned k = 0; k < n; k++)
-        left += m[k].dst != NO_REG;
-    while (left) {
-        bool progress = false;
-        for (unsigned k = 0; k < n; k++) {
-            if (m[k].dst == NO_REG)
-                continue;
+    if (m->src == NO_REG)
+        cg_move(c, m->dst, m->x);
+    else if (m->dst == m->src)
+        return;
+    else if (IS_XMM(m->dst))
+        x_op(&c->as, X_0F | 0x28, m->dst - 16, rm_reg(m->src - 16));
+    else
+        x_mov_rr(&c->as, X_W, m->dst, m->src);
+}
+
+static void swap_regs(struct cg *c, int x, int y)
+{
+    if (!IS_XMM(x)) {
+        x_op(&c->as, X_W | 0x87, x, rm_reg(y)); // xchg
+        return;
+    }
+    struct rm spare = rm_env(VOFF(scratch));
+    x_op(&c->as, X_0F | 0x29, x - 16, spare);
+    x_op(&c->as, X_0F | 0x28, x - 16, rm_reg(y - 16));
+    x_op(&c->as, X_0F | 0x28, y - 16, spare);
+}
+
+void cg_copy_all(struct cg *c, struct cg_copy *m, unsigned n)
+{
+    while (n) {
+        unsigned before = n;
+        for (unsigned k = n; k-- > 0;) {
             bool blocked = false;
             for (unsigned o = 0; o < n; o++)
-                blocked |= o != k && m[o].dst != NO_REG && m[o].src == m[k].dst;
+                blocked |= o != k && m[o].src == m[k].dst;
             if (blocked)
                 continue;
-            if (m[k].src == NO_REG)
-                cg_move(c, m[k].dst, m[k].x);
-            else if (IS_XMM(m[k].dst))
-                x_op(&c->as, X_0F | 0x28, m[k].dst - 16, rm_reg(m[k].src - 16));
-            else if (m[k].dst != m[k].src)
-                x_mov_rr(&c->as, X_W, m[k].dst, m[k].src);
-            m[k].dst = NO_REG;
-            left--;
-            progress = true;
+            copy_one(c, &m[k]);
+            m[k] = m[--n];
         }
-        if (progress)
+        if (n < before)
             continue;
-        for (unsigned k = 0; k < n; k++) { // a cycle: one of its values waits in the scratch area
-            if (m[k].dst == NO_REG || m[k].src == NO_REG)
-                continue;
-            int s = m[k].src;
-            struct rm spare = rm_env(VOFF(scratch));
-            if (IS_XMM(s))
-                x_op(&c->as, X_0F | 0x29, s - 16, spare);
-            else
-                x_store(&c->as, X_W, spare, s);
-            struct arg_move last = m[k];
-            m[k].dst = NO_REG;
-            parallel_move(c, m, n);
-            if (IS_XMM(last.dst))
-                x_op(&c->as, X_0F | 0x28, last.dst - 16, spare);
-            else
-                x_mov(&c->as, X_W, last.dst, spare);
-            return;
-        }
+        struct cg_copy done = m[--n]; // only cycles are left: one step of one of them
+        swap_regs(c, done.dst, done.src);
+        for (unsigned o = 0; o < n; o++)
+            if (m[o].src == done.dst)
+                m[o].src = done.src;
     }
 }
 
 static void move_args(struct cg *c, const struct ir_insn *in, const struct ir_helper *h)
 {
-    struct arg_move m[6];
+    struct cg_copy m[6];
     unsigned n = 0, ni = 0, nf = 0;
     if (h->flags & (HELPER_FP | HELPER_READ | HELPER_STATE))
         ni = 1;
@@ -370,20 +441,20 @@ static void move_args(struct cg *c, const struct ir_insn *in, const struct ir_he
     for (unsigned k = 0; k < h->n_args; k++) {
         ir_ref x = c->r->args.data[in->a + k];
         int dst = cg_type_xmm(c->in[x].type) ? 16 + (int)nf++ : arg_regs[ni++];
-        m[n++] = (struct arg_move){dst, c->v[x].reg, x};
+        m[n++] = (struct cg_copy){dst, c->v[x].reg, x};
     }
     // One value given twice: the copies come after.
-    struct arg_move twice[6];
+    struct cg_copy twice[6];
     unsigned n2 = 0;
     for (unsigned k = 0; k < n; k++)
         for (unsigned o = 0; o < k; o++)
             if (m[k].x == m[o].x && m[k].dst != NO_REG && m[o].dst != NO_REG) {
-                twice[n2++] = (struct arg_move){m[k].dst, m[o].dst, m[k].x};
+                twice[n2++] = (struct cg_copy){m[k].dst, m[o].dst, m[k].x};
                 m[k] = m[--n];
                 k--;
                 break;
             }
-    parallel_move(c, m, n);
+    cg_copy_all(c, m, n);
     for (unsigned k = 0; k < n2; k++)
         if (IS_XMM(twice[k].dst))
             x_op(&c->as, X_0F | 0x28, twice[k].dst - 16, rm_reg(twice[k].src - 16));

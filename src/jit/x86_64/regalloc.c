@@ -124,6 +124,25 @@ static bool is_call(const struct cg *c, const struct ir_insn *in)
     return in->op == IR_call || !cg_has_rule(c, in->op);
 }
 
+// What the next round begins with: the phis' next values, and what the loop only reads.
+static void analyse_round(struct cg *c, uint32_t i)
+{
+    for (ir_ref x = 1; x < c->loop.at; x++) {
+        const struct ir_insn *in = &c->in[x];
+        struct val *v = &c->v[x];
+        if (in->op == IR_phi) {
+            if (!in->imm)
+                continue;
+            force(c, (ir_ref)in->imm);
+            use(c, (ir_ref)in->imm, i, NULL);
+        } else { // unless it only begins a phi, see below
+            v->last = v->next = i;
+        }
+    }
+    for (ir_ref p = c->loop.at - 1; c->in[p].op == IR_phi; p--)
+        c->v[c->in[p].a].last = c->v[c->in[p].a].next = 0;
+}
+
 void cg_analyse(struct cg *c)
 {
     uint32_t n = (uint32_t)c->r->insns.len;
@@ -145,6 +164,8 @@ void cg_analyse(struct cg *c)
             }
             c->calls[c->n_calls++] = i;
         }
+        if (in->op == IR_again)
+            analyse_round(c, i);
         if (fx & FX_LEAVE && in->imm)
             use_snap(c, (uint32_t)in->imm, i);
         if (in->op == IR_call) {
@@ -360,6 +381,13 @@ static void own(struct cg *c, ir_ref i, int r)
 {
     c->owner[r] = i;
     c->v[i].reg = (int8_t)r;
+}
+
+void cg_release_idle(struct cg *c)
+{
+    for (int r = 0; r < 32; r++)
+        if (c->owner[r] && c->v[c->owner[r]].last <= c->pos)
+            release(c, r);
 }
 
 int cg_use(struct cg *c, ir_ref i)

@@ -176,8 +176,8 @@ static void m_lift(struct ir_build *b, uint64_t pc, const uint8_t *in)
         break;
     case M_BNE:
     case M_BLT:
-        ir_exit_if(b, ir_cmp(b, in[0] == M_BNE ? CMP_NE : CMP_SLT, ir_get(b, a), ir_get(b, x)),
-                   pc + (uint64_t)(imm * 4));
+        ir_branch_if(b, ir_cmp(b, in[0] == M_BNE ? CMP_NE : CMP_SLT, ir_get(b, a), ir_get(b, x)),
+                     pc + (uint64_t)(imm * 4), pc + 4);
         break;
     case M_CALL:
         ir_put(b, S_X7, ir_i64(b, pc + 4));

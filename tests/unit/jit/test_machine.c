@@ -266,6 +266,32 @@ static void cross_modifying(void **state)
         run_all(cross_smc);
 }
 
+// One CPU goes round a loop for ever until the other one writes a stop into it.
+static void stopped_loop(struct jit_config c)
+{
+    struct machine *m = m_open(2, c);
+    LOAD(m, 0x1000, I(M_ADDI, 0, 0, 1), I(M_ST, 0, 5, 0), I(M_BNE, 1, 2, -2), I(M_HALT, 0, 0, 0));
+    LOAD(m, 0x3000, I(M_LD, 6, 5, 0), I(M_BLT, 6, 1, -1), I(M_LI, 4, M_HALT, 0),
+         I(M_LI, 2, 0, 0x10), I(M_ST4, 4, 2, 8), I(M_HALT, 0, 0, 0));
+    m->cpu[0]->x[2] = 1;
+    m->cpu[1]->x[1] = 1000;
+    m->cpu[0]->x[5] = m->cpu[1]->x[5] = 0x4000;
+    struct runner r[2] = {{m, 0, 0x1000}, {m, 1, 0x3000}};
+    pthread_t t[2];
+    for (unsigned k = 0; k < 2; k++)
+        t[k] = thread_start("cpu", runner_main, &r[k]);
+    for (unsigned k = 0; k < 2; k++)
+        pthread_join(t[k], NULL);
+    assert_true(m->cpu[0]->x[0] >= 1000);
+    assert_int_equal(m->cpu[0]->pc, 0x1008);
+    m_close(m);
+}
+static void stopping_a_loop(void **state)
+{
+    for (unsigned k = 0; k < 10; k++)
+        run_all(stopped_loop);
+}
+
 // More code than the cache holds: arenas are reused.
 static void much_code(void **state)
 {
@@ -305,12 +331,13 @@ static void two_machines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(loops),          cmocka_unit_test(recursions),
-        cmocka_unit_test(deep_recursion), cmocka_unit_test(self_modifying),
-        cmocka_unit_test(remapping),      cmocka_unit_test(address_spaces),
-        cmocka_unit_test(faults),         cmocka_unit_test(registers),
-        cmocka_unit_test(several_cpus),   cmocka_unit_test(cross_modifying),
-        cmocka_unit_test(much_code),      cmocka_unit_test(two_machines),
+        cmocka_unit_test(loops),           cmocka_unit_test(recursions),
+        cmocka_unit_test(deep_recursion),  cmocka_unit_test(self_modifying),
+        cmocka_unit_test(remapping),       cmocka_unit_test(address_spaces),
+        cmocka_unit_test(faults),          cmocka_unit_test(registers),
+        cmocka_unit_test(several_cpus),    cmocka_unit_test(cross_modifying),
+        cmocka_unit_test(stopping_a_loop), cmocka_unit_test(much_code),
+        cmocka_unit_test(two_machines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -352,13 +352,18 @@ static void puts_and_gets(struct ir_build *b, struct pool *p)
 struct plan {
     unsigned op, nodes; // op 0: any
     bool wild;          // with accesses that fault, helpers, exits
+    bool loop;          // up to eight rounds
 };
+static uint64_t loop_seed; // every round of the interpreter builds the region anew
 
 static void make_random(struct toy *t, struct ir_build *b, uint64_t pc)
 {
     const struct plan *plan = t->arg;
     struct pool p = {0};
+    if (plan->loop)
+        seed = loop_seed;
     start(b, &p);
+    ir_ref count = ir_addi(b, ir_get(b, S_X7), -1);
     for (unsigned i = 0; i < plan->nodes && !b->ended && !b->follow; i++) {
         unsigned op = plan->op;
         if (plan->wild && !(i & 3))
@@ -374,15 +379,20 @@ static void make_random(struct toy *t, struct ir_build *b, uint64_t pc)
         if (plan->wild && !rnd(20))
             pool_add(&p, b,
                      ir_callv(b, &mix, pick(&p, IR_I64), pick(&p, IR_I64), pick(&p, IR_I64)));
-        if (plan->wild && !rnd(30))
+        if (plan->wild && !plan->loop && !rnd(30))
             pool_add(&p, b, ir_callv(b, &read_all, pick(&p, IR_I64)));
-        if (plan->wild && !rnd(40))
+        if (plan->wild && !plan->loop && !rnd(40))
             ir_callv(b, &change, pick(&p, IR_V128), pick(&p, IR_I64));
         if (plan->wild && !rnd(12) && p.n[IR_BOOL])
             ir_exit_if(b, pick(&p, IR_BOOL), TOY_CODE - 4096);
     }
     if (b->follow)
         ir_build_end(b, b->follow_pc);
+    if (plan->loop && !b->ended) {
+        ir_put(b, S_X7, count);
+        ir_ref more = ir_cmp(b, CMP_NE, ir_andi(b, count, 7), ir_i64(b, 0));
+        ir_branch_if(b, more, pc, TOY_CODE - 4096);
+    }
     for (unsigned k = 0; k < 4 && !b->ended; k++) {
         ir_put(b, S_X0 + k, pick(&p, IR_I64));
         ir_put(b, S_V0 + k, pick(&p, IR_V128));
@@ -440,7 +450,7 @@ static void both_ways(struct toy *host, struct toy *interp, uint64_t start, unsi
     interp->cpu->env.fp = host->cpu->env.fp;
     interp->cpu->env.exec->fp_changed(&interp->cpu->env);
     interp->cpu->env.monitor = host->cpu->env.monitor;
-    uint64_t from = seed;
+    uint64_t from = loop_seed = seed;
     host->cpu->pc = interp->cpu->pc = pc;
     enum env_leave a = jit_run(&host->cpu->env);
     seed = from;
@@ -503,6 +513,13 @@ static void long_regions_agree(void **state)
     run_plan((struct plan){.nodes = 400, .wild = true}, 500, 3);
 }
 
+static void loops_agree(void **state)
+{
+    run_plan((struct plan){.nodes = 12, .loop = true}, 4000, 4);
+    run_plan((struct plan){.nodes = 30, .wild = true, .loop = true}, 8000, 5);
+    run_plan((struct plan){.nodes = 200, .wild = true, .loop = true}, 1000, 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -510,6 +527,7 @@ int main(void)
         cmocka_unit_test(regions_agree),
         cmocka_unit_test(regions_that_leave_agree),
         cmocka_unit_test(long_regions_agree),
+        cmocka_unit_test(loops_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

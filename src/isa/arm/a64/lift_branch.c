@@ -29,14 +29,14 @@ void a64_lift_branch_cond(struct lift *l, const struct a64_insn *i)
     if (i->cond >= 14)
         ir_goto(l->b, target(l, i));
     else
-        ir_exit_if(l->b, a64_cond(l, i->cond), target(l, i));
+        ir_branch_if(l->b, a64_cond(l, i->cond), target(l, i), l->pc + 4);
 }
 
 void a64_lift_compare_branch(struct lift *l, const struct a64_insn *i)
 {
     ir_ref zero = ir_const(l->b, a64_type(i->sf), 0);
     ir_ref taken = ir_cmp(l->b, i->op ? CMP_NE : CMP_EQ, a64_reg(l, i->sf, i->Rt), zero);
-    ir_exit_if(l->b, taken, target(l, i));
+    ir_branch_if(l->b, taken, target(l, i), l->pc + 4);
 }
 
 void a64_lift_test_branch(struct lift *l, const struct a64_insn *i)
@@ -44,7 +44,8 @@ void a64_lift_test_branch(struct lift *l, const struct a64_insn *i)
     unsigned wide = i->bit >> 5;
     ir_ref set = ir_andi(l->b, a64_reg(l, wide, i->Rt), 1ull << i->bit);
     ir_ref zero = ir_const(l->b, a64_type(wide), 0);
-    ir_exit_if(l->b, ir_cmp(l->b, i->op ? CMP_NE : CMP_EQ, set, zero), target(l, i));
+    ir_ref taken = ir_cmp(l->b, i->op ? CMP_NE : CMP_EQ, set, zero);
+    ir_branch_if(l->b, taken, target(l, i), l->pc + 4);
 }
 
 // BR, BLR or RET to a computed address.

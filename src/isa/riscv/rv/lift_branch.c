@@ -50,6 +50,6 @@ void rv_lift_branch(struct lift *l, const struct rv_insn *i)
         cc = CMP_UGE;
         break;
     }
-    ir_exit_if(l->b, ir_cmp(l->b, cc, rv_x(l, i->rs1), rv_x(l, i->rs2)),
-               l->pc + (uint64_t)(int64_t)i->imm);
+    ir_branch_if(l->b, ir_cmp(l->b, cc, rv_x(l, i->rs1), rv_x(l, i->rs2)),
+                 l->pc + (uint64_t)(int64_t)i->imm, l->pc + l->length);
 }
