@@ -40,6 +40,14 @@ void chardev_print_help(struct buf *out)
         buf_printf(out, "  %-8s %s\n", types[i].name, types[i].type->help);
 }
 
+const char *chardev_type_at(unsigned i, const char *const **keys)
+{
+    if (i >= ARRAY_SIZE(types) || !types[i].name)
+        return NULL;
+    *keys = types[i].type->keys;
+    return types[i].name;
+}
+
 // Output: queue, flush, log.
 
 static void log_output(struct chardev *c, const uint8_t *p, size_t n)

@@ -60,4 +60,6 @@ struct chr_mux_ops {
 void chardev_set_mux_ops(struct chardev *c, const struct chr_mux_ops *ops);
 void chardev_set_escape(struct chardev *c, uint8_t ctrl_char); // -echr
 void chardev_print_help(struct buf *out);
+// The i-th type's name and the options it knows; NULL after the last.
+const char *chardev_type_at(unsigned i, const char *const **keys);
 size_t chardev_ringbuf_read(struct chardev *c, uint8_t *dst, size_t n); // ringbuf only

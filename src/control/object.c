@@ -77,6 +77,11 @@ const char *object_type_next(unsigned i)
     return i < ARRAY_SIZE(types) ? types[i].name : NULL;
 }
 
+const char *const *object_type_props(unsigned i)
+{
+    return types[i].props;
+}
+
 const char *object_type_name(const struct object *o)
 {
     return o->type->name;
@@ -155,8 +160,6 @@ int object_del(object_list *l, const char *id, struct err *e)
     struct object *obj = object_find(l, id);
     if (!obj)
         return err_set(e, "object '%s' not found", id);
-    if (obj->backend)
-        return err_set(e, "object '%s' is in use, can not be deleted", id);
     end(obj);
     vec_remove(l, (size_t)(obj - l->data));
     return 0;

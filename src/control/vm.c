@@ -6,6 +6,7 @@
 #include "base/thread.h"
 #include "base/trace.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,12 +81,26 @@ void vm_quit(struct vm *vm, const char *reason)
     on_shutdown(vm, reason, 0);
 }
 
+// A balloon counts what it holds; the event says what is left of the machine's memory.
+static void on_event(void *opaque, const char *name, const char *json_data)
+{
+    struct vm *vm = opaque;
+    uint64_t held;
+    char data[64];
+    if (!strcmp(name, "BALLOON_CHANGE") && sscanf(json_data, "{\"actual\": %" SCNu64, &held) == 1) {
+        snprintf(data, sizeof data, "{\"actual\": %" PRIu64 "}",
+                 vm->machine->config.ram_size - held);
+        json_data = data;
+    }
+    vm_event(vm, name, json_data);
+}
+
 void vm_hook_machine(struct vm *vm, struct machine_config *c)
 {
     c->loop = vm->loop;
     c->on_reset = on_reset;
     c->on_shutdown = on_shutdown;
-    c->on_event = (void (*)(void *, const char *, const char *))vm_event;
+    c->on_event = on_event;
     c->opaque = vm;
 }
 
@@ -288,6 +303,60 @@ void *vm_find_backend(void *opaque, enum field_kind kind, const char *id, struct
                                         : "-object",
                 id);
     return found;
+}
+
+// ---- taking away ----
+
+// The device whose property of this kind is `backend`, or NULL.
+static const struct device *user_of(struct vm *vm, enum field_kind kind, const void *backend)
+{
+    for (size_t i = 0; i < vm->machine->tree.devices.len; i++) {
+        struct device *d = vm->machine->tree.devices.data[i];
+        device_for_each_field(d->type, b, f)
+        {
+            if (f->kind == kind && *(void **)device_field_ptr(d, f) == backend)
+                return d->host && !d->id ? d->host : d;
+        }
+    }
+    return NULL;
+}
+
+static int in_use(struct vm *vm, enum field_kind kind, const void *backend, const char *what,
+                  const char *id, struct err *e)
+{
+    const struct device *d = backend ? user_of(vm, kind, backend) : NULL;
+    return d ? err_set(e, "%s '%s' is in use by device '%s'; remove that first (device_del)", what,
+                       id, d->id ? d->id : d->type->name)
+             : 0;
+}
+
+int vm_del_netdev(struct vm *vm, const char *id, struct err *e)
+{
+    struct netdev *n = vm_find_netdev(vm, id);
+    if (!n)
+        return err_set(e, "Device '%s' not found", id);
+    if (in_use(vm, F_BACKEND_NET, n, "netdev", id, e))
+        return -1;
+    list_remove(&n->link);
+    netdev_close(n);
+    return 0;
+}
+
+int vm_del_object(struct vm *vm, const char *id, struct err *e)
+{
+    struct object *o = object_find(&vm->objects, id);
+    if (o && in_use(vm, F_BACKEND_OBJ, o->backend, "object", id, e))
+        return -1;
+    return object_del(&vm->objects, id, e);
+}
+
+int vm_del_device(struct vm *vm, const char *id, struct err *e)
+{
+    const char *slash = strrchr(id, '/');
+    struct device *d = device_find(&vm->machine->tree, slash ? slash + 1 : id);
+    if (!d)
+        return err_set(e, "Device '%s' not found", id);
+    return device_request_unplug(&vm->machine->tree, d, e);
 }
 
 // ---- life ----

@@ -82,6 +82,10 @@ struct chardev *vm_add_chardev(struct vm *vm, struct opts *o, struct err *e);
 int vm_legacy_chardev(struct vm *vm, const char *spec, const char *id, struct chardev **out,
                       struct err *e) MUST_CHECK;
 struct netdev *vm_add_netdev(struct vm *vm, struct opts *o, struct err *e);
+// Take a back end away again; one that a device still holds is refused, and named.
+int vm_del_netdev(struct vm *vm, const char *id, struct err *e) MUST_CHECK;
+int vm_del_object(struct vm *vm, const char *id, struct err *e) MUST_CHECK;
+int vm_del_device(struct vm *vm, const char *id_or_path, struct err *e) MUST_CHECK;
 // For struct device_tree.find_backend.
 void *vm_find_backend(void *vm, enum field_kind kind, const char *id, struct device *d,
                       struct err *e);

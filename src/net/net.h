@@ -81,6 +81,7 @@ int netdev_command(struct netdev *n, const char *verb, const char *arg, struct b
 // "user,net=10.0.2.0/24,restrict=off": one line without its end, for `info network`.
 void netdev_print(struct netdev *n, struct buf *out);
 void netdev_print_help(struct buf *out);
+const struct netdev_ops *netdev_type_at(unsigned i); // NULL after the last
 // Ties a new hubport to the hub of its number and to the netdev it names, both looked up among
 // `all`, a list through netdev.link. Does nothing for other back ends.
 int netdev_join_hub(struct netdev *n, struct list *all, struct err *e) MUST_CHECK;

@@ -21,6 +21,11 @@ void netdev_print_help(struct buf *out)
         buf_printf(out, "  %-8s %s\n", types[i]->name, types[i]->help);
 }
 
+const struct netdev_ops *netdev_type_at(unsigned i)
+{
+    return i < ARRAY_SIZE(types) ? types[i] : NULL;
+}
+
 // A copy of the driver's frame to finish, and the cutting of a large one that is under way.
 struct net_segments {
     uint8_t frame[NET_FRAME_MAX];

@@ -82,6 +82,12 @@ static int set_machine(struct cmdline *c, const char *arg, struct err *e)
     return 0;
 }
 
+static int set_no_acpi(struct cmdline *c, const char *arg, struct err *e)
+{
+    opts_set(&c->machine, "acpi", "off");
+    return 0;
+}
+
 // "accel=a:b" of -machine and "-accel a" add to one list of preference.
 static int add_accel(struct cmdline *c, const char *arg, struct err *e)
 {

@@ -19,37 +19,37 @@ struct hmp_info {
     void (*run)(struct vm *vm, char *args, struct buf *out);
     const char *help;
 };
-#define RUN(name) static void name(struct vm *vm, char *args, struct buf *out)
+#define COMMAND(name) static void name(struct vm *vm, char *args, struct buf *out)
 
-RUN(do_cont)
+COMMAND(do_cont)
 {
     vm_continue(vm);
 }
-RUN(do_stop)
+COMMAND(do_stop)
 {
     vm_pause(vm);
 }
-RUN(do_quit)
+COMMAND(do_quit)
 {
     vm_quit(vm, "host-ui");
 }
-RUN(do_powerdown)
+COMMAND(do_powerdown)
 {
     vm_powerdown(vm);
 }
-RUN(do_reset)
+COMMAND(do_reset)
 {
     vm_system_reset(vm, "host-qmp-system-reset");
 }
 
-RUN(do_log)
+COMMAND(do_log)
 {
     struct err e;
     if (log_set_mask(strcmp(args, "none") ? args : "", &e))
         buf_printf(out, "%s\n", e.msg);
 }
 
-RUN(info_status)
+COMMAND(info_status)
 {
     buf_printf(out, "VM status: %s%s%s\n", vm->state == RUN_RUNNING ? "running" : "paused",
                vm->state == RUN_RUNNING || vm->state == RUN_PAUSED ? "" : " (",
@@ -61,39 +61,39 @@ RUN(info_status)
     }
 }
 
-RUN(info_version)
+COMMAND(info_version)
 {
     buf_printf(out, "%d.%d.%dmyna %s\n", COMPAT_MAJOR, COMPAT_MINOR, COMPAT_MICRO, MYNA_VERSION);
 }
-RUN(info_kvm)
+COMMAND(info_kvm)
 {
     buf_printf(out, "kvm support: %s\n",
                strcmp(vm->machine->accel->ops->name, "kvm") ? "not compiled" : "enabled");
 }
-RUN(info_mtree)
+COMMAND(info_mtree)
 {
     machine_print_mtree(vm->machine, out);
 }
-RUN(info_qtree)
+COMMAND(info_qtree)
 {
     device_print_tree(&vm->machine->tree, out);
 }
 
-RUN(info_cpus)
+COMMAND(info_cpus)
 {
     const struct vcpus *vs = vm->machine->vcpus;
     for (unsigned i = 0; i < vs->n; i++)
         buf_printf(out, "%s CPU #%u: thread_id=%d\n", i ? " " : "*", i, vs->v[i]->host_tid);
 }
 
-RUN(info_chardev)
+COMMAND(info_chardev)
 {
     for (size_t i = 0; i < vm->chardevs.len; i++)
         buf_printf(out, "%s: filename=%s\n", chardev_id(vm->chardevs.data[i]),
                    chardev_describe(vm->chardevs.data[i]));
 }
 
-RUN(info_network)
+COMMAND(info_network)
 {
     struct netdev *n;
     list_for_each(n, &vm->netdevs, link)
@@ -107,7 +107,7 @@ RUN(info_network)
     }
 }
 
-RUN(info_block)
+COMMAND(info_block)
 {
     for (struct drive *d = drives_next(vm->drives, NULL); d; d = drives_next(vm->drives, d)) {
         if (d->node)
@@ -143,7 +143,7 @@ static void dump_registers(struct vcpu *v, void *arg)
     }
 }
 
-RUN(info_registers)
+COMMAND(info_registers)
 {
     const struct vcpus *vs = vm->machine->vcpus;
     bool all = !strcmp(args, "-a");
@@ -235,11 +235,11 @@ static void examine_args(struct vm *vm, char *args, bool physical, struct buf *o
         buf_printf(out, "this machine has no CPU\n");
 }
 
-RUN(do_x)
+COMMAND(do_x)
 {
     examine_args(vm, args, false, out);
 }
-RUN(do_xp)
+COMMAND(do_xp)
 {
     examine_args(vm, args, true, out);
 }
@@ -252,7 +252,7 @@ static const struct hmp_info infos[] = {
 #undef INFO
 };
 
-RUN(do_info)
+COMMAND(do_info)
 {
     char *rest = strchr(args, ' ');
     if (rest)
@@ -273,7 +273,7 @@ static const struct hmp_command commands[] = {
 #undef HMP
 };
 
-RUN(do_help)
+COMMAND(do_help)
 {
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
         const struct hmp_command *c = &commands[i];

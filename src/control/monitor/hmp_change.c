@@ -31,16 +31,9 @@ HMP_RUN(device_add)
 
 HMP_RUN(device_del)
 {
-    struct device *d = device_find(&vm->machine->tree, args);
-    if (!d) {
-        buf_printf(out, "Error: Device '%s' not found\n", args);
-        return;
-    }
-    struct buf data = {0};
-    buf_printf(&data, "{\"device\": \"%s\", \"path\": \"/machine/peripheral/%s\"}", d->id, d->id);
-    device_unplug(&vm->machine->tree, d);
-    vm_event(vm, "DEVICE_DELETED", buf_str(&data));
-    buf_free(&data);
+    struct err e;
+    if (vm_del_device(vm, args, &e))
+        buf_printf(out, "Error: %s\n", e.msg);
 }
 
 // "drive_add 0 file=…,if=none,id=…": the first word is a PCI address that nothing looks at.
@@ -67,13 +60,9 @@ HMP_RUN(netdev_add)
 
 HMP_RUN(netdev_del)
 {
-    struct netdev *n = vm_find_netdev(vm, args);
-    if (!n) {
-        buf_printf(out, "Error: Device '%s' not found\n", args);
-        return;
-    }
-    list_remove(&n->link);
-    netdev_close(n);
+    struct err e;
+    if (vm_del_netdev(vm, args, &e))
+        buf_printf(out, "Error: %s\n", e.msg);
 }
 
 HMP_RUN(set_link)

@@ -52,10 +52,13 @@ typedef struct json_object *qmp_handler(struct monitor *m, struct json_object *a
 struct qmp_command {
     const char *name;
     qmp_handler *run;
-    const char *args; // "name:type name:type?": types str, int, bool, any; '?' is optional
+    const char *args; // member list or type name, as in qmp_schema.h
     const char *ret;  // type name for introspection, or NULL
     bool early;       // allowed before negotiation
 };
+#define RUN(name)                                                                                  \
+    struct json_object *qmp_do_##name(struct monitor *m, struct json_object *args,                 \
+                                      struct qmp_error *e)
 #define QMP(n, f, a, r, early) qmp_handler qmp_do_##f;
 #include "control/monitor/qmp_commands.def"
 #undef QMP

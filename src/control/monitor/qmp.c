@@ -1,7 +1,7 @@
 // QMP: the protocol itself. JSON objects in a stream, one reply each, events in between; a greeting
 // and a negotiation first. Replies are one line ended by CR LF. A command is read whole before it
 // runs; input is bounded. Commands are listed in qmp_commands.def.
-#include "control/monitor/internal.h"
+#include "control/monitor/qmp_schema.h"
 #include "control/version.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -71,61 +71,6 @@ static void reply_error(struct monitor *m, struct json_object *id, const char *c
     send(m, o);
 }
 
-// ---- arguments against the command's table entry ----
-
-static bool type_fits(struct json_object *v, const char *type, size_t n)
-{
-    if (!strncmp(type, "str", n))
-        return json_object_is_type(v, json_type_string);
-    if (!strncmp(type, "int", n))
-        return json_object_is_type(v, json_type_int);
-    if (!strncmp(type, "bool", n))
-        return json_object_is_type(v, json_type_boolean);
-    return true;
-}
-
-static bool known_argument(const char *spec, const char *key)
-{
-    size_t n = strlen(key);
-    for (const char *p = spec; p && *p;) {
-        if (*p == '*' || (!strncmp(p, key, n) && p[n] == ':'))
-            return true;
-        p = strchr(p, ' ');
-        p = p ? p + 1 : NULL;
-    }
-    return false;
-}
-
-static bool check_arguments(const struct qmp_command *c, struct json_object *args,
-                            struct qmp_error *e)
-{
-    for (const char *p = c->args; p && *p && *p != '*';) {
-        const char *colon = strchr(p, ':'), *end = strchr(p, ' ');
-        size_t type_len = end ? (size_t)(end - colon - 1) : strlen(colon + 1);
-        bool optional = colon[type_len] == '?';
-        char key[64];
-        snprintf(key, sizeof key, "%.*s", (int)(colon - p), p);
-        struct json_object *v = NULL;
-        if (!args || !json_object_object_get_ex(args, key, &v)) {
-            if (!optional)
-                return qmp_fail(e, "GenericError", "Parameter '%s' is missing", key);
-        } else if (!type_fits(v, colon + 1, type_len - optional)) {
-            return qmp_fail(e, "GenericError", "Invalid parameter type for '%s', expected: %.*s",
-                            key, (int)(type_len - optional), colon + 1);
-        }
-        p = end ? end + 1 : NULL;
-    }
-    if (!args)
-        return true;
-    json_object_object_foreach(args, key, val)
-    {
-        (void)val;
-        if (!known_argument(c->args, key))
-            return qmp_fail(e, "GenericError", "Parameter '%s' is unexpected", key);
-    }
-    return true;
-}
-
 static const struct qmp_command *find(const char *name)
 {
     for (size_t i = 0; i < n_qmp_commands; i++)
@@ -170,7 +115,7 @@ static void run(struct monitor *m, struct json_object *o)
         reply_error(m, id, "CommandNotFound", text);
         return;
     }
-    result = check_arguments(c, args, &e) ? c->run(m, args, &e) : NULL;
+    result = qmp_check_members(c->args, args, &e) ? c->run(m, args, &e) : NULL;
     if (e.class) {
         reply_error(m, id, e.class, e.err.msg);
         return;

@@ -2,10 +2,6 @@
 #include "control/monitor/internal.h"
 #include <stdio.h>
 
-#define RUN(name)                                                                                  \
-    struct json_object *qmp_do_##name(struct monitor *m, struct json_object *args,                 \
-                                      struct qmp_error *e)
-
 // An argument object as options: nested members become dotted keys.
 static bool to_opts(struct json_object *args, struct opts *o, struct qmp_error *e)
 {
@@ -33,18 +29,19 @@ RUN(device_add)
     return outcome(d != NULL, &o, e);
 }
 
+// What is not there is an error of its own class, which clients look at.
+static struct json_object *gone(bool known, int result, struct qmp_error *e)
+{
+    if (result)
+        e->class = known ? "GenericError" : "DeviceNotFound";
+    return NULL;
+}
+
 RUN(device_del)
 {
     const char *id = qmp_str(args, "id"), *slash = strrchr(id, '/');
-    struct device *d = device_find(&m->vm->machine->tree, slash ? slash + 1 : id);
-    if (!d)
-        return qmp_fail(e, "DeviceNotFound", "Device '%s' not found", id);
-    char data[160];
-    snprintf(data, sizeof data, "{\"device\": \"%.40s\", \"path\": \"/machine/peripheral/%.40s\"}",
-             d->id, d->id);
-    device_unplug(&m->vm->machine->tree, d);
-    vm_event(m->vm, "DEVICE_DELETED", data);
-    return NULL;
+    bool known = device_find(&m->vm->machine->tree, slash ? slash + 1 : id);
+    return gone(known, vm_del_device(m->vm, id, &e->err), e);
 }
 
 RUN(netdev_add)
@@ -56,12 +53,8 @@ RUN(netdev_add)
 RUN(netdev_del)
 {
     const char *id = qmp_str(args, "id");
-    struct netdev *n = vm_find_netdev(m->vm, id);
-    if (!n)
-        return qmp_fail(e, "DeviceNotFound", "Device '%s' not found", id);
-    list_remove(&n->link);
-    netdev_close(n);
-    return NULL;
+    bool known = vm_find_netdev(m->vm, id);
+    return gone(known, vm_del_netdev(m->vm, id, &e->err), e);
 }
 
 RUN(set_link)
@@ -152,7 +145,5 @@ RUN(object_add)
 
 RUN(object_del)
 {
-    if (object_del(&m->vm->objects, qmp_str(args, "id"), &e->err))
-        e->class = "GenericError";
-    return NULL;
+    return gone(true, vm_del_object(m->vm, qmp_str(args, "id"), &e->err), e);
 }

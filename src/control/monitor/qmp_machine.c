@@ -1,11 +1,7 @@
-// QMP commands about the machine as a whole, and introspection.
-#include "control/monitor/internal.h"
+// QMP commands about the machine as a whole, and the table of all commands.
+#include "control/monitor/json.h"
 #include "control/version.h"
 #include <stdio.h>
-
-#define RUN(name)                                                                                  \
-    struct json_object *qmp_do_##name(struct monitor *m, struct json_object *args,                 \
-                                      struct qmp_error *e)
 
 static struct json_object *str(const char *s)
 {
@@ -124,14 +120,13 @@ RUN(query_cpus_fast)
     const struct vcpus *vs = m->vm->machine->vcpus;
     for (unsigned i = 0; i < vs->n; i++) {
         char path[64];
-        struct json_object *o = json_object_new_object(), *props = json_object_new_object();
+        struct json_object *o = json_object_new_object();
         snprintf(path, sizeof path, "/machine/unattached/device[%u]", i);
         json_object_object_add(o, "cpu-index", json_object_new_int((int)i));
         json_object_object_add(o, "qom-path", str(path));
         json_object_object_add(o, "thread-id", json_object_new_int(vs->v[i]->host_tid));
         json_object_object_add(o, "target", str(m->vm->machine->isa->name));
-        json_object_object_add(props, "core-id", json_object_new_int((int)i));
-        json_object_object_add(o, "props", props);
+        json_object_object_add(o, "props", qmp_cpu_place(m, i));
         json_object_array_add(a, o);
     }
     return a;
@@ -143,67 +138,6 @@ RUN(query_commands)
     for (size_t i = 0; i < n_qmp_commands; i++) {
         struct json_object *o = json_object_new_object();
         json_object_object_add(o, "name", str(qmp_commands[i].name));
-        json_object_array_add(a, o);
-    }
-    return a;
-}
-
-// ---- introspection: what the command table says, in the schema's own terms ----
-
-static struct json_object *schema_type(const char *name, const char *meta, const char *json_type)
-{
-    struct json_object *o = json_object_new_object();
-    json_object_object_add(o, "name", str(name));
-    json_object_object_add(o, "meta-type", str(meta));
-    if (json_type)
-        json_object_object_add(o, "json-type", str(json_type));
-    return o;
-}
-
-static struct json_object *schema_arguments(const char *name, const char *spec)
-{
-    struct json_object *o = schema_type(name, "object", NULL), *members = json_object_new_array();
-    for (const char *p = spec; p && *p && *p != '*';) {
-        const char *colon = strchr(p, ':'), *end = strchr(p, ' ');
-        size_t n = end ? (size_t)(end - colon - 1) : strlen(colon + 1);
-        bool optional = colon[n] == '?';
-        struct json_object *f = json_object_new_object();
-        json_object_object_add(f, "name", json_object_new_string_len(p, (int)(colon - p)));
-        json_object_object_add(f, "type",
-                               json_object_new_string_len(colon + 1, (int)(n - optional)));
-        if (optional)
-            json_object_object_add(f, "default", NULL);
-        json_object_array_add(members, f);
-        p = end ? end + 1 : NULL;
-    }
-    json_object_object_add(o, "members", members);
-    return o;
-}
-
-RUN(query_schema)
-{
-    struct json_object *a = json_object_new_array();
-    static const char *const builtin[][2] = {
-        {"str", "string"}, {"int", "int"}, {"bool", "boolean"}, {"any", "value"}};
-    for (size_t i = 0; i < ARRAY_SIZE(builtin); i++)
-        json_object_array_add(a, schema_type(builtin[i][0], "builtin", builtin[i][1]));
-    json_object_array_add(a, schema_arguments("0", ""));
-    for (size_t i = 0; i < n_qmp_commands; i++) {
-        const struct qmp_command *c = &qmp_commands[i];
-        char type[16] = "0";
-        if (c->args[0]) {
-            snprintf(type, sizeof type, "%zu", i + 1);
-            json_object_array_add(a, schema_arguments(type, c->args));
-        }
-        struct json_object *o = schema_type(c->name, "command", NULL);
-        json_object_object_add(o, "arg-type", str(type));
-        json_object_object_add(o, "ret-type", str(c->ret ? c->ret : "0"));
-        json_object_array_add(a, o);
-    }
-    static const char *const events[] = {"POWERDOWN", "RESET", "RESUME", "SHUTDOWN", "STOP"};
-    for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
-        struct json_object *o = schema_type(events[i], "event", NULL);
-        json_object_object_add(o, "arg-type", str("0"));
         json_object_array_add(a, o);
     }
     return a;
