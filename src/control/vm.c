@@ -92,6 +92,8 @@ static void on_event(void *opaque, const char *name, const char *json_data)
                  vm->machine->config.ram_size - held);
         json_data = data;
     }
+    if (!strcmp(name, "DEVICE_DELETED"))
+        vm_drop_idle_drives(vm);
     vm_event(vm, name, json_data);
 }
 
@@ -253,6 +255,24 @@ struct netdev *vm_find_netdev(struct vm *vm, const char *id)
     return NULL;
 }
 
+static struct netdev *netdev_of(struct device *d)
+{
+    device_for_each_field(d->type, b, f)
+    {
+        struct netdev *n = f->kind == F_BACKEND_NET ? *(void **)device_field_ptr(d, f) : NULL;
+        if (n)
+            return n;
+    }
+    return d->inner ? netdev_of(d->inner) : NULL;
+}
+
+struct netdev *vm_find_link(struct vm *vm, const char *id)
+{
+    struct netdev *n = vm_find_netdev(vm, id);
+    struct device *d = n ? NULL : device_find(&vm->machine->tree, id);
+    return d ? netdev_of(d) : n;
+}
+
 struct netdev *vm_add_netdev(struct vm *vm, struct opts *o, struct err *e)
 {
     const char *id = opts_get(o, "id");
@@ -348,6 +368,16 @@ int vm_del_object(struct vm *vm, const char *id, struct err *e)
     if (o && in_use(vm, F_BACKEND_OBJ, o->backend, "object", id, e))
         return -1;
     return object_del(&vm->objects, id, e);
+}
+
+void vm_drop_idle_drives(struct vm *vm)
+{
+    struct drive *next;
+    for (struct drive *d = drives_next(vm->drives, NULL); d; d = next) {
+        next = drives_next(vm->drives, d);
+        if (d->from_blockdev && !d->dev)
+            drives_del(vm->drives, d);
+    }
 }
 
 int vm_del_device(struct vm *vm, const char *id, struct err *e)

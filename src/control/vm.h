@@ -76,6 +76,7 @@ void vm_event(struct vm *vm, const char *name,
 
 struct chardev *vm_find_chardev(struct vm *vm, const char *id);
 struct netdev *vm_find_netdev(struct vm *vm, const char *id);
+struct netdev *vm_find_link(struct vm *vm, const char *id); // also by the id of its NIC
 // Opens and registers a back end; NULL and *e.
 struct chardev *vm_add_chardev(struct vm *vm, struct opts *o, struct err *e);
 // -serial, -monitor and such: "stdio", "mon:stdio", "chardev:ID", … *out is NULL for "none".
@@ -85,6 +86,8 @@ struct netdev *vm_add_netdev(struct vm *vm, struct opts *o, struct err *e);
 // Take a back end away again; one that a device still holds is refused, and named.
 int vm_del_netdev(struct vm *vm, const char *id, struct err *e) MUST_CHECK;
 int vm_del_object(struct vm *vm, const char *id, struct err *e) MUST_CHECK;
+// Drives that were made for a device over a -blockdev node go when the device is gone.
+void vm_drop_idle_drives(struct vm *vm);
 int vm_del_device(struct vm *vm, const char *id_or_path, struct err *e) MUST_CHECK;
 // For struct device_tree.find_backend.
 void *vm_find_backend(void *vm, enum field_kind kind, const char *id, struct device *d,

@@ -120,6 +120,75 @@ def probe():
         assert number and not os.path.exists(pid), "the pid file stays"
 
 
+def lookup(schema, path):
+    """libvirt's way to ask the schema: command/arg-type/member, +branch of a union, ^value of an enumeration, $feature. None: not there."""
+    entry, parts = None, path.split("/")
+    entry = schema.get(parts.pop(0))
+    while entry and parts:
+        part = parts.pop(0)
+        while entry["meta-type"] == "array":
+            entry = schema[entry["element-type"]]
+        if part[0] == "$":
+            return part[1:] in entry.get("features", [])
+        if part[0] == "^":
+            return part[1:] in entry["values"]
+        if part in ("arg-type", "ret-type"):
+            name = entry.get(part)
+        elif part[0] == "+":
+            name = next((v["type"] for v in entry.get("variants", []) if v["case"] == part[1:]), None)
+        else:
+            name = next((m["type"] for m in entry.get("members", []) if m["name"] == part), None)
+        entry = schema.get(name) if name else None
+    return bool(entry)
+
+
+def introspection():
+    with Server(PROGRAM, VIRT) as s:
+        q = Qmp(s.path)
+        schema = {e["name"]: e for e in q.ok("query-qmp-schema")}
+        for e in schema.values():  # every name that is used is explained
+            used = [e[k] for k in ("arg-type", "ret-type", "element-type") if k in e] + [m["type"] for m in e.get("members", []) if "type" in m]
+            for name in used + [v["type"] for v in e.get("variants", [])]:
+                assert name in schema, "%s uses %s" % (e["name"], name)
+            if "tag" in e:
+                tag = next(m["type"] for m in e["members"] if m["name"] == e["tag"])
+                assert set(schema[tag]["values"]) == {v["case"] for v in e["variants"]}, e["name"]
+        for path in ("blockdev-add/arg-type/+file/aio/^io_uring", "blockdev-add/arg-type/+qcow2/backing", "netdev_add/arg-type/type/^dgram", "netdev_add/arg-type/+stream",
+                     "object-add/arg-type/qom-type/^secret", "object-add/arg-type/+rng-random/filename", "device_add/$json-cli-hotplug", "query-named-block-nodes/arg-type/flat",
+                     "chardev-add/arg-type/backend/+socket/data/reconnect", "query-iothreads/ret-type/poll-max-ns", "query-status/ret-type/status/^paused", "DEVICE_DELETED/arg-type/path"):
+            assert lookup(schema, path), path
+        for path in ("blockdev-add/arg-type/+rbd", "netdev_add/arg-type/+vhost-vdpa", "blockdev-add/arg-type/+file/drop-cache", "screendump"):
+            assert not lookup(schema, path), path
+        assert "does not accept value 'sometimes'" in q.fails("blockdev-add", driver="null-co", node_name="x", discard="sometimes")
+        assert "'type'" in q.fails("netdev_add", id="x")
+
+
+def objects():
+    with Server(PROGRAM, VIRT + ["-m", "128M", "-smp", "2,maxcpus=4,cores=2,sockets=2", "-device", "virtio-balloon-pci,id=b0", "-object", "iothread,id=io1"]) as s:
+        q = Qmp(s.path)
+        assert q.ok("query-balloon") == {"actual": 128 << 20}
+        q.ok("balloon", value=64 << 20)
+        q.fails("balloon", value=0)
+        path = "/machine/peripheral/b0"
+        q.ok("qom-set", path=path, property="guest-stats-polling-interval", value=2)
+        q.ok("qom-set", path=path + "/virtio-backend", property="guest-stats-polling-interval", value=0)
+        q.fails("qom-set", path=path, property="guest-stats-polling-interval", value="often")
+        assert "cannot change" in q.fails("qom-set", path=path, property="vectors", value=2)
+        assert q.ok("qom-get", path=path, property="guest-stats")["last-update"] == 0
+        assert q.ok("qom-get", path=path, property="type") == "virtio-balloon-pci"
+        assert {"guest-stats", "virtio-backend"} <= {p["name"] for p in q.ok("qom-list", path=path)}
+        assert {p["name"] for p in q.ok("qom-list", path="/")} == {"machine", "objects"}
+        assert [p["name"] for p in q.ok("qom-list", path="/machine/unattached")] == ["device[0]", "device[1]"]
+        assert q.ok("qom-list", path="/objects") == [{"name": "io1", "type": "child<iothread>"}]
+        q.fails("qom-list", "DeviceNotFound", path="/machine/peripheral/nothing")
+        places = q.ok("query-hotpluggable-cpus")
+        assert len(places) == 4 and ["qom-path" in p for p in places] == [False, False, True, True], places
+        assert [c["props"]["core-id"] for c in q.ok("query-cpus-fast")] == [0, 1]
+        assert [t["id"] for t in q.ok("query-iothreads")] == ["io1"]
+    with Server(PROGRAM, VIRT) as s:
+        Qmp(s.path).fails("query-balloon", "DeviceNotActive")
+
+
 def start_sequence():
     with tempfile.TemporaryDirectory() as d:
         disk = os.path.join(d, "a.qcow2")
@@ -160,11 +229,15 @@ def hot_changes():
             q.ok("device_add", driver="virtio-blk-pci", drive="n1", id="d1")
             q.fails("device_add", driver="virtio-blk-pic")
             q.ok("device_del", id="d1")
-            assert q.event("DEVICE_DELETED")["data"]["device"] == "d1"
+            assert q.event("DEVICE_DELETED")["data"] == {"path": "/machine/peripheral/d1/virtio-backend"}
+            assert q.event("DEVICE_DELETED")["data"] == {"device": "d1", "path": "/machine/peripheral/d1"}
+            q.ok("blockdev-del", node_name="n1")
             q.fails("device_del", "DeviceNotFound", id="d1")
             q.ok("netdev_add", type="user", id="u1")
             q.ok("device_add", driver="virtio-net-pci", netdev="u1", id="nic1")
             q.ok("set_link", name="u1", up=False)
+            q.ok("set_link", name="nic1", up=True)
+            assert "nic1" in q.fails("netdev_del", id="u1")
             q.ok("device_del", id="nic1")
             q.ok("netdev_del", id="u1")
             q.fails("netdev_del", "DeviceNotFound", id="u1")
@@ -174,8 +247,13 @@ def hot_changes():
             q.ok("object-add", **{"qom-type": "secret", "id": "s1", "data": "x"})
             q.ok("object-del", id="s1")
             q.fails("object-del", id="s1")
+            q.ok("object-add", **{"qom-type": "rng-builtin", "id": "r1"})
+            q.ok("device_add", driver="virtio-rng-pci", rng="r1", id="rng1")
+            assert "rng1" in q.fails("object-del", id="r1")
+            q.ok("device_del", id="rng1")
+            q.ok("object-del", id="r1")
             assert q.ok("human-monitor-command", command_line="info status").startswith("VM status: paused")
 
 
 sys.exit(tap([("negotiation", negotiation), ("framing", framing), ("reconnecting", reconnect), ("commands and end of input at once", queued_then_eof), ("life and events", life),
-              ("libvirt's probe", probe), ("libvirt's start sequence", start_sequence), ("hot changes", hot_changes)]))
+              ("libvirt's probe", probe), ("libvirt's start sequence", start_sequence), ("introspection", introspection), ("objects and places", objects), ("hot changes", hot_changes)]))

@@ -68,7 +68,7 @@ HMP_RUN(netdev_del)
 HMP_RUN(set_link)
 {
     const char *name = word(&args);
-    struct netdev *n = vm_find_netdev(vm, name);
+    struct netdev *n = vm_find_link(vm, name);
     bool up;
     if (!n)
         buf_printf(out, "Error: Device '%s' not found\n", name);

@@ -34,3 +34,7 @@ static inline struct json_object *named(const char *name)
 const char *qmp_cpu_type(const struct isa *isa, const char *model, char *buf, size_t n);
 // Where a vCPU sits: socket-id, cluster-id, core-id, thread-id.
 struct json_object *qmp_cpu_place(struct monitor *m, unsigned i);
+// An argument object as options: nested members become dotted keys. False with *e filled.
+bool qmp_to_opts(struct json_object *args, struct opts *o, struct qmp_error *e);
+// The end of a command that either worked or filled e->err; frees the options.
+struct json_object *qmp_outcome(bool ok, struct opts *o, struct qmp_error *e);

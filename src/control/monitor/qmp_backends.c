@@ -1,9 +1,9 @@
 // QMP commands that add, change and remove what a machine is made of: devices, back ends, objects.
-#include "control/monitor/internal.h"
+#include "control/monitor/json.h"
 #include <stdio.h>
 
 // An argument object as options: nested members become dotted keys.
-static bool to_opts(struct json_object *args, struct opts *o, struct qmp_error *e)
+bool qmp_to_opts(struct json_object *args, struct opts *o, struct qmp_error *e)
 {
     if (opts_parse(o, json_object_to_json_string(args), NULL, &e->err)) {
         e->class = "GenericError";
@@ -12,7 +12,7 @@ static bool to_opts(struct json_object *args, struct opts *o, struct qmp_error *
     return true;
 }
 
-static struct json_object *outcome(bool ok, struct opts *o, struct qmp_error *e)
+struct json_object *qmp_outcome(bool ok, struct opts *o, struct qmp_error *e)
 {
     opts_free(o);
     if (!ok)
@@ -23,10 +23,10 @@ static struct json_object *outcome(bool ok, struct opts *o, struct qmp_error *e)
 RUN(device_add)
 {
     struct opts o = {0};
-    if (!to_opts(args, &o, e))
+    if (!qmp_to_opts(args, &o, e))
         return NULL;
     struct device *d = device_create_from_opts(&m->vm->machine->tree, &o, &e->err);
-    return outcome(d != NULL, &o, e);
+    return qmp_outcome(d != NULL, &o, e);
 }
 
 // What is not there is an error of its own class, which clients look at.
@@ -47,7 +47,8 @@ RUN(device_del)
 RUN(netdev_add)
 {
     struct opts o = {0};
-    return to_opts(args, &o, e) ? outcome(vm_add_netdev(m->vm, &o, &e->err) != NULL, &o, e) : NULL;
+    return qmp_to_opts(args, &o, e) ? qmp_outcome(vm_add_netdev(m->vm, &o, &e->err) != NULL, &o, e)
+                                    : NULL;
 }
 
 RUN(netdev_del)
@@ -61,7 +62,7 @@ RUN(set_link)
 {
     struct json_object *up;
     const char *name = qmp_str(args, "name");
-    struct netdev *n = vm_find_netdev(m->vm, name);
+    struct netdev *n = vm_find_link(m->vm, name);
     if (!n)
         return qmp_fail(e, "DeviceNotFound", "Device '%s' not found", name);
     json_object_object_get_ex(args, "up", &up);
@@ -69,44 +70,10 @@ RUN(set_link)
     return NULL;
 }
 
-RUN(blockdev_add)
-{
-    struct opts o = {0};
-    if (!to_opts(args, &o, e))
-        return NULL;
-    return outcome(drives_add_node(m->vm->drives, &o, &e->err) != NULL, &o, e);
-}
-
-RUN(blockdev_del)
-{
-    const char *name = qmp_str(args, "node-name");
-    if (drives_del_node(m->vm->drives, name, &e->err))
-        e->class = "GenericError";
-    return NULL;
-}
-
-RUN(block_resize)
-{
-    struct json_object *size;
-    const char *node = qmp_str(args, "node-name"), *device = qmp_str(args, "device");
-    struct drive *d = device ? drives_find(m->vm->drives, device) : NULL;
-    struct block_node *n = node ? drives_find_node(m->vm->drives, node) : d ? d->node : NULL;
-    if (!n)
-        return qmp_fail(e, "GenericError", "Cannot find device='%s' nor node-name='%s'",
-                        device ? device : "", node ? node : "");
-    json_object_object_get_ex(args, "size", &size);
-    int64_t bytes = json_object_get_int64(size);
-    if (bytes < 0)
-        return qmp_fail(e, "GenericError", "Parameter 'size' expects a >0 size");
-    if (block_resize(n, (uint64_t)bytes, &e->err))
-        e->class = "GenericError";
-    return NULL;
-}
-
 RUN(chardev_add)
 {
     struct opts qmp = {0}, o = {0};
-    if (!to_opts(args, &qmp, e))
+    if (!qmp_to_opts(args, &qmp, e))
         return NULL;
     struct chardev *c = NULL;
     if (!chardev_opts_from_qmp(&qmp, &o, &e->err))
@@ -116,7 +83,7 @@ RUN(chardev_add)
     if (c && !strncmp(text, "pty:", 4))
         json_object_object_add(r, "pty", json_object_new_string(text + 4));
     opts_free(&qmp);
-    outcome(c != NULL, &o, e);
+    qmp_outcome(c != NULL, &o, e);
     return r;
 }
 
@@ -140,7 +107,8 @@ RUN(chardev_remove)
 RUN(object_add)
 {
     struct opts o = {0};
-    return to_opts(args, &o, e) ? outcome(!object_add(&m->vm->objects, &o, &e->err), &o, e) : NULL;
+    return qmp_to_opts(args, &o, e) ? qmp_outcome(!object_add(&m->vm->objects, &o, &e->err), &o, e)
+                                    : NULL;
 }
 
 RUN(object_del)

@@ -2,6 +2,7 @@
 #include "control/monitor/json.h"
 #include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 static struct json_object *describe_image(struct block_node *n)
 {
@@ -9,6 +10,9 @@ static struct json_object *describe_image(struct block_node *n)
     put_str(o, "filename", block_filename(n));
     put_str(o, "format", block_driver_name(n));
     put_int(o, "virtual-size", (int64_t)block_size(n));
+    struct stat st;
+    if (!stat(block_filename(n), &st))
+        put_int(o, "actual-size", (int64_t)st.st_blocks * 512);
     if (block_backing(n)) {
         put_str(o, "backing-filename", block_filename(block_backing(n)));
         json_object_object_add(o, "backing-image", describe_image(block_backing(n)));
@@ -126,4 +130,46 @@ RUN(query_blockstats)
         json_object_array_add(a, o);
     }
     return a;
+}
+
+// ---- changes ----
+
+RUN(blockdev_add)
+{
+    struct opts o = {0};
+    if (!qmp_to_opts(args, &o, e))
+        return NULL;
+    return qmp_outcome(drives_add_node(m->vm->drives, &o, &e->err) != NULL, &o, e);
+}
+
+RUN(blockdev_del)
+{
+    const char *name = qmp_str(args, "node-name");
+    vm_drop_idle_drives(m->vm);
+    if (drives_del_node(m->vm->drives, name, &e->err))
+        e->class = "GenericError";
+    return NULL;
+}
+
+RUN(block_resize)
+{
+    struct json_object *size;
+    const char *node = qmp_str(args, "node-name"), *device = qmp_str(args, "device");
+    struct drive *d = device ? drives_find(m->vm->drives, device) : NULL;
+    struct block_node *n = node ? drives_find_node(m->vm->drives, node) : d ? d->node : NULL;
+    if (!n)
+        return qmp_fail(e, "GenericError", "Cannot find device='%s' nor node-name='%s'",
+                        device ? device : "", node ? node : "");
+    json_object_object_get_ex(args, "size", &size);
+    int64_t bytes = json_object_get_int64(size);
+    if (bytes < 0)
+        return qmp_fail(e, "GenericError", "Parameter 'size' expects a >0 size");
+    if (block_resize(n, (uint64_t)bytes, &e->err)) {
+        e->class = "GenericError";
+        return NULL;
+    }
+    for (struct drive *k = drives_next(m->vm->drives, NULL); k; k = drives_next(m->vm->drives, k))
+        if (k->node == n && k->media_changed) // the guest reads the capacity again
+            k->media_changed(k->dev);
+    return NULL;
 }

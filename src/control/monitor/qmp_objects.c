@@ -1,5 +1,5 @@
-// The object tree as far as clients walk it (qom-*), and the properties of types. Paths are those of
-// QEMU: /machine/peripheral/ID for devices, …/virtio-backend for what a transport carries,
+// The object tree as far as clients walk it (qom-*), and the properties of types. Paths are those
+// of QEMU: /machine/peripheral/ID for devices, …/virtio-backend for what a transport carries,
 // /machine/unattached/device[N] for CPUs, /objects/ID.
 #include "control/monitor/json.h"
 #include "device/virtio/balloon.h"
@@ -248,9 +248,8 @@ RUN(qom_get)
     struct device *d = peripheral(m, path);
     struct buf text = {0};
     if (!d)
-        return is_cpu(m, path)
-                   ? no_property(e, path, prop)
-                   : qmp_fail(e, "DeviceNotFound", "Device '%s' not found", path);
+        return is_cpu(m, path) ? no_property(e, path, prop)
+                               : qmp_fail(e, "DeviceNotFound", "Device '%s' not found", path);
     if (!strcmp(prop, "type"))
         return json_object_new_string(d->type->name);
     if (!strcmp(prop, "guest-stats") && balloon_of(d))
@@ -292,8 +291,8 @@ RUN(qom_set)
     if (!device_type_prop(d->type, prop))
         return no_property(e, d->type->name, prop);
     return qmp_fail(e, "GenericError",
-                    "Property '%s.%s' is set when the device is made and cannot change", d->type->name,
-                    prop);
+                    "Property '%s.%s' is set when the device is made and cannot change",
+                    d->type->name, prop);
 }
 
 // ---- the balloon ----

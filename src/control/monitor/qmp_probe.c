@@ -32,7 +32,8 @@ RUN(query_machines)
         put_bool(o, "deprecated", false);
         put_bool(o, "acpi", (*b)->default_ram != 0);
         if ((*b)->default_ram)
-            put_str(o, "default-cpu-type", qmp_cpu_type(isa, isa->default_model, type, sizeof type));
+            put_str(o, "default-cpu-type",
+                    qmp_cpu_type(isa, isa->default_model, type, sizeof type));
         json_object_array_add(a, o);
     }
     return a;

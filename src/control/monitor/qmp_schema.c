@@ -304,9 +304,8 @@ static void add_union(struct schema *s, const struct type *t)
     char tag_type[80], type[128], data[160];
     snprintf(tag_type, sizeof tag_type, "%s-%s", t->name, t->tag);
     struct json_object *o = entity(s, t->name, "object"), *members = json_object_new_array(),
-                       *variants = json_object_new_array(),
-                       *tags = entity(s, tag_type, "enum"), *names = json_object_new_array(),
-                       *values = json_object_new_array();
+                       *variants = json_object_new_array(), *tags = entity(s, tag_type, "enum"),
+                       *names = json_object_new_array(), *values = json_object_new_array();
     fresh(s, tag_type);
     json_object_object_add(o, "members", members);
     add_members(s, members, t->spec, t->tag, tag_type);
@@ -333,11 +332,8 @@ static void add_union(struct schema *s, const struct type *t)
 
 static void want_type(struct schema *s, const char *name)
 {
-    static const char *const builtin[][2] = {{"str", "string"},
-                                             {"int", "int"},
-                                             {"bool", "boolean"},
-                                             {"null", "null"},
-                                             {"any", "value"}};
+    static const char *const builtin[][2] = {
+        {"str", "string"}, {"int", "int"}, {"bool", "boolean"}, {"null", "null"}, {"any", "value"}};
     if (!fresh(s, name))
         return;
     for (size_t i = 0; i < ARRAY_SIZE(builtin); i++)

@@ -463,3 +463,17 @@ VIRTIO_PCI(virtio_scsi_pci_type, "virtio-scsi-pci", "virtio-scsi", NULL, "Storag
            virtio_scsi_device_type);
 VIRTIO_PCI(virtio_serial_pci_type, "virtio-serial-pci", "virtio-serial", NULL, "Input",
            virtio_serial_device_type);
+
+// The names for virtio 1.x alone, which is all that the others are, too.
+VIRTIO_PCI(virtio_balloon_pci_modern_type, "virtio-balloon-pci-non-transitional", NULL, NULL,
+           "Misc", virtio_balloon_device_type);
+VIRTIO_PCI(virtio_blk_pci_modern_type, "virtio-blk-pci-non-transitional", NULL, NULL, "Storage",
+           virtio_blk_device_type);
+VIRTIO_PCI(virtio_net_pci_modern_type, "virtio-net-pci-non-transitional", NULL, NULL, "Network",
+           virtio_net_device_type);
+VIRTIO_PCI(virtio_rng_pci_modern_type, "virtio-rng-pci-non-transitional", NULL, NULL, "Misc",
+           virtio_rng_device_type);
+VIRTIO_PCI(virtio_scsi_pci_modern_type, "virtio-scsi-pci-non-transitional", NULL, NULL, "Storage",
+           virtio_scsi_device_type);
+VIRTIO_PCI(virtio_serial_pci_modern_type, "virtio-serial-pci-non-transitional", NULL, NULL, "Input",
+           virtio_serial_device_type);
