@@ -7,7 +7,7 @@
 
 #include "../unit/gdb/fake.h"
 #include "chardev/telnet.h"
-#include "control/gdb/stub.h"
+#include "gdb/stub.h"
 #include "net/legacy.h"
 #include "net/net.h"
 

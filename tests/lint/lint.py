@@ -22,9 +22,10 @@ LAW = {
     "block": ["base"], "net": ["base"], "chardev": ["base"], "ui": ["base"], "audio": ["base"],
     "board": ["device", "isa/isa.h", "accel/accel.h", "accel/vcpu.h",
               "isa/arm/arm.h", "isa/x86/x86.h", "memory", "base"] + BACK_ENDS,
+    "gdb": ["chardev/chardev.h", "base"],
     "snapshot": ["memory", "device/core", "device/device.h", "block", "base"],
     "sandbox": ["base"],
-    "user": ["isa", "accel", "ir", "memory", "base"],
+    "user": ["gdb/gdb.h", "isa", "accel", "ir", "memory", "base"],
 }
 LAW["control"] = [r for r in LAW if r != "user"]
 LAW["main"] = list(LAW)

@@ -2,7 +2,7 @@
 // physically, breakpoints, stepping and running chosen vCPUs. The vCPUs are paused whenever gdb
 // touches them, and their state is read and written on their own threads. No watchpoints yet.
 #include "control/gdb/machine.h"
-#include "control/gdb/gdb.h"
+#include "gdb/gdb.h"
 #include "control/monitor/monitor.h"
 #include "memory/dma.h"
 

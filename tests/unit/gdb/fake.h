@@ -12,7 +12,7 @@
 
 #include "base/bits.h"
 #include "base/clock.h"
-#include "control/gdb/gdb.h"
+#include "gdb/gdb.h"
 
 #define FAKE_CPUS  3
 #define FAKE_REGS  34 // x0..x30, sp, pc, cpsr

@@ -1,7 +1,7 @@
 // Inside the room: the stub's state, its packet buffer and the handlers' tools.
 #pragma once
 
-#include "control/gdb/gdb.h"
+#include "gdb/gdb.h"
 #include "base/vec.h"
 
 #define GDB_PACKET_MAX 0x4000 // told to gdb as PacketSize

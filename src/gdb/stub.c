@@ -1,6 +1,6 @@
 // The stub as a front end: attaching and leaving, and the choice of who handles a packet. What gdb
 // may ask depends on the state: while the machine runs, only to interrupt it or to leave.
-#include "control/gdb/stub.h"
+#include "gdb/stub.h"
 
 #include <stdlib.h>
 

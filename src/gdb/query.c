@@ -1,6 +1,6 @@
 // Questions that do not touch the machine's state: features, threads, the target description, and
 // the monitor's passage (qRcmd).
-#include "control/gdb/stub.h"
+#include "gdb/stub.h"
 
 #include <stdlib.h>
 

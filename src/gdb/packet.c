@@ -1,7 +1,7 @@
 // Packets: "$data#checksum", acknowledged with + or -, and the interrupt byte 0x03 between them.
 // What comes in is bounded by one fixed buffer; a packet that does not fit is read to its end and
 // answered with an error.
-#include "control/gdb/stub.h"
+#include "gdb/stub.h"
 
 static const char digits[] = "0123456789abcdef";
 

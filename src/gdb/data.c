@@ -1,5 +1,5 @@
 // Registers and memory: g G p P, m M X.
-#include "control/gdb/stub.h"
+#include "gdb/stub.h"
 
 static void read_all_registers(struct gdb_stub *g)
 {

@@ -1,5 +1,5 @@
 // Running: c s C S vCont, break and watchpoints Z z, and the stop replies.
-#include "control/gdb/stub.h"
+#include "gdb/stub.h"
 
 enum { SIGINT_NUMBER = 2, SIGTRAP_NUMBER = 5 };
 
