@@ -16,9 +16,10 @@ enum arm_slot {
     ARM_TPIDR_EL0 = 36,
     ARM_TPIDRRO_EL0 = 37,
     ARM_TPIDR_EL1 = 38,
-    ARM_QC = 39, // V128: any bit set means FPSR.QC
-    ARM_V0 = 40, // V0..V31
-    ARM_SLOTS = 72,
+    ARM_QC = 39,    // V128: any bit set means FPSR.QC
+    ARM_V0 = 40,    // V0..V31
+    ARM_INSNS = 72, // instructions begun in regions of ARM_MODE_COUNT
+    ARM_SLOTS = 73,
 };
 
 // env_isa_ops.mode: everything besides pc that the meaning of code depends on.
@@ -41,6 +42,7 @@ enum {
         1 << 17, // some hardware breakpoint is enabled: regions consult arm_lift_breakpoint
     ARM_MODE_BT = 1 << 18, // SCTLR.BT: how PACIASP acts as a landing pad
     ARM_MODE_FZ16 = 1 << 19,
+    ARM_MODE_COUNT = 1 << 21, // instructions are counted
     ARM_MODE_TRAPS = 1 << 20, // EL2 or EL3 traps some system registers of this level
 };
 
@@ -73,6 +75,16 @@ enum arm_timer {
     ARM_TIMERS
 };
 
+enum { ARM_PMU_COUNTERS = 6 };
+struct arm_pmu {
+    uint64_t cr, enabled, overflowed, interrupts; // sets of counters: bit n, and 31 for cycles
+    uint64_t cycles, cycle_filter, count[ARM_PMU_COUNTERS], type[ARM_PMU_COUNTERS];
+    uint64_t seen_cycles, seen_insns; // up to where the counters are
+    unsigned el;                      // level since then
+    bool want_insns;                  // some counter counts instructions
+    struct loop_timer timer;          // next overflow
+};
+
 struct arm_cpu {
     struct env env;
     // slots
@@ -83,6 +95,7 @@ struct arm_cpu {
     uint64_t sp_el0, tpidr_el0, tpidrro_el0, tpidr_el1;
     v128 qc;
     v128 v[32];
+    uint64_t insns;
 
     // PSTATE beside NZCV and BTYPE
     uint8_t el, spsel;
@@ -105,8 +118,8 @@ struct arm_cpu {
     uint64_t cntkctl_el1, cnthctl_el2, cntvoff_el2, cntfrq;
     uint64_t scxtnum_el0, scxtnum_el1, scxtnum_el2, scxtnum_el3;
     uint64_t keys[5][2]; // PAuth: APIA, APIB, APDA, APDB, APGA; low and high halves
-    uint64_t pmcr, pmcntenset, pmovsset, pmselr, pmuserenr, pmintenset, pmccntr_base, pmccfiltr,
-        pmevcntr[8], pmevtyper[8];
+    uint64_t pmselr, pmuserenr;
+    struct arm_pmu pmu;
 
     struct arm_timer_state {
         uint64_t cval, ctl; // ctl: ENABLE, IMASK
@@ -220,7 +233,8 @@ void arm_lift_exception(struct lift *l, uint64_t esr);
 #define ARM_SYSREG(op0, op1, crn, crm, op2)                                                        \
     ((uint32_t)((op0) << 14 | (op1) << 11 | (crn) << 7 | (crm) << 3 | (op2)))
 
-// ---- memory management (mmu.c), timers (timer.c), registers (sysreg.c), power (psci.c) ----
+// ---- memory management (mmu.c), timers (timer.c, pmu.c), registers (sysreg.c), power (psci.c)
+// ----
 
 int arm_translate(struct env *e, gva_t va, enum env_access access, unsigned mmu,
                   struct env_xlat *out, struct env_fault *f);
@@ -241,6 +255,12 @@ uint64_t arm_timer_count(struct arm_cpu *c,
                          enum arm_timer t);                 // the counter this timer compares with
 uint64_t arm_counter(struct arm_cpu *c);                    // physical count
 void arm_timer_update(struct arm_cpu *c, enum arm_timer t); // after CVAL, CTL or an offset changed
+
+void arm_pmu_init(struct arm_cpu *c);
+void arm_pmu_exit(struct arm_cpu *c);
+void arm_pmu_reset(struct arm_cpu *c);
+bool arm_pmu_present(const struct arm_cpu *c);
+void arm_pmu_level_changed(struct arm_cpu *c); // c->el is another than c->pmu.el
 
 // Firmware call with the function id in w0 (PSCI, SMCCC). True when it was one of ours; results are
 // in x0..x3.

@@ -63,9 +63,10 @@
 #define SCR_TWI (1ull << 12)
 #define SCR_TWE (1ull << 13)
 
-#define MDSCR_KDE (1ull << 13)
-#define MDSCR_MDE (1ull << 15)
-#define MDCR_TDE  (1ull << 8)
+#define MDSCR_KDE  (1ull << 13)
+#define MDSCR_MDE  (1ull << 15)
+#define MDCR_TDE   (1ull << 8)
+#define MDCR_TRAPS 0xf60ull // all but HPMN and HPME
 
 #define FPCR_FZ16 (1u << 19)
 #define FPCR_FZ   (1u << 24)

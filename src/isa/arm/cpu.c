@@ -83,6 +83,7 @@ static const struct ir_slot slots[ARM_SLOTS] = {
     [ARM_TPIDRRO_EL0] = SLOT("tpidrro_el0", IR_I64, tpidrro_el0),
     [ARM_TPIDR_EL1] = SLOT("tpidr_el1", IR_I64, tpidr_el1),
     [ARM_QC] = SLOT("qc", IR_V128, qc),
+    [ARM_INSNS] = SLOT("insns", IR_I64, insns),
 };
 const struct ir_guest arm_guest = {
     .name = "aarch64", .slots = slots, .n_slots = ARM_SLOTS, .pc = ARM_PC};
@@ -115,18 +116,20 @@ static int cpu_init(struct env *e, const struct isa_config *cfg, struct err *err
     if (cfg->user_mode)
         c->ctr &= ~(1ull << 29); // DIC: programs must say when they wrote code
     arm_timers_init(c);
+    arm_pmu_init(c);
     return 0;
 }
 
 static void cpu_exit(struct env *e)
 {
     arm_timers_exit(arm_cpu(e));
+    arm_pmu_exit(arm_cpu(e));
 }
 
 static void cpu_reset(struct env *e)
 {
     struct arm_cpu *c = arm_cpu(e);
-    size_t from = offsetof(struct arm_cpu, x), to = offsetof(struct arm_cpu, timers);
+    size_t from = offsetof(struct arm_cpu, x), to = offsetof(struct arm_cpu, pmu);
     memset((char *)c + from, 0, to - from);
     c->el = c->has_el3 ? 3 : c->has_el2 ? 2 : 1;
     c->spsel = 1;
@@ -146,6 +149,7 @@ static void cpu_reset(struct env *e)
         c->timers[t].ctl = c->timers[t].cval = 0;
         arm_timer_update(c, t);
     }
+    arm_pmu_reset(c);
     e->exec->fp_sync(e);
     e->fp.flags = 0;
     arm_set_fpcr(c, 0);

@@ -72,16 +72,19 @@ static int apply_properties(struct arm_cpu *c, const char *model, struct opts *o
         "aarch64", "pauth", "pauth-impdef", "pauth-qarma5",      "pmu",
         "sve",     "sme",   "lpa2",         "start-powered-off", NULL};
     const bool has_pauth = bits(c->id_aa64isar[1], 11, 8);
-    bool pauth = has_pauth, impdef = false, qarma5 = false, aarch64 = true;
+    bool pauth = has_pauth, impdef = false, qarma5 = false, aarch64 = true, pmu = true;
     if (!o)
         return 0;
     if (opts_get_bool(o, "pauth", &pauth, e) || opts_get_bool(o, "pauth-impdef", &impdef, e) ||
-        opts_get_bool(o, "pauth-qarma5", &qarma5, e) || opts_get_bool(o, "aarch64", &aarch64, e))
+        opts_get_bool(o, "pauth-qarma5", &qarma5, e) || opts_get_bool(o, "aarch64", &aarch64, e) ||
+        opts_get_bool(o, "pmu", &pmu, e))
         return err_prefix(e, "-cpu %s", model);
     if (!aarch64)
         return err_set(e, "-cpu %s: aarch64=off is not supported: AArch32 is not implemented",
                        model);
-    static const char *const absent[] = {"sve", "sme", "pmu", "lpa2", "start-powered-off"};
+    if (!pmu)
+        c->id_aa64dfr[0] &= ~0xf00ull;
+    static const char *const absent[] = {"sve", "sme", "lpa2", "start-powered-off"};
     for (unsigned i = 0; i < ARRAY_SIZE(absent); i++) {
         bool on = false;
         if (opts_get_bool(o, absent[i], &on, e))
@@ -127,7 +130,7 @@ int arm_model_apply(struct arm_cpu *c, const char *name, struct opts *features, 
     if (!strcmp(name, "max"))
         c->id_aa64pfr[0] |= 1ull << 48; // DIT
     c->id_aa64pfr[1] = m->pfr1;
-    c->id_aa64dfr[0] = 0x10305006; // 6 breakpoints, 4 watchpoints, no performance monitor
+    c->id_aa64dfr[0] = 0x10305106; // 6 breakpoints, 4 watchpoints, PMUv3
     c->id_aa64isar[0] = m->isar0;
     c->id_aa64isar[1] = m->isar1;
     c->id_aa64mmfr[0] = m->mmfr0 | pa_range(m->pa_bits);

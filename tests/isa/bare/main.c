@@ -46,6 +46,7 @@ int main(void)
     test_paging(16);
     test_debug();
     test_interrupts();
+    test_monitor();
     test_code();
     test_cpus();
     text("end\n");

@@ -96,6 +96,8 @@ void arm_lift(struct lift *l)
     l->length = 4;
     if (event_before(l))
         return;
+    if (l->mode & ARM_MODE_COUNT)
+        ir_put(l->b, ARM_INSNS, ir_addi(l->b, ir_get(l->b, ARM_INSNS), 1));
     a64_decode32(ld_le32(l->code), &i);
     if (!(l->mode & ARM_MODE_STEP_ACTIVE)) {
         lift_decoded(l, &i);

@@ -121,6 +121,8 @@ void arm_take_exception(struct arm_cpu *c, unsigned target_el, uint64_t esr, con
     c->esr[el] = esr;
     if (far)
         c->far[el] = *far;
+    if ((c->mode_cache & ARM_MODE_COUNT) && return_pc == c->pc)
+        c->insns--; // begun, but never to be retired
     enter(c, el, VECTOR_SYNC, return_pc);
 }
 
@@ -252,12 +254,14 @@ static uint64_t compute_mode(const struct arm_cpu *c)
         m |= ARM_MODE_BT;
     if (breakpoints_active(c))
         m |= ARM_MODE_HW_BREAK;
+    if (c->pmu.want_insns)
+        m |= ARM_MODE_COUNT;
     if (step_active(c))
         m |= ARM_MODE_STEP_ACTIVE | IR_MODE_SINGLE | (c->ss ? ARM_MODE_SS : 0);
     if (c->debug_step)
         m |= IR_MODE_SINGLE;
     if (c->el < 2 &&
-        (el2_enabled(c) && ((c->hcr_el2 & HCR_TRAPS) || (c->mdcr_el2 & 0xfff) || c->hstr_el2)))
+        (el2_enabled(c) && ((c->hcr_el2 & HCR_TRAPS) || (c->mdcr_el2 & MDCR_TRAPS) || c->hstr_el2)))
         m |= ARM_MODE_TRAPS;
     if (c->el < 3 && c->has_el3 && (c->mdcr_el3 & ~0x8000ull))
         m |= ARM_MODE_TRAPS;
@@ -281,6 +285,8 @@ static void report_world(struct arm_cpu *c)
 
 void arm_state_changed(struct arm_cpu *c)
 {
+    if (c->el != c->pmu.el)
+        arm_pmu_level_changed(c);
     c->mode_cache = compute_mode(c);
     if (c->has_el3)
         report_world(c);

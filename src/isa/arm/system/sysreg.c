@@ -2,6 +2,7 @@
 // behaviour of their own. DDI 0487, D13 (D19 in later issues). What belongs to another device (the
 // interrupt controller's CPU interface) is found in the vCPU's system-register space.
 #include "isa/arm/system/sysreg.h"
+#include "isa/arm/system/pmu.h"
 #include "base/log.h"
 #include <stdlib.h>
 #include <sys/random.h>
@@ -40,10 +41,6 @@ ACCESSOR_GET(claimset, ((void)c, 0xff))
 ACCESSOR_GET(claim, c->dbgclaim_el1)
 ACCESSOR_GET(cntvoff, c->cntvoff_el2)
 ACCESSOR_GET(cntpct, arm_counter(c))
-ACCESSOR_GET(pmintenset, c->pmintenset)
-ACCESSOR_GET(pmcr, c->pmcr)
-ACCESSOR_GET(pmcntenset, c->pmcntenset)
-ACCESSOR_GET(pmovsset, c->pmovsset)
 
 static uint64_t get_cntvct(struct arm_cpu *c)
 {
@@ -267,59 +264,69 @@ static void set_cntvoff(struct arm_cpu *c, uint64_t v)
     arm_timer_update(c, ARM_TIMER_VIRT);
 }
 
-// ---- performance monitor: the cycle counter, at the rate of virtual time in nanoseconds ----
+// ---- the performance monitor's counters by number ----
 
-static bool cycles_on(const struct arm_cpu *c)
+#define PMU_COUNTER(n)                                                                             \
+    static uint64_t get_pmevcntr##n(struct arm_cpu *c)                                             \
+    {                                                                                              \
+        return arm_pmu_get_count(c, n);                                                            \
+    }                                                                                              \
+    static void set_pmevcntr##n(struct arm_cpu *c, uint64_t v)                                     \
+    {                                                                                              \
+        arm_pmu_set_count(c, n, v);                                                                \
+    }                                                                                              \
+    static uint64_t get_pmevtyper##n(struct arm_cpu *c)                                            \
+    {                                                                                              \
+        return arm_pmu_get_type(c, n);                                                             \
+    }                                                                                              \
+    static void set_pmevtyper##n(struct arm_cpu *c, uint64_t v)                                    \
+    {                                                                                              \
+        arm_pmu_set_type(c, n, v);                                                                 \
+    }
+PMU_COUNTER(0)
+PMU_COUNTER(1)
+PMU_COUNTER(2)
+PMU_COUNTER(3)
+PMU_COUNTER(4)
+PMU_COUNTER(5)
+_Static_assert(ARM_PMU_COUNTERS == 6, "a line for each");
+
+// Registers of a CPU that may lack the monitor are calls, so that each access is checked.
+static uint64_t get_pmselr(struct arm_cpu *c)
 {
-    return (c->pmcr & 1) && bit(c->pmcntenset, 31);
+    return c->pmselr;
 }
-static uint64_t cycles(struct arm_cpu *c)
+static void set_pmselr(struct arm_cpu *c, uint64_t v)
 {
-    return (uint64_t)clock_now(c->config.clock);
+    c->pmselr = v & 0x1f;
 }
-static uint64_t get_pmccntr(struct arm_cpu *c)
+static uint64_t get_pmuserenr(struct arm_cpu *c)
 {
-    return cycles_on(c) ? cycles(c) + c->pmccntr_base : c->pmccntr_base;
+    return c->pmuserenr;
 }
-static void set_pmccntr(struct arm_cpu *c, uint64_t v)
+static void set_pmuserenr(struct arm_cpu *c, uint64_t v)
 {
-    c->pmccntr_base = cycles_on(c) ? v - cycles(c) : v;
+    c->pmuserenr = v & 0xf;
 }
-static void set_pmcr(struct arm_cpu *c, uint64_t v)
+static uint64_t get_pmceid0(struct arm_cpu *c)
 {
-    uint64_t now = v & 4 ? 0 : get_pmccntr(c);
-    c->pmcr = (c->pmcr & ~0x39ull) | (v & 0x39);
-    set_pmccntr(c, now);
+    return arm_pmu_events();
 }
-static void set_pmcnten(struct arm_cpu *c, uint64_t v)
+static uint64_t get_pmxevcntr(struct arm_cpu *c)
 {
-    uint64_t now = get_pmccntr(c);
-    c->pmcntenset = v & 1u << 31;
-    set_pmccntr(c, now);
+    return arm_pmu_get_count(c, (unsigned)c->pmselr);
 }
-static void set_pmcntenset(struct arm_cpu *c, uint64_t v)
+static void set_pmxevcntr(struct arm_cpu *c, uint64_t v)
 {
-    set_pmcnten(c, c->pmcntenset | v);
+    arm_pmu_set_count(c, (unsigned)c->pmselr, v);
 }
-static void set_pmcntenclr(struct arm_cpu *c, uint64_t v)
+static uint64_t get_pmxevtyper(struct arm_cpu *c)
 {
-    set_pmcnten(c, c->pmcntenset & ~v);
+    return arm_pmu_get_type(c, (unsigned)c->pmselr);
 }
-static void set_pmovsset(struct arm_cpu *c, uint64_t v)
+static void set_pmxevtyper(struct arm_cpu *c, uint64_t v)
 {
-    c->pmovsset |= v & 1u << 31;
-}
-static void set_pmovsclr(struct arm_cpu *c, uint64_t v)
-{
-    c->pmovsset &= ~v;
-}
-static void set_pmintenset(struct arm_cpu *c, uint64_t v)
-{
-    c->pmintenset |= v & 1u << 31;
-}
-static void set_pmintenclr(struct arm_cpu *c, uint64_t v)
-{
-    c->pmintenset &= ~v;
+    arm_pmu_set_type(c, (unsigned)c->pmselr, v);
 }
 
 // ---- timers: three views of each ----
@@ -501,7 +508,17 @@ static unsigned el0_trap(const struct arm_cpu *c, bool read, uint32_t key)
     case KEY_PMCCNTR_EL0:
         deny = !(c->pmuserenr & (read ? 5 : 1));
         break;
-    case KEY_PMCR_EL0 ... KEY_PMSELR_EL0:
+    case KEY_PMSWINC_EL0:
+        deny = !(c->pmuserenr & 3);
+        break;
+    case KEY_PMXEVCNTR_EL0:
+    case KEY_PMEVCNTR0_EL0 ... KEY_PMEVCNTR5_EL0:
+        deny = !(c->pmuserenr & (read ? 9 : 1));
+        break;
+    case KEY_PMXEVTYPER_EL0:
+    case KEY_PMEVTYPER0_EL0 ... KEY_PMEVTYPER5_EL0:
+    case KEY_PMCR_EL0 ... KEY_PMOVSCLR_EL0:
+    case KEY_PMSELR_EL0:
     case KEY_PMCEID0_EL0:
     case KEY_PMCEID1_EL0:
     case KEY_PMOVSSET_EL0:
@@ -512,6 +529,13 @@ static unsigned el0_trap(const struct arm_cpu *c, bool read, uint32_t key)
         break;
     }
     return deny ? arm_sync_target(c) : 0;
+}
+
+// The performance monitor's block of encodings.
+static bool is_pmu(uint32_t key)
+{
+    unsigned op0 = bits(key, 15, 14), crn = bits(key, 10, 7), crm = bits(key, 6, 3);
+    return op0 == 3 && ((crn == 9 && crm >= 12) || (crn == 14 && crm >= 8));
 }
 
 static bool is_vm_control(uint32_t key)
@@ -557,8 +581,7 @@ static bool el2_traps(const struct arm_cpu *c, bool read, uint32_t key)
         return true;
     if ((key == KEY_CPACR_EL1) && !(h & HCR_E2H) && bit(c->cptr_el2, 31))
         return true;
-    bool pmu = op0 == 3 && ((crn == 9 && (crm >= 12)) || (crn == 14 && crm >= 8));
-    if (pmu && ((c->mdcr_el2 & 1 << 6) || ((c->mdcr_el2 & 1 << 5) && key == KEY_PMCR_EL0)))
+    if (is_pmu(key) && ((c->mdcr_el2 & 1 << 6) || ((c->mdcr_el2 & 1 << 5) && key == KEY_PMCR_EL0)))
         return true;
     if (op0 == 2 && (c->mdcr_el2 & ((crn == 1 ? 1 << 10 : 1 << 9) | 1 << 8)))
         return true;
@@ -649,7 +672,8 @@ bool arm_sysreg_access(struct arm_cpu *c, bool read, uint32_t key, unsigned rt, 
         (r->key == KEY_PAN && !arm_has(c, ARM_FEAT_PAN)) ||
         (r->key == KEY_UAO && !arm_has(c, ARM_FEAT_UAO)) ||
         (r->key == KEY_DIT && !arm_has(c, ARM_FEAT_DIT)) ||
-        (r->key == KEY_SSBS && !arm_has(c, ARM_FEAT_SSBS))) {
+        (r->key == KEY_SSBS && !arm_has(c, ARM_FEAT_SSBS)) ||
+        (is_pmu(r->key) && !arm_pmu_present(c))) {
         arm_sysreg_undefined(c);
         return false;
     }
