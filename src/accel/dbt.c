@@ -139,6 +139,7 @@ static int parse(struct dbt *d, struct jit_config *c, struct opts *o, struct err
                                         "opt-inline-tlb",
                                         "opt-loops",
                                         "opt-returns",
+                                        "opt-spans",
                                         "opt-superblocks",
                                         "opt-value-numbering",
                                         "split-wx",
@@ -161,6 +162,7 @@ static int parse(struct dbt *d, struct jit_config *c, struct opts *o, struct err
     } plain[] = {{"opt-fold", &d->switches.fold},
                  {"opt-value-numbering", &d->switches.value_numbering},
                  {"opt-forward-slots", &d->switches.forward_slots},
+                 {"opt-spans", &d->switches.spans},
                  {"opt-superblocks", &d->switches.superblocks},
                  {"interpret", &c->interpret},
                  {"verify", &c->verify}};
@@ -199,6 +201,7 @@ static int open_with(struct accel *a, const struct dbt_user *u, struct opts *o, 
     struct dbt *d = xalloc(sizeof *d);
     d->accel = a;
     d->switches = ir_switches_all;
+    d->switches.spans = !u; // user mode checks nothing
     struct jit_config c = {.guest = a->isa->guest,
                            .cpu_size = a->isa->cpu_size,
                            .max_vcpus = a->max_vcpus,

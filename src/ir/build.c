@@ -5,7 +5,7 @@
 #include "ir/build.h"
 #include "ir/simplify.h"
 
-const struct ir_switches ir_switches_all = {true, true, true, true, true};
+const struct ir_switches ir_switches_all = {true, true, true, true, true, false};
 
 static void forget_slots(struct ir_build *b)
 {
@@ -23,6 +23,11 @@ static void forget_dirty(struct ir_build *b)
     b->snap = 0;
 }
 
+static void forget_spans(struct ir_build *b)
+{
+    memset(b->spans, 0, sizeof b->spans);
+}
+
 void ir_build_begin(struct ir_build *b, struct ir_region *r, const struct ir_switches *sw)
 {
     b->r = r;
@@ -34,6 +39,7 @@ void ir_build_begin(struct ir_build *b, struct ir_region *r, const struct ir_swi
     b->epoch += 0x2545f4914f6cdd1du;
     forget_slots(b);
     forget_dirty(b);
+    forget_spans(b);
 }
 
 void ir_build_insn(struct ir_build *b, uint64_t pc)
@@ -246,6 +252,42 @@ static uint32_t snapshot_after(struct ir_build *b)
 
 // ---- memory ----
 
+enum { SPAN_BYTES = 512 }; // longer ones would cross pages too often
+
+// The span for an access at addr: that of an earlier one off the same base, widened if need be, or
+// a new one. Spans that get no second user cost nothing.
+static ir_ref span_of(struct ir_build *b, ir_ref addr, unsigned mo, bool store)
+{
+    const struct ir_insn *n = &b->r->insns.data[addr];
+    ir_ref base = addr;
+    int64_t lo = 0;
+    uint64_t known;
+    if (n->op == IR_add && ir_is_const(b, n->b, &known) && (int64_t)known == (int32_t)known) {
+        base = n->a;
+        lo = (int64_t)known;
+    }
+    if (mo & (MO_BE | MO_ALIGN) || dead(b))
+        return IR_NONE;
+    int64_t hi = lo + MO_SIZE_BYTES(mo);
+    unsigned aux = (mo & MO_MMU) | (store ? MO_SPAN_STORE : 0);
+    for (unsigned k = 0; k < ARRAY_SIZE(b->spans); k++) {
+        if (b->spans[k].base != base || !b->spans[k].span)
+            continue;
+        struct ir_insn *s = &b->r->insns.data[b->spans[k].span];
+        int64_t first = MIN(lo, (int64_t)(int32_t)s->imm), end = MAX(hi, (int64_t)s->imm >> 32);
+        if (s->aux != aux || end - first > SPAN_BYTES)
+            continue;
+        s->imm = (uint32_t)first | (uint64_t)end << 32;
+        return b->spans[k].span;
+    }
+    ir_ref span =
+        append(b, node(IR_span, IR_I64, aux, base, 0, 0, (uint32_t)lo | (uint64_t)hi << 32));
+    unsigned at = b->next_span++ % ARRAY_SIZE(b->spans);
+    b->spans[at].base = base;
+    b->spans[at].span = span;
+    return span;
+}
+
 static ir_ref access(struct ir_build *b, unsigned op, unsigned type, unsigned mo, ir_ref addr,
                      ir_ref x, ir_ref y)
 {
@@ -254,12 +296,13 @@ static ir_ref access(struct ir_build *b, unsigned op, unsigned type, unsigned mo
 
 ir_ref ir_load(struct ir_build *b, unsigned type, ir_ref addr, unsigned mo)
 {
-    return access(b, IR_load, type, mo, addr, IR_NONE, IR_NONE);
+    return access(b, IR_load, type, mo, addr, IR_NONE,
+                  b->sw.spans ? span_of(b, addr, mo, false) : IR_NONE);
 }
 
 void ir_store(struct ir_build *b, ir_ref addr, ir_ref v, unsigned mo)
 {
-    access(b, IR_store, IR_VOID, mo, addr, v, IR_NONE);
+    access(b, IR_store, IR_VOID, mo, addr, v, b->sw.spans ? span_of(b, addr, mo, true) : IR_NONE);
 }
 
 ir_ref ir_atomic(struct ir_build *b, unsigned op, unsigned type, ir_ref addr, ir_ref x, ir_ref y,
@@ -300,6 +343,7 @@ ir_ref ir_call(struct ir_build *b, const struct ir_helper *h, const ir_ref *args
     }
     if (h->flags & HELPER_STATE) {
         b->fp_barrier = v;
+        forget_spans(b);
         forget_slots(b);
     }
     if (h->flags & HELPER_ENDS) {

@@ -14,7 +14,7 @@ enum {
 };
 
 struct ir_switches { // -accel tcg,opt-…=off; all on by default
-    bool fold, value_numbering, forward_slots, superblocks, loops;
+    bool fold, value_numbering, forward_slots, superblocks, loops, spans;
 };
 extern const struct ir_switches ir_switches_all;
 
@@ -38,12 +38,17 @@ struct ir_build {
     uint16_t dirty_at[IR_MAX_SLOTS];          // 1 + index in `dirty`; 0: equal to memory
     struct ir_snap_entry dirty[IR_MAX_SLOTS]; // slots that differ from memory
     unsigned n_known, n_dirty;
-    uint32_t list_first;    // where `dirty` was last copied to in region.snap_entries ...
-    bool list_current;      // ... and has not changed since
-    uint32_t snap;          // the latest snapshot with that list, 0: none
-    uint64_t high_pc;       // highest instruction so far: exits at or below it poll
-    ir_ref sync;            // the last node that made memory agree with the slots
-    ir_ref fp_barrier;      // the last node that may have changed the rounding mode
+    uint32_t list_first; // where `dirty` was last copied to in region.snap_entries ...
+    bool list_current;   // ... and has not changed since
+    uint32_t snap;       // the latest snapshot with that list, 0: none
+    uint64_t high_pc;    // highest instruction so far: exits at or below it poll
+    ir_ref sync;         // the last node that made memory agree with the slots
+    ir_ref fp_barrier;   // the last node that may have changed the rounding mode
+    // Accesses off one base are checked together: the latest bases, see span_of().
+    struct {
+        ir_ref base, span;
+    } spans[8];
+    unsigned next_span;
     uint64_t epoch;         // differs from region to region
     uint64_t numbers[1024]; // value numbers: hash and node, see number()
 };

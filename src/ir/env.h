@@ -36,6 +36,7 @@ enum {
     MO_ALIGN_SHIFT = 10, // log2 of the alignment that is checked; 0: none
     MO_ALIGN = 7 << MO_ALIGN_SHIFT,
 };
+#define MO_SPAN_STORE     (1 << 15) // spans: of stores
 #define MO_SIZE_BYTES(mo) (1u << ((mo)&MO_SIZE))
 #define MO_ALIGN_TO(log2) ((log2) << MO_ALIGN_SHIFT)
 

@@ -263,6 +263,9 @@ static void execute(const struct machine *m, const struct ir_insn *n, union ir_v
     case IR_fence:
     case IR_loop:
         break;
+    case IR_span: // none
+        *result = (union ir_val){0};
+        break;
     case IR_phi:
         *result = m->v[n->a];
         break;

@@ -225,6 +225,7 @@ enum { // operand classes in ops.def
     C_FLAGS,
     C_T /* same as the result type */,
     C_ARGS,
+    C_SPAN, // a span, or none
 };
 
 struct buf;

@@ -24,7 +24,9 @@ static void print_operands(const struct ir_region *r, const struct ir_insn *n, s
         return;
     }
     const ir_ref in[3] = {n->a, n->b, n->c};
-    for (unsigned i = 0; i < 3 && in[i]; i++) {
+    for (unsigned i = 0; i < 3; i++) {
+        if (!in[i])
+            continue;
         const struct ir_insn *d = &r->insns.data[in[i] < r->insns.len ? in[i] : 0];
         if (d->op == IR_const && d->type != IR_V128)
             buf_printf(out, "%s %#" PRIx64, i ? "," : "", d->imm);

@@ -75,6 +75,8 @@ static int check_value(const struct check *c, ir_ref v)
 
 static int check_operand(const struct check *c, unsigned class, ir_ref v)
 {
+    if (class == C_SPAN && (!v || (!check_value(c, v) && def(c, v)->op == IR_span)))
+        return 0;
     if (class == C_NONE)
         return v ? bad(c, "operand where there is none") : 0;
     if (check_value(c, v))

@@ -24,7 +24,9 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
                       unsigned avail, unsigned max_insns, struct ir_region *r)
 {
     struct jitted *j = opaque;
-    region_build(&j->build, r, &ir_switches_all, e, pc, mode, code, avail, MIN(max_insns, 64u));
+    struct ir_switches sw = ir_switches_all;
+    sw.spans = !j->user;
+    region_build(&j->build, r, &sw, e, pc, mode, code, avail, MIN(max_insns, 64u));
     return true;
 }
 

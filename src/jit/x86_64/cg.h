@@ -49,6 +49,7 @@ struct stub {
         STUB_LINK,
         STUB_GUARD,
         STUB_SLOW,
+        STUB_SPAN,
         STUB_INTERRUPT,
         STUB_CALL_MISS,
         STUB_FP
@@ -60,6 +61,7 @@ struct stub {
     bool pc_in_rax;             // INTERRUPT
     uint64_t pc;                // of the target; SLOW: of the guest instruction
     uint32_t info, regs;        // SLOW, FP
+    ir_ref access;              // SPAN: the load or store; `regs`: the span's register
     const uint8_t *back;        // SLOW: where to go on; GUARD, CALL_MISS: the landing or NULL
 };
 
@@ -200,6 +202,7 @@ void cg_copy_all(struct cg *c, struct cg_copy *m,
 
 // ---- lower_mem.c ----
 void cg_slow_stub(struct cg *c, const struct stub *s);
+void cg_span_stub(struct cg *c, const struct stub *s);
 // The registers a slow access works on, pushed before its call.
 #define SLOW_INFO(mo, addr, val, op, type)                                                         \
     ((uint32_t)(mo) | (uint32_t)(addr) << 13 | (uint32_t)(val) << 17 |                             \

@@ -687,6 +687,9 @@ static void emit_stub(struct cg *c, const struct stub *s)
     case STUB_SLOW:
         cg_slow_stub(c, s);
         break;
+    case STUB_SPAN:
+        cg_span_stub(c, s);
+        break;
     case STUB_INTERRUPT:
         if (!s->pc_in_rax)
             x_movi(&c->as, RAX, s->pc);

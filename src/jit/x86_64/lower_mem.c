@@ -87,13 +87,9 @@ static void emit_store(struct cg *c, const struct ir_insn *in, int val, struct r
     }
 }
 
-// [address] checked and translated: the operand for the access; jumps to the stub otherwise.
-static struct rm tlb_check(struct cg *c, const struct ir_insn *in, int a, bool write,
-                           uint8_t **slow)
+// t = where the entry for the page of address a lies, from R_ENV and the table on.
+static void tlb_index(struct cg *c, int t, int a)
 {
-    unsigned size = MO_SIZE_BYTES(in->aux), align = 1u << align_bits(in->aux);
-    int32_t table = VOFF(tlb);
-    int t = cg_tmp(c), u = cg_tmp(c);
     if (c->f.bmi2) {
         v_op(&c->as, X_W | X_F2 | X_3A | 0xf0, t, 0, rm_reg(a)); // rorx
         as_u8(&c->as, PAGE_BITS - 5);
@@ -101,22 +97,105 @@ static struct rm tlb_check(struct cg *c, const struct ir_insn *in, int a, bool w
         x_mov_rr(&c->as, X_W, t, a);
         x_shi(&c->as, X_W, SH_SHR, t, PAGE_BITS - 5);
     }
-    if (size > align)
-        x_lea(&c->as, X_W, u, rm_mem(a, (int32_t)(size - align)));
+    x_alui(&c->as, 0, ALU_AND, rm_reg(t), (TLB_SIZE - 1) << 5);
+}
+
+// Compare entry t with the tag of address a + last; align as in tlb_check. Destroys u.
+static void tlb_compare(struct cg *c, unsigned mmu, bool write, unsigned align, int t, int u, int a,
+                        int32_t last)
+{
+    if (last)
+        x_lea(&c->as, X_W, u, rm_mem(a, last));
     else
         x_mov_rr(&c->as, X_W, u, a);
-    x_alui(&c->as, 0, ALU_AND, rm_reg(t), (TLB_SIZE - 1) << 5);
     x_alui(&c->as, X_W, ALU_AND, rm_reg(u), (int32_t)(-(int32_t)PAGE_SIZE | (int32_t)(align - 1)));
-    if ((in->aux & MO_MMU) >> MO_MMU_SHIFT == MMU_MAIN)
+    if (mmu == MMU_MAIN)
         x_alu_rr(&c->as, X_W, ALU_OR, u, R_KEY);
     else
         x_alu(&c->as, X_W, ALU_OR, u, rm_env(VOFF(key[MMU_USER])));
-    int32_t tag =
-        (int32_t)(write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag));
-    x_alu(&c->as, X_W, ALU_CMP, u, rm_sib(R_ENV, t, 0, table + tag));
+    size_t tag = write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag);
+    x_alu(&c->as, X_W, ALU_CMP, u, rm_sib(R_ENV, t, 0, VOFF(tlb) + (int32_t)tag));
+}
+
+static struct rm tlb_addend(int t)
+{
+    return rm_sib(R_ENV, t, 0, VOFF(tlb) + (int32_t)offsetof(struct tlb_entry, addend));
+}
+
+static unsigned mmu_of(unsigned mo)
+{
+    return (mo & MO_MMU) >> MO_MMU_SHIFT;
+}
+
+// [address] checked and translated: the operand for the access; jumps to the stub otherwise.
+static struct rm tlb_check(struct cg *c, const struct ir_insn *in, int a, bool write,
+                           uint8_t **slow)
+{
+    unsigned size = MO_SIZE_BYTES(in->aux), align = 1u << align_bits(in->aux);
+    int t = cg_tmp(c), u = cg_tmp(c);
+    tlb_index(c, t, a);
+    tlb_compare(c, mmu_of(in->aux), write, align, t, u, a,
+                size > align ? (int32_t)(size - align) : 0);
     *slow = x_jcc(&c->as, CC_NE);
-    x_mov(&c->as, X_W, t, rm_sib(R_ENV, t, 0, table + (int32_t)offsetof(struct tlb_entry, addend)));
+    x_mov(&c->as, X_W, t, tlb_addend(t));
     return rm_sib(t, a, 0, 0);
+}
+
+// ---- spans: one check for several accesses off one base ----
+
+static bool span_pays(const struct cg *c, ir_ref span)
+{
+    return span && c->v[span].uses > 1 && !c->j->c.user_mode && !c->j->c.no_inline_tlb;
+}
+
+static bool has_span(const struct cg *c, const struct ir_insn *in)
+{
+    return span_pays(c, in->c) && !always_slow(c, in);
+}
+
+RULE(span)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    int32_t lo = (int32_t)in->imm, hi = (int32_t)(in->imm >> 32);
+    if (!span_pays(c, i))
+        return;
+    int a = cg_use(c, in->a), d = cg_def(c, i), t = cg_tmp(c), u = cg_tmp(c);
+    if (lo) {
+        x_lea(&c->as, X_W, t, rm_mem(a, lo));
+        tlb_index(c, t, t);
+    } else {
+        tlb_index(c, t, a);
+    }
+    x_alu_rr(&c->as, 0, ALU_XOR, d, d);
+    tlb_compare(c, mmu_of(in->aux), in->aux & MO_SPAN_STORE, 1, t, u, a, hi - 1);
+    uint8_t *miss = x_jcc8(&c->as, CC_NE);
+    x_mov(&c->as, X_W, d, tlb_addend(t));
+    as_bind8(&c->as, miss);
+}
+
+// The span told nothing: its page is not in the vCPU's TLB, or it crosses into another one. The
+// access is checked by itself. Its own registers are all there is: one more is kept on the stack.
+void cg_span_stub(struct cg *c, const struct stub *s)
+{
+    const struct ir_insn *in = cg_insn(c, s->access);
+    int a = (int)(s->info >> 13 & 15), val = (int)(s->info >> 17 & 31), span = (int)s->regs;
+    int u = a != RAX && span != RAX ? RAX : a != RCX && span != RCX ? RCX : RDX;
+    bool write = in->op == IR_store;
+    x_push(&c->as, u);
+    tlb_index(c, span, a);
+    tlb_compare(c, mmu_of(in->aux), write, 1, span, u, a, (int32_t)MO_SIZE_BYTES(in->aux) - 1);
+    x_pop(&c->as, u);
+    uint8_t *slow = x_jcc8(&c->as, CC_NE);
+    x_mov(&c->as, X_W, span, tlb_addend(span));
+    if (write)
+        emit_store(c, in, val, rm_sib(span, a, 0, 0));
+    else
+        emit_load(c, in, val, rm_sib(span, a, 0, 0));
+    x_alu_rr(&c->as, 0, ALU_XOR, span, span);
+    x_jmp_to(&c->as, s->back);
+    as_bind8(&c->as, slow);
+    x_alu_rr(&c->as, 0, ALU_XOR, span, span);
+    cg_slow_stub(c, s);
 }
 
 // Alignment in user mode: faults go the slow way.
@@ -150,6 +229,15 @@ static void access(struct cg *c, ir_ref i, int a, int val)
         sites_add(&c->sites, (uint32_t)(c->as.p - c->start), s.pc, c->locs.data + first, n);
         if (!s.from)
             c->locs.len = first;
+    } else if (has_span(c, in)) {
+        int h = c->v[in->c].reg;
+        s.kind = STUB_SPAN;
+        s.regs = (uint32_t)h;
+        s.access = i;
+        x_test_rr(&c->as, X_W, h, h);
+        s.from = x_jcc(&c->as, CC_E);
+        m = rm_sib(h, a, 0, 0);
+        cg_record(c, (uint32_t)in->imm, &s.first_loc, &s.n_locs);
     } else {
         m = tlb_check(c, in, a, write, &s.from);
         cg_record(c, (uint32_t)in->imm, &s.first_loc, &s.n_locs);
@@ -163,9 +251,17 @@ static void access(struct cg *c, ir_ref i, int a, int val)
         vec_push(&c->stubs, s);
 }
 
+static int use_address(struct cg *c, ir_ref i)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    if (has_span(c, in))
+        cg_use(c, in->c);
+    return cg_use(c, in->a);
+}
+
 RULE(load)
 {
-    int a = cg_use(c, cg_insn(c, i)->a);
+    int a = use_address(c, i);
     access(c, i, a, cg_def(c, i));
 }
 
@@ -173,7 +269,7 @@ RULE(store)
 {
     const struct ir_insn *in = cg_insn(c, i);
     bool seq = (in->aux & MO_SEQ) == MO_SEQ, xmm = cg_type_xmm(cg_insn(c, in->b)->type);
-    int a = cg_use(c, in->a), val;
+    int a = use_address(c, i), val;
     if (seq && !xmm) { // xchg destroys its register
         val = cg_tmp(c);
         cg_move(c, val, in->b);

@@ -82,7 +82,9 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
     struct ours *w = opaque;
     struct err bad;
     ir_region_reset(r, &rv_guest, pc, mode);
-    ir_build_begin(&w->build, r, &ir_switches_all);
+    struct ir_switches sw = ir_switches_all;
+    sw.spans = !w->user;
+    ir_build_begin(&w->build, r, &sw);
     pc = r->pc;
     uint64_t start = pc, end = pc;
     for (unsigned n = 0; n < MIN(max_insns, 64u) && pc - start < avail; n++) {

@@ -212,7 +212,9 @@ static bool m_region(void *opaque, struct env *e, uint64_t pc, uint64_t mode, co
     struct ir_build *b = &m->build[e->cpu_index];
     unsigned n = 0;
     ir_region_reset(r, &test_guest, pc, mode);
-    ir_build_begin(b, r, &ir_switches_all);
+    struct ir_switches on = ir_switches_all;
+    on.spans = true;
+    ir_build_begin(b, r, &on);
     for (; n < max_insns && n < 32 && n * 4 < avail && !b->ended; n++) {
         ir_build_insn(b, pc + n * 4);
         m_lift(b, pc + n * 4, code + n * 4);

@@ -199,6 +199,48 @@ static void registers(void **state)
     run_all(mmio);
 }
 
+// Several accesses off one base: within a page, across into another, into one that is not there.
+static void off_one_base(struct jit_config c)
+{
+    struct machine *m = m_open(1, c);
+    uint64_t *x = m->cpu[0]->x;
+    LOAD(m, 0x1000, I(M_LD, 0, 5, 0), I(M_LD, 1, 5, 1), I(M_ST, 4, 5, 2), I(M_LD, 2, 5, 3),
+         I(M_ST, 0, 5, 4), I(M_HALT, 0, 0, 0));
+    for (uint64_t k = 0; k < 0x2000; k += 8)
+        ram_write(m->ram, 0x5000 + k, &k, 8);
+    for (uint64_t at = 0x5f00; at < 0x6040; at += 4) {
+        uint64_t want[4], got[2];
+        ram_read(m->ram, at, want, 32);
+        x[4] = at;
+        x[5] = at;
+        assert_int_equal(m_run(m, 0, 0x1000), LEAVE_HALT);
+        ram_read(m->ram, at + 16, &got[0], 8);
+        ram_read(m->ram, at + 32, &got[1], 8);
+        assert_int_equal(x[0], want[0]);
+        assert_int_equal(x[1], want[1]);
+        assert_int_equal(x[2], want[3]);
+        assert_int_equal(got[0], at);
+        assert_int_equal(got[1], want[0]);
+    }
+    m->map[0][7].perms = 0;
+    m->handler = 0x1014;
+    for (unsigned k = 1; k <= 4; k++) { // the k-th word is not there
+        unsigned before = m->faults;
+        x[0] = x[1] = x[2] = 77;
+        x[5] = 0x7000 - 8 * k;
+        assert_int_equal(m_run(m, 0, 0x1000), LEAVE_HALT);
+        assert_int_equal(m->faults, before + 1);
+        assert_int_equal(x[6], 0x1000 + 4 * k); // where it faulted
+        assert_true((x[1] == 77) == (k < 2));
+        assert_true((x[2] == 77) == (k < 4));
+    }
+    m_close(m);
+}
+static void accesses_off_one_base(void **state)
+{
+    run_all(off_one_base);
+}
+
 // ---- several CPUs ----
 
 struct runner {
@@ -331,12 +373,19 @@ static void two_machines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(loops),           cmocka_unit_test(recursions),
-        cmocka_unit_test(deep_recursion),  cmocka_unit_test(self_modifying),
-        cmocka_unit_test(remapping),       cmocka_unit_test(address_spaces),
-        cmocka_unit_test(faults),          cmocka_unit_test(registers),
-        cmocka_unit_test(several_cpus),    cmocka_unit_test(cross_modifying),
-        cmocka_unit_test(stopping_a_loop), cmocka_unit_test(much_code),
+        cmocka_unit_test(loops),
+        cmocka_unit_test(recursions),
+        cmocka_unit_test(deep_recursion),
+        cmocka_unit_test(self_modifying),
+        cmocka_unit_test(remapping),
+        cmocka_unit_test(address_spaces),
+        cmocka_unit_test(faults),
+        cmocka_unit_test(registers),
+        cmocka_unit_test(accesses_off_one_base),
+        cmocka_unit_test(several_cpus),
+        cmocka_unit_test(cross_modifying),
+        cmocka_unit_test(stopping_a_loop),
+        cmocka_unit_test(much_code),
         cmocka_unit_test(two_machines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
