@@ -77,3 +77,23 @@ void accel_close(struct accel *a)
     free(a->breakpoints);
     free(a);
 }
+
+int accel_breakpoint(struct accel *a, uint64_t pc, bool insert)
+{
+    unsigned i = 0;
+    while (i < a->n_breakpoints && a->breakpoints[i] < pc)
+        i++;
+    bool there = i < a->n_breakpoints && a->breakpoints[i] == pc;
+    if (insert == there)
+        return insert ? 0 : -1;
+    if (insert) {
+        a->breakpoints = xrealloc(a->breakpoints, (a->n_breakpoints + 1) * sizeof *a->breakpoints);
+        memmove(a->breakpoints + i + 1, a->breakpoints + i,
+                (a->n_breakpoints++ - i) * sizeof *a->breakpoints);
+        a->breakpoints[i] = pc;
+    } else {
+        memmove(a->breakpoints + i, a->breakpoints + i + 1,
+                (--a->n_breakpoints - i) * sizeof *a->breakpoints);
+    }
+    return 0;
+}

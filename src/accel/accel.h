@@ -64,6 +64,9 @@ struct accel {
 struct accel *accel_open(struct opts *list, unsigned n, const struct isa *isa, unsigned max_vcpus,
                          struct space *memory, struct err *e);
 void accel_close(struct accel *a);
+// Keeps the debugger's list, while nothing runs; the caller tells the accelerator. -1: it was not
+// there.
+int accel_breakpoint(struct accel *a, uint64_t pc, bool insert);
 // Before the vCPUs are made or after; -1: this accelerator leaves interrupts to devices.
 int accel_irqchip(struct accel *a, struct accel_irqchip *out, struct err *e) MUST_CHECK;
 extern const struct accel_ops *const accels[]; // NULL-terminated

@@ -479,22 +479,8 @@ int vcpus_start_threads(struct vcpus *vs, struct err *e)
 
 int vcpus_breakpoint(struct vcpus *vs, uint64_t pc, bool insert)
 {
-    struct accel *a = vs->accel;
-    unsigned i = 0;
-    while (i < a->n_breakpoints && a->breakpoints[i] < pc)
-        i++;
-    bool there = i < a->n_breakpoints && a->breakpoints[i] == pc;
-    if (insert == there)
-        return insert ? 0 : -1;
-    if (insert) {
-        a->breakpoints = xrealloc(a->breakpoints, (a->n_breakpoints + 1) * sizeof *a->breakpoints);
-        memmove(a->breakpoints + i + 1, a->breakpoints + i,
-                (a->n_breakpoints++ - i) * sizeof *a->breakpoints);
-        a->breakpoints[i] = pc;
-    } else {
-        memmove(a->breakpoints + i, a->breakpoints + i + 1,
-                (--a->n_breakpoints - i) * sizeof *a->breakpoints);
-    }
+    if (accel_breakpoint(vs->accel, pc, insert))
+        return -1;
     notice(vs, ACCEL_CODE);
     return 0;
 }

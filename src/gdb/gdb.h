@@ -30,6 +30,8 @@ enum gdb_memory { GDB_VIRTUAL, GDB_PHYSICAL };
 struct gdb_target_ops {
     unsigned (*n_cpus)(void *t);
     // A line for `info threads`, e.g. "CPU#0 [halted]".
+    // Is there one of this number below n_cpus? NULL: always.
+    bool (*alive)(void *t, unsigned cpu);
     void (*cpu_text)(void *t, unsigned cpu, struct buf *out);
     // Registers by their number in the target description, in target byte order. read_reg returns
     // the length, at most GDB_REG_MAX, 0 when there is no such register; write_reg how many bytes
@@ -46,21 +48,32 @@ struct gdb_target_ops {
     // 0; -1: the target cannot; -2: this kind is not supported. Never twice the same.
     int (*insert)(void *t, enum gdb_point kind, uint64_t addr, uint64_t len);
     int (*remove)(void *t, enum gdb_point kind, uint64_t addr, uint64_t len);
+    // The next resume gives this signal (gdb's number) to it. NULL: signals mean nothing to it.
+    void (*signal)(void *t, unsigned cpu, unsigned signal);
     // Starts the vCPUs; n actions. Ends with gdb_stub_stopped.
     void (*resume)(void *t, const enum gdb_action *actions, unsigned n);
     // Stops all vCPUs; answered by gdb_stub_stopped, now or later, also when they stood already.
     void (*stop)(void *t);
     const char *(*xml)(void *t, const char *annex); // "target.xml" and what it includes; NULL: none
+    void (*auxv)(void *t, struct buf *out);         // the program's auxiliary vector; may be NULL
     void (*monitor)(void *t, const char *command, struct buf *out); // may be NULL
     void (*kill)(void *t);                                          // end the machine
 };
 
 struct gdb_stop {
     unsigned cpu;
-    enum { GDB_STOP_REQUEST, GDB_STOP_TRAP, GDB_STOP_WATCH, GDB_STOP_EXIT } why;
+    enum {
+        GDB_STOP_REQUEST,
+        GDB_STOP_TRAP,
+        GDB_STOP_WATCH,
+        GDB_STOP_SIGNAL,
+        GDB_STOP_EXIT,
+        GDB_STOP_KILLED // by a signal
+    } why;
     enum gdb_point watch; // GDB_STOP_WATCH
     uint64_t address;     // GDB_STOP_WATCH: the data address
     uint8_t exit_status;  // GDB_STOP_EXIT
+    uint8_t signal;       // GDB_STOP_SIGNAL, GDB_STOP_KILLED: gdb's number
 };
 
 // Serves gdb on `c`, which the stub takes over: a connecting debugger stops the machine, one that

@@ -52,7 +52,7 @@ enum gdb_thread gdb_thread_id(struct gdb_stub *g, char **p, unsigned *cpu)
         return GDB_THREAD_BAD;
     if (!id)
         return GDB_THREAD_ANY;
-    if (id > g->ops->n_cpus(g->target))
+    if (id > g->ops->n_cpus(g->target) || !gdb_alive(g, (unsigned)id - 1))
         return GDB_THREAD_BAD;
     *cpu = (unsigned)id - 1;
     return GDB_THREAD_ONE;

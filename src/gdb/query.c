@@ -46,6 +46,8 @@ static void list_threads(struct gdb_stub *g, bool first)
     gdb_reply_begin(g);
     char sep = 'm';
     for (; g->next_thread < n && g->out.len < GDB_PACKET_MAX - 16; g->next_thread++) {
+        if (!gdb_alive(g, g->next_thread))
+            continue;
         buf_printf(&g->out, "%c%02x", sep, g->next_thread + 1);
         sep = ',';
     }
@@ -65,29 +67,45 @@ static void thread_text(struct gdb_stub *g, char *p)
     buf_free(&text);
 }
 
-// "ANNEX:OFFSET,LENGTH"
-static void read_features(struct gdb_stub *g, char *p)
+// The part of an object that "OFFSET,LENGTH" names.
+static void reply_part(struct gdb_stub *g, char *p, const char *object, size_t size)
 {
-    char *colon = strchr(p, ':');
     uint64_t off, len;
-    if (!colon) {
+    if (!gdb_hex(&p, &off) || !gdb_expect(&p, ',') || !gdb_hex(&p, &len)) {
         gdb_reply(g, "E00");
         return;
     }
-    *colon = 0;
-    const char *xml = g->ops->xml(g->target, p);
-    p = colon + 1;
-    if (!xml || !gdb_hex(&p, &off) || !gdb_expect(&p, ',') || !gdb_hex(&p, &len)) {
-        gdb_reply(g, "E00");
-        return;
-    }
-    size_t size = strlen(xml);
     off = MIN(off, size);
     len = MIN(MIN(len, size - off), (size_t)GDB_PACKET_MAX / 2 - 8);
     gdb_reply_begin(g);
     buf_u8(&g->out, off + len < size ? 'm' : 'l');
-    gdb_put_binary(g, xml + off, len);
+    gdb_put_binary(g, object + off, len);
     gdb_reply_end(g);
+}
+
+// "ANNEX:OFFSET,LENGTH"
+static void read_features(struct gdb_stub *g, char *p)
+{
+    char *colon = strchr(p, ':');
+    if (colon)
+        *colon = 0;
+    const char *xml = colon ? g->ops->xml(g->target, p) : NULL;
+    if (xml)
+        reply_part(g, colon + 1, xml, strlen(xml));
+    else
+        gdb_reply(g, "E00");
+}
+
+static void read_auxv(struct gdb_stub *g, char *p)
+{
+    struct buf v = {0};
+    if (!g->ops->auxv) {
+        gdb_reply(g, "");
+        return;
+    }
+    g->ops->auxv(g->target, &v);
+    reply_part(g, p, (const char *)v.data, v.len);
+    buf_free(&v);
 }
 
 static void run_monitor(struct gdb_stub *g, const char *hex)
@@ -114,8 +132,9 @@ static void run_monitor(struct gdb_stub *g, const char *hex)
 static void supported(struct gdb_stub *g)
 {
     gdb_reply_begin(g);
-    buf_printf(&g->out, "PacketSize=%x;QStartNoAckMode+;vContSupported+%s", GDB_PACKET_MAX,
-               g->ops->xml(g->target, "target.xml") ? ";qXfer:features:read+" : "");
+    buf_printf(&g->out, "PacketSize=%x;QStartNoAckMode+;vContSupported+%s%s", GDB_PACKET_MAX,
+               g->ops->xml(g->target, "target.xml") ? ";qXfer:features:read+" : "",
+               g->ops->auxv ? ";qXfer:auxv:read+" : "");
     gdb_reply_end(g);
 }
 
@@ -126,6 +145,8 @@ static bool handle_q(struct gdb_stub *g, char *p)
         supported(g);
     else if ((arg = after(p, "qXfer:features:read:")))
         read_features(g, arg);
+    else if ((arg = after(p, "qXfer:auxv:read::")))
+        read_auxv(g, arg);
     else if (!strcmp(p, "qfThreadInfo") || !strcmp(p, "qsThreadInfo"))
         list_threads(g, p[1] == 'f');
     else if ((arg = after(p, "qThreadExtraInfo,")))

@@ -10,12 +10,15 @@ void gdb_report_stop(struct gdb_stub *g)
     const struct gdb_stop *s = &g->last;
     g->report = false;
     gdb_reply_begin(g);
-    if (g->state == GDB_EXITED) {
+    if (g->state == GDB_EXITED && s->why == GDB_STOP_KILLED) {
+        buf_printf(&g->out, "X%02x", s->signal);
+    } else if (g->state == GDB_EXITED) {
         buf_printf(&g->out, "W%02x", s->exit_status);
     } else {
-        bool request = s->why == GDB_STOP_REQUEST;
-        buf_printf(&g->out, "T%02xthread:%02x;", request ? SIGINT_NUMBER : SIGTRAP_NUMBER,
-                   s->cpu + 1);
+        unsigned signal = s->why == GDB_STOP_REQUEST  ? SIGINT_NUMBER
+                          : s->why == GDB_STOP_SIGNAL ? s->signal
+                                                      : SIGTRAP_NUMBER;
+        buf_printf(&g->out, "T%02xthread:%02x;", signal, s->cpu + 1);
         if (s->why == GDB_STOP_WATCH && watch[s->watch])
             buf_printf(&g->out, "%s:%llx;", watch[s->watch], (unsigned long long)s->address);
     }
@@ -26,7 +29,8 @@ void gdb_stub_stopped(struct gdb_stub *g, const struct gdb_stop *s)
 {
     if (g->state == GDB_EXITED)
         return;
-    g->state = s->why == GDB_STOP_EXIT ? GDB_EXITED : GDB_STOPPED;
+    bool ended = s->why == GDB_STOP_EXIT || s->why == GDB_STOP_KILLED;
+    g->state = ended ? GDB_EXITED : GDB_STOPPED;
     g->last = *s;
     BUG_ON(s->cpu >= g->ops->n_cpus(g->target) || s->watch >= GDB_N_POINTS);
     if (!g->interrupted && s->why == GDB_STOP_REQUEST)
@@ -112,6 +116,8 @@ static bool vcont_action(struct gdb_stub *g, char **p, enum gdb_action *actions,
         }
     }
     for (unsigned i = first; i < last; i++) {
+        if ((c == 'C' || c == 'S') && !decided[i] && g->ops->signal)
+            g->ops->signal(g->target, i, (unsigned)signal);
         actions[i] = decided[i] ? actions[i] : action;
         decided[i] = true;
     }
@@ -187,13 +193,15 @@ bool gdb_handle_run(struct gdb_stub *g, char *p, size_t n)
         run_simple(g, p + 1, GDB_STEP);
         return true;
     case 'C':
-    case 'S': // the signal means nothing to a machine
+    case 'S':
         p++;
         if (!gdb_hex(&p, &signal)) {
             gdb_reply(g, "E22");
             return true;
         }
         gdb_expect(&p, ';');
+        if (g->ops->signal)
+            g->ops->signal(g->target, g->cpu_c, (unsigned)signal);
         run_simple(g, p, g->in[0] == 'C' ? GDB_CONTINUE : GDB_STEP);
         return true;
     case 'Z':

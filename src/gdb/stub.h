@@ -62,4 +62,8 @@ bool gdb_expect(char **p, char c);
 size_t gdb_unhex(const char *p, uint8_t *out, size_t max); // bytes; stops at a non-hex digit
 // A thread id: -1 (all), 0 (any) or a vCPU's number plus one, which is checked.
 enum gdb_thread { GDB_THREAD_BAD, GDB_THREAD_ALL, GDB_THREAD_ANY, GDB_THREAD_ONE };
+static inline bool gdb_alive(struct gdb_stub *g, unsigned cpu)
+{
+    return !g->ops->alive || g->ops->alive(g->target, cpu);
+}
 enum gdb_thread gdb_thread_id(struct gdb_stub *g, char **p, unsigned *cpu);

@@ -83,8 +83,8 @@ void call_guest(struct thread *t)
     int64_t r = c->fn ? c->fn(t, a) : pass(t, c, a);
     if (unlikely(t->u->opt.strace))
         strace_call(t, c, number, a, r);
-    if (unlikely(r == HOST_CALL_RESTART))
-        t->restart = true;
+    if (unlikely(r == HOST_CALL_RESTART || r == HOST_CALL_NOT_MADE))
+        t->restart = r == HOST_CALL_RESTART ? RESTART_ASK : RESTART_ALWAYS;
     else if (returns)
         abi->set_result(t->env, r);
 }

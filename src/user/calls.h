@@ -1,5 +1,5 @@
 // System calls: the table's types, and what its functions share. A function gets the guest's
-// arguments and returns the result, a negative errno, or HOST_CALL_RESTART.
+// arguments and returns the result, a negative errno, or what host_call.h adds to them.
 #pragma once
 
 #include "user/guest.h"

@@ -1,7 +1,7 @@
 // host_call.h on x86-64. The window between looking at `captured` and the syscall instruction is
 // known by its addresses: a signal there moves the program counter to the way out. Linux itself
-// goes back to the syscall instruction when it would restart the call after the handler, so that
-// the same rule covers a call that slept.
+// goes back to the syscall instruction when it would restart the call after the handler; RCX, which
+// the instruction sets, tells such a call from one that was not made.
 #include "user/host_call.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 #if defined(__x86_64__)
 int64_t host_call_asm(long nr, const uint64_t a[6], _Atomic int *captured);
-extern const char host_call_begin[], host_call_end[], host_call_out[];
+extern const char host_call_begin[], host_call_end[], host_call_again[], host_call_not_made[];
 
 __asm__(".text\n"
         ".type host_call_asm, @function\n"
@@ -25,15 +25,20 @@ __asm__(".text\n"
         "    mov 24(%r11), %r10\n"
         "    mov 32(%r11), %r8\n"
         "    mov 40(%r11), %r9\n"
+        "    xor %ecx, %ecx\n"
         "host_call_begin:\n"
         "    cmpl $0, (%rbx)\n"
-        "    jne host_call_out\n"
+        "    jne host_call_not_made\n"
         "    syscall\n"
         "host_call_end:\n"
         "    pop %rbx\n"
         "    ret\n"
-        "host_call_out:\n"
+        "host_call_again:\n"
         "    mov $-512, %rax\n"
+        "    pop %rbx\n"
+        "    ret\n"
+        "host_call_not_made:\n"
+        "    mov $-513, %rax\n"
         "    pop %rbx\n"
         "    ret\n"
         ".size host_call_asm, . - host_call_asm\n");
@@ -48,13 +53,15 @@ void host_call_interrupt(void *ucontext)
     ucontext_t *uc = ucontext;
     uintptr_t pc = (uintptr_t)uc->uc_mcontext.gregs[REG_RIP];
     if (pc >= (uintptr_t)host_call_begin && pc < (uintptr_t)host_call_end)
-        uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)host_call_out;
+        uc->uc_mcontext.gregs[REG_RIP] =
+            (greg_t)(uintptr_t)(uc->uc_mcontext.gregs[REG_RCX] ? host_call_again
+                                                               : host_call_not_made);
 }
 #else
 int64_t host_call(long nr, const uint64_t a[6], _Atomic int *captured)
 {
     if (atomic_load(captured))
-        return HOST_CALL_RESTART;
+        return HOST_CALL_NOT_MADE;
     long r = syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
     return r == -1 ? -errno : r;
 }

@@ -2,6 +2,7 @@
 // program. Each option may also come from an environment variable.
 #include "base/err.h"
 #include "base/log.h"
+#include "user/debug.h"
 #include "user/main.h"
 #include "user/path.h"
 
@@ -160,6 +161,11 @@ static int opt_log_file(struct start *s, const char *v, struct err *e)
 {
     return log_set_file(v, e);
 }
+static int opt_gdb(struct start *s, const char *v, struct err *e)
+{
+    s->u->opt.gdb = v;
+    return 0;
+}
 static int opt_strace(struct start *s, const char *v, struct err *e)
 {
     s->u->opt.strace = true;
@@ -194,6 +200,7 @@ static const struct option {
     {"accel", "dbt,KEY=VAL", NULL, opt_accel, "switches of the translator"},
     {"cpu", "MODEL", "QEMU_CPU", opt_cpu, "CPU model and properties; help lists them"},
     {"d", "ITEMS", "QEMU_LOG", opt_debug, "debug log items; help lists them"},
+    {"g", "PORT", "QEMU_GDB", opt_gdb, "wait for gdb on a TCP port or a socket's path"},
     {"h", NULL, NULL, opt_help, "this text"},
     {"help", NULL, NULL, opt_help, "this text"},
     {"p", "SIZE", "QEMU_PAGESIZE", opt_page, "page size the program sees"},
@@ -445,6 +452,9 @@ int user_main(int argc, char **argv)
     user_self = t;
     u->accel->ops->thread_enter(u->accel, t->env);
     signal_thread_init();
+    t->tid = getpid();
+    if (u->opt.gdb && debug_open(u, u->opt.gdb, &e))
+        return fail(&e, FAILED);
     signal_init(u, t);
     thread_run(t);
 }

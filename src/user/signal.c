@@ -5,6 +5,7 @@
 // built between two guest instructions. The signals of translated code's own faults are never
 // blocked or ignored in the host.
 #include "base/bits.h"
+#include "user/debug.h"
 #include "user/guest.h"
 #include "user/host_call.h"
 
@@ -128,12 +129,22 @@ static bool is_fault(int sig)
     return FAULTS >> (sig - 1) & 1;
 }
 
+static bool fatal_by_default(int sig)
+{
+    const uint64_t others = SIG_BIT(SIGCHLD) | SIG_BIT(SIGCONT) | SIG_BIT(SIGURG) |
+                            SIG_BIT(SIGWINCH) | SIG_BIT(SIGSTOP) | SIG_BIT(SIGTSTP) |
+                            SIG_BIT(SIGTTIN) | SIG_BIT(SIGTTOU);
+    return !(others & SIG_BIT(sig));
+}
+
 static int install(int sig, const struct guest_action *a)
 {
     struct kernel_action k = {.restorer = RESTORER, .mask = ~FAULTS};
     if (is_fault(sig))
         return 0;
-    if (a->handler == (uint64_t)(uintptr_t)SIG_DFL || a->handler == (uint64_t)(uintptr_t)SIG_IGN)
+    // A debugger is told before the program dies of a signal.
+    bool caught = user_self->u->debug && !a->handler && fatal_by_default(sig);
+    if (a->handler <= 1 && !caught) // SIG_DFL, SIG_IGN
         k.handler = (void (*)(int, siginfo_t *, void *))(uintptr_t)a->handler;
     else
         k.handler = capture;
@@ -168,6 +179,8 @@ void signal_init(struct user *u, struct thread *t)
         struct kernel_action k;
         if (!host_action(sig, NULL, &k) && (uintptr_t)k.handler == (uintptr_t)SIG_IGN)
             t->sighand->action[sig].handler = (uint64_t)(uintptr_t)SIG_IGN;
+        if (u->debug && sig != SIGKILL && sig != SIGSTOP)
+            install(sig, &t->sighand->action[sig]);
     }
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &t->blocked, 8);
     host_mask(signal_host_mask(t->blocked));
@@ -191,6 +204,8 @@ void signal_mask_for_call(struct thread *t, uint64_t mask)
 
 void signal_die(struct thread *t, int sig)
 {
+    if (t->u->debug)
+        debug_end(t->u, 0, sig);
     struct rlimit none = {0};
     uint64_t one = SIG_BIT(sig);
     setrlimit(RLIMIT_CORE, &none); // it would be a core of the emulator
@@ -234,8 +249,9 @@ static void settle_call(struct thread *t, const struct guest_action *a)
 {
     if (!t->restart)
         return;
-    t->restart = false;
-    if (!a || a->flags & SA_RESTART)
+    bool repeat = t->restart == RESTART_ALWAYS || !a || a->flags & SA_RESTART;
+    t->restart = RESTART_NOT;
+    if (repeat)
         t->u->abi->rewind(t->env, t->call_nr, t->call_arg0);
     else
         t->u->abi->set_result(t->env, -EINTR);
@@ -276,6 +292,8 @@ void signal_force(struct thread *t, int sig, int code, uint64_t addr)
     info.si_code = code;
     info.si_addr = (void *)(uintptr_t)addr;
     uint64_t mask;
+    if (t->u->debug && !(sig = debug_signal(t, sig)))
+        return;
     signal_block_all(&mask);
     struct guest_action a = take_action(t, sig);
     if (a.handler <= 1 || t->blocked & SIG_BIT(sig))
@@ -301,10 +319,13 @@ static void deliver_one(struct thread *t)
         send_again(t, sig, &info);
         return;
     }
+    if (t->u->debug && !(sig = debug_signal(t, sig)))
+        return;
+    info.si_signo = sig;
     struct guest_action a = take_action(t, sig);
     if (a.handler > 1)
         handle(t, sig, &info, &a);
-    else if (a.handler == 0 && is_fault(sig))
+    else if (a.handler == 0 && (is_fault(sig) || (t->u->debug && fatal_by_default(sig))))
         signal_die(t, sig);
     else if (a.handler == 0)
         send_again(t, sig, &info);

@@ -3,6 +3,7 @@
 // and its struct thread until it executes another program or ends, and the parent, which sleeps
 // meanwhile, gets its registers back.
 #include "base/log.h"
+#include "user/debug.h"
 #include "user/guest.h"
 
 #include <errno.h>
@@ -93,7 +94,12 @@ void thread_run(struct thread *t)
     const struct accel_ops *ops = t->u->accel->ops;
     struct env *e = t->env;
     for (;;) {
-        switch (ops->run(t->u->accel, e)) {
+        if (unlikely(t->u->debug))
+            debug_enter(t);
+        enum env_leave why = ops->run(t->u->accel, e);
+        if (unlikely(t->u->debug))
+            debug_leave(t);
+        switch (why) {
         case LEAVE_SYSCALL:
             call_guest(t);
             break;
@@ -114,6 +120,8 @@ void thread_run(struct thread *t)
         if (unlikely(atomic_load_explicit(&t->captured, memory_order_relaxed) || t->restart ||
                      t->saved_mask_valid))
             signal_deliver(t);
+        if (unlikely(t->u->debug))
+            debug_trap(t, why == LEAVE_DEBUG);
     }
 }
 
@@ -201,6 +209,7 @@ static void *thread_main(void *arg)
     struct start *s = arg;
     struct thread *t = s->t;
     uint32_t tid = (uint32_t)syscall(SYS_gettid);
+    t->tid = (int)tid;
     user_self = t;
     t->u->accel->ops->thread_enter(t->u->accel, t->env);
     signal_thread_init();
@@ -256,6 +265,9 @@ static void child_of_fork(struct thread *t, const struct clone_request *r)
 {
     struct user *u = t->u;
     dbt_fork_child(u->accel, t->env);
+    if (u->debug)
+        debug_fork_child(t);
+    t->tid = getpid();
     pthread_mutex_init(&u->threads_lock, NULL);
     pthread_mutex_init(&u->mm.lock, NULL);
     pthread_mutex_init(&t->sighand->lock, NULL);
@@ -384,7 +396,7 @@ int64_t thread_clone(struct thread *t, const struct clone_request *r)
         return clone_thread(t, r);
     if (r->flags & CLONE_SIGHAND || (r->flags & CLONE_VM && !(r->flags & CLONE_VFORK)))
         return -EINVAL; // processes that share memory and go on beside each other
-    if (r->flags & CLONE_VFORK && r->flags & CLONE_VM)
+    if (r->flags & CLONE_VFORK && r->flags & CLONE_VM && !t->u->debug)
         return clone_vfork(t, r);
     return clone_fork(t, r);
 }

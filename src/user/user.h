@@ -39,6 +39,7 @@ struct sighand {
     struct guest_action action[GUEST_SIGNALS + 1];
 };
 
+struct debug;
 struct thread;
 struct user {
     const struct abi *abi;
@@ -58,6 +59,7 @@ struct user {
     uint64_t arg_start, arg_end, env_start, env_end, auxv, auxv_size, stack_low, stack_high;
     uint64_t sigreturn_code; // guest address of the instructions that return from a signal
 
+    struct debug *debug; // -g, or NULL
     pthread_mutex_t threads_lock;
     struct thread **threads; // by CPU number
     unsigned max_threads;
@@ -81,9 +83,13 @@ struct thread {
     bool fetch_fault; // may_execute refused fetch_va
     uint64_t fetch_va;
     uint64_t fault_addr, fault_esr; // of the latest memory fault, as the signal frame shows it
-    // A call that came back with HOST_CALL_RESTART, until it is known what the signal wants.
-    bool restart;
+    // A call to be repeated after a signal: in any case, or as the signal's action wants it.
+    enum { RESTART_NOT, RESTART_ASK, RESTART_ALWAYS } restart;
     uint64_t call_nr, call_arg0;
+    // The debugger's (debug.c): held back at a resume, stepping; the signal that goes on to us.
+    bool debug_held, debug_step;
+    int debug_signal;
+    int tid;                   // of its host thread
     struct exec_request *exec; // in progress: a vfork child leaves it behind
 };
 

@@ -356,7 +356,7 @@ int64_t sys_epoll_ctl(struct thread *t, const uint64_t *a)
 
 static int64_t epoll_wait_call(struct thread *t, long nr, const uint64_t *a, uint64_t timeout)
 {
-    enum { MOST = 1024 };
+    enum { MOST = 65536 };
     uint64_t mask, arg, n = MIN(a[2], (uint64_t)MOST);
     if ((int)a[2] <= 0)
         return -EINVAL;

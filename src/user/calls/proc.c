@@ -1,5 +1,6 @@
 // Processes and threads: clone, exec, exit, futex, limits, prctl, and who the kernel says it is.
 #include "user/calls.h"
+#include "user/debug.h"
 
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -62,6 +63,8 @@ int64_t sys_exit(struct thread *t, const uint64_t *a)
 
 int64_t sys_exit_group(struct thread *t, const uint64_t *a)
 {
+    if (t->u->debug)
+        debug_end(t->u, (int)a[0], 0);
     syscall(SYS_exit_group, (int)a[0]);
     __builtin_unreachable();
 }

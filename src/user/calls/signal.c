@@ -75,7 +75,8 @@ int64_t sys_rt_sigsuspend(struct thread *t, const uint64_t *a)
     host = signal_host_mask(mask);
     int64_t r = CALL_HOST(t, rt_sigsuspend, (uint64_t)(uintptr_t)&host, 8);
     // A signal that came before the call began: it has been waited for.
-    return r == HOST_CALL_RESTART && !(mask & SIG_BIT(atomic_load(&t->captured))) ? -EINTR : r;
+    bool again = r == HOST_CALL_RESTART || r == HOST_CALL_NOT_MADE;
+    return again && !(mask & SIG_BIT(atomic_load(&t->captured))) ? -EINTR : r;
 }
 
 int64_t sys_rt_sigreturn(struct thread *t, const uint64_t *a)

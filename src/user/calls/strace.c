@@ -104,7 +104,7 @@ void strace_call(struct thread *t, const struct call *c, uint64_t number, const 
 {
     struct buf b = {0};
     put_call(&b, t, c, a);
-    if (result == HOST_CALL_RESTART)
+    if (result == HOST_CALL_RESTART || result == HOST_CALL_NOT_MADE)
         buf_printf(&b, " = ? (interrupted)\n");
     else if (result < 0 && result > -4096)
         buf_printf(&b, " = -1 errno=%d (%s)\n", (int)-result, strerror((int)-result));

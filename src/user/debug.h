@@ -1,0 +1,17 @@
+// gdb on a program (-g): its threads stop between two guest instructions, or stay in the system
+// call they are in.
+#pragma once
+
+#include "user/user.h"
+
+// `spec`: a TCP port, or the path of a socket. The program waits for the debugger before its first
+// instruction.
+int debug_open(struct user *u, const char *spec, struct err *e) MUST_CHECK;
+// Around every run of guest code: wait while the debugger holds the thread; it has come back.
+void debug_enter(struct thread *t);
+void debug_leave(struct thread *t);
+void debug_trap(struct thread *t, bool breakpoint); // after a run: a breakpoint, perhaps a step
+// A signal is about to reach the program: the one that the debugger lets through, 0: none.
+int debug_signal(struct thread *t, int sig);
+void debug_end(struct user *u, int status, int sig); // the process ends, by `sig` unless 0
+void debug_fork_child(struct thread *t);             // the child is not debugged

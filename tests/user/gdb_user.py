@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""gdb_user.py EMULATOR COMPILER WORK-DIR: gdb-multiarch on programs run with -g: breakpoints, stepping, registers, memory, threads, signals,
+an interrupt, a fault, detaching, and the exit status it reports."""
+import os, re, shutil, signal, socket, subprocess, sys, time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+emulator, compiler, work = os.path.abspath(sys.argv[1]), sys.argv[2], sys.argv[3]
+if not shutil.which("gdb-multiarch"):
+    print("1..0 # SKIP no gdb-multiarch")
+    sys.exit(77)
+os.makedirs(work, exist_ok=True)
+failed = count = 0
+
+
+def program(name, source=None, flags=()):
+    out = os.path.join(work, name)
+    if source:
+        with open(out + ".c", "w") as f:
+            f.write(source)
+    subprocess.run([compiler, "-g", "-O0", "-pthread", "-w", "-o", out, out + ".c" if source else os.path.join(HERE, name + ".c"), *flags], check=True)
+    return out
+
+
+def session(binary, commands, spec=None, interrupt=0):
+    """(what gdb said, the program's output, its exit status)"""
+    path = spec or os.path.join(work, "gdb.socket")
+    if os.path.exists(path):
+        os.unlink(path)
+    guest = subprocess.Popen([emulator, "-g", path, binary], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for _ in range(300):
+        if os.path.exists(path) or guest.poll() is not None or spec:
+            break
+        time.sleep(0.05)
+    time.sleep(1 if spec else 0)
+    args = ["gdb-multiarch", "-nx", "-batch", "-ex", "set pagination off", "-ex", "set sysroot /usr/%s-linux-gnu" % os.path.basename(compiler).split("-")[0],
+            "-ex", "file " + binary, "-ex", "target remote " + (":" + spec if spec else path)]
+    for c in commands:
+        args += ["-ex", c]
+    gdb = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)
+    if interrupt:
+        time.sleep(interrupt)
+        gdb.send_signal(signal.SIGINT)
+    try:
+        said = gdb.communicate(timeout=120)[0]
+        out, err = guest.communicate(timeout=30)
+    except subprocess.TimeoutExpired:
+        gdb.kill()
+        guest.kill()
+        said, out, err = gdb.communicate()[0] or "", *guest.communicate()
+        said += "\nTIMEOUT"
+    return said, out + err, guest.returncode
+
+
+def check(name, ok, *details):
+    global failed, count
+    count += 1
+    failed += not ok
+    print("%s %d - %s" % ("ok" if ok else "not ok", count, name), flush=True)
+    if not ok:
+        print("# " + "\n".join(str(d) for d in details).replace("\n", "\n# "))
+
+
+def has(text, *patterns):
+    return all(re.search(p, text, re.M) for p in patterns)
+
+
+for kind, flags in (("static", ["-static"]), ("dynamic", [])):
+    binary = program("debugged", flags=flags)
+    said, out, status = session(binary, [
+        "break triple", "continue", "print n", "info registers pc", "backtrace", "next", "next", "print twice", "print $pc", "stepi", "print $pc", "finish", "continue", "info threads",
+        "print n", "backtrace", "delete", "continue", "print handled", "signal SIGUSR1", "print handled"])
+    detail = (said, out, status)
+    check(kind + ": breakpoint with argument and caller", has(said, r"^Breakpoint 1, triple \(n=14\)", r"^\$1 = 14$", r"^#1 .* main \(\)"), *detail)
+    check(kind + ": next and stepi", has(said, r"^\$2 = 28$") and len(set(re.findall(r"^\$[34] = .*?(0x[0-9a-f]+)", said, re.M))) == 2, *detail)
+    check(kind + ": finish", has(said, r"^Value returned is \$5 = 42$"), *detail)
+    check(kind + ": threads", has(said, r"Thread.* hit Breakpoint 1, triple \(n=5\)|^Breakpoint 1, triple \(n=5\)", r"^\* 2 +Thread 2", r"^  1 +Thread 1", r"^#1 .* worker "), *detail)
+    check(kind + ": signal stops and is let through", has(said, r"received signal SIGUSR1", r"^\$7 = 0$", r"exited with code 07"), *detail)
+    check(kind + ": output and exit status", out == "42 57 10\n" and status == 7, *detail)
+
+loop = program("spinning", "volatile long n; int main(void) { while (n >= 0) n++; return 9; }\n", ["-static"])
+said, out, status = session(loop, ["continue", "print n > 1000", "set var n = -5", "continue"], interrupt=4)
+check("interrupt and writing memory", has(said, r"received signal SIGINT", r"^\$1 = 1$", r"exited with code 011") and status == 9, said, out, status)
+crash = program("crashing", "int main(void) { *(volatile int *)16 = 1; return 0; }\n", ["-static"])
+said, out, status = session(crash, ["continue", "continue"])
+check("fault", has(said, r"received signal SIGSEGV", r"main \(\)", r"terminated with signal SIGSEGV") and status == -signal.SIGSEGV, said, out, status)
+said, out, status = session(binary, ["break triple", "continue", "detach"])
+check("detach lets it run", out == "42 57 10\n" and status == 7, said, out, status)
+with socket.socket() as s:
+    s.bind(("127.0.0.1", 0))
+    port = str(s.getsockname()[1])
+said, out, status = session(binary, ["print/x $pc != 0", "kill"], spec=port)
+check("a TCP port, and kill", has(said, r"^\$1 = 0x1$") and status == 137, said, out, status)
+r = subprocess.run([emulator, "-g", "/nonexistent/socket", binary], capture_output=True, text=True, timeout=30)
+check("a bad socket", r.returncode == 1 and r.stderr.count("\n") == 1 and "-g /nonexistent/socket" in r.stderr, r.stderr)
+print("1..%d" % count)
+sys.exit(failed != 0)
