@@ -6,6 +6,7 @@
 
 #include "block/block.h"
 #include "board/boot/file.h"
+#include "board/boot/offer.h"
 #include "board/boot/smbios.h"
 #include "device/firmware/fw_cfg.h"
 #include "device/gpio/pl061.h"
@@ -20,12 +21,9 @@
 #include "device/virtio/mmio.h"
 #include "isa/arm/arm.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define COMPATIBLE(text) .compatible = text, .compatible_len = sizeof(text)
 const struct virt_slot virt_slots[VIRT_SLOTS] = {
@@ -522,36 +520,19 @@ static int place_initrd(struct virt *v, struct err *e)
     return machine_place(m, "initrd", v->initrd, f.data, f.len, e);
 }
 
-static int write_file(const char *path, const uint8_t *data, size_t len, struct err *e)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return err_errno(e, errno, "dumpdtb %s", path);
-    ssize_t n = write(fd, data, len);
-    int error = errno;
-    close(fd);
-    return n == (ssize_t)len ? 0 : err_errno(e, n < 0 ? error : ENOSPC, "dumpdtb %s", path);
-}
-
 static int place_dtb(struct virt *v, struct err *e)
 {
     struct machine *m = v->m;
     struct boot_file f = {0};
     if (m->config.dtb) {
-        if (boot_file_read("dtb", m->config.dtb, 2 * MiB, &f, e))
+        if (boot_read_dtb(m->config.dtb, &f, e))
             return -1;
-        if (f.len < 40 || ld_be32(f.data) != 0xd00dfeed || ld_be32(f.data + 4) > f.len) {
-            boot_file_free(&f);
-            return err_set(e, "dtb %s: not a device tree blob, or truncated", m->config.dtb);
-        }
     } else if (virt_build_fdt(v, &f.data, &f.len, e)) {
         return -1;
     }
     if (v->dumpdtb) {
-        int r = write_file(v->dumpdtb, f.data, f.len, e);
+        int r = boot_dump_dtb(m, v->dumpdtb, &f, e);
         boot_file_free(&f);
-        if (!r) // that was all that was asked for
-            m->env.request_shutdown(m->env.opaque, "dumpdtb", 0);
         return r;
     }
     if (v->firmware)
@@ -564,69 +545,10 @@ static int place_dtb(struct virt *v, struct err *e)
     return machine_place(m, "device tree", v->dtb, f.data, f.len, e);
 }
 
-// A kernel that firmware is to start goes through the firmware configuration device.
-static int offer_kernel(struct virt *v, struct err *e)
-{
-    const struct machine_config *c = &v->m->config;
-    struct boot_file f;
-    if (c->kernel) {
-        if (boot_file_read("kernel", c->kernel, UINT32_MAX, &f, e))
-            return -1;
-        fw_cfg_set_u32(v->fw_cfg, FW_CFG_KERNEL_SIZE, (uint32_t)f.len);
-        fw_cfg_set(v->fw_cfg, FW_CFG_KERNEL_DATA, f.data, f.len);
-        boot_file_free(&f);
-    }
-    if (c->initrd) {
-        if (boot_file_read("initrd", c->initrd, UINT32_MAX, &f, e))
-            return -1;
-        fw_cfg_set_u32(v->fw_cfg, FW_CFG_INITRD_SIZE, (uint32_t)f.len);
-        fw_cfg_set(v->fw_cfg, FW_CFG_INITRD_DATA, f.data, f.len);
-        boot_file_free(&f);
-    }
-    if (c->append) {
-        fw_cfg_set_u32(v->fw_cfg, FW_CFG_CMDLINE_SIZE, (uint32_t)strlen(c->append) + 1);
-        fw_cfg_set(v->fw_cfg, FW_CFG_CMDLINE_DATA, c->append, strlen(c->append) + 1);
-    }
-    return 0;
-}
-
-// -fw_cfg name=NAME,string=TEXT or file=PATH
-static int offer_user_files(struct virt *v, struct err *e)
-{
-    static const char *const known[] = {"name", "string", "file", NULL};
-    for (unsigned i = 0; i < v->m->config.n_fw_cfg; i++) {
-        struct opts *o = &v->m->config.fw_cfg[i];
-        const char *name = opts_get(o, "name"), *text = opts_get(o, "string");
-        const char *path = opts_get(o, "file");
-        struct boot_file f = {0};
-        if (opts_check_unused(o, "-fw_cfg", known, e))
-            return -1;
-        if (!name || !*name || !text == !path)
-            return err_set(e, "-fw_cfg: needs name=NAME and one of string=TEXT and file=PATH");
-        if (strncmp(name, "opt/", 4))
-            log_warn("-fw_cfg: '%s' does not begin with opt/, which is for user-defined files",
-                     name);
-        if (path && boot_file_read("-fw_cfg file", path, UINT32_MAX, &f, e))
-            return -1;
-        int r = fw_cfg_add_file(v->fw_cfg, name, text ? text : (const char *)f.data,
-                                text ? strlen(text) : f.len, e);
-        boot_file_free(&f);
-        if (r)
-            return -1;
-    }
-    return 0;
-}
-
 static int fill_fw_cfg(struct virt *v, struct err *e)
 {
     const struct machine_config *c = &v->m->config;
-    static const uint8_t no_uuid[16];
-    fw_cfg_set(v->fw_cfg, FW_CFG_UUID, c->uuid ? c->uuid : no_uuid, 16);
-    fw_cfg_set_u64(v->fw_cfg, FW_CFG_RAM_SIZE, c->ram_size);
-    fw_cfg_set_u16(v->fw_cfg, FW_CFG_NB_CPUS, (uint16_t)c->cpus);
-    fw_cfg_set_u16(v->fw_cfg, FW_CFG_MAX_CPUS, (uint16_t)c->max_cpus);
-    fw_cfg_set_u16(v->fw_cfg, FW_CFG_NOGRAPHIC, 1);
-    fw_cfg_set_u16(v->fw_cfg, FW_CFG_BOOT_MENU, 0);
+    boot_offer_facts(v->m, v->fw_cfg);
     const struct smbios_config smbios = {
         .product = "QEMU Virtual Machine",
         .version = "virt",
@@ -640,9 +562,9 @@ static int fill_fw_cfg(struct virt *v, struct err *e)
         .n_overrides = c->n_smbios,
     };
     if (smbios_build(&smbios, v->fw_cfg, e) || (v->acpi && virt_build_acpi(v, e)) ||
-        (v->firmware && offer_kernel(v, e)))
+        (v->firmware && boot_offer_kernel(v->m, v->fw_cfg, e)))
         return -1;
-    return offer_user_files(v, e);
+    return boot_offer_user_files(v->m, v->fw_cfg, e);
 }
 
 static int virt_finish(struct machine *m, struct err *e)

@@ -117,3 +117,26 @@ enum mem_result space_write(struct space *s, gpa_t a, unsigned size, uint64_t va
     }
     return MEM_OK;
 }
+
+enum mem_result space_compare_exchange(struct space *s, gpa_t a, unsigned size, uint64_t *old,
+                                       uint64_t val)
+{
+    struct space_hit h = space_lookup(s, a);
+    if (h.kind != SPACE_RAM || h.readonly || h.len < size || (size != 4 && size != 8) ||
+        h.off & (size - 1))
+        return MEM_ERROR;
+    uint8_t *at = h.ram->mem.base + h.off;
+    uint64_t expected = *old;
+    if (size == 8) {
+        __atomic_compare_exchange_n((uint64_t *)(void *)at, old, val, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
+    } else {
+        uint32_t word = (uint32_t)*old;
+        __atomic_compare_exchange_n((uint32_t *)(void *)at, &word, (uint32_t)val, false,
+                                    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+        *old = word;
+    }
+    if (*old == expected)
+        ram_wrote(h.ram, h.off, size);
+    return MEM_OK;
+}

@@ -61,7 +61,13 @@ enum mem_result space_read(struct space *s, gpa_t a, unsigned size, uint64_t *va
                            struct mem_attrs attrs);
 enum mem_result space_write(struct space *s, gpa_t a, unsigned size, uint64_t val,
                             struct mem_attrs attrs);
-// The same for a hit already looked up; MEM_ERROR when the access goes beyond h->len.
+// Compare and exchange of 4 or 8 naturally aligned bytes of writable RAM, atomic against every CPU:
+// what hardware updates of page tables need. *old is what was expected and becomes what was there;
+// the exchange happened when it did not change. MEM_ERROR where there is no such RAM.
+enum mem_result space_compare_exchange(struct space *s, gpa_t a, unsigned size, uint64_t *old,
+                                       uint64_t val);
+// space_read and space_write for a hit already looked up; MEM_ERROR when the access goes beyond
+// h->len.
 enum mem_result space_read_hit(const struct space_hit *h, unsigned size, uint64_t *val,
                                struct mem_attrs attrs);
 enum mem_result space_write_hit(const struct space_hit *h, unsigned size, uint64_t val,

@@ -21,7 +21,7 @@ LAW = {
     "device": ["memory", "base"] + BACK_ENDS,
     "block": ["base"], "net": ["base"], "chardev": ["base"], "ui": ["base"], "audio": ["base"],
     "board": ["device", "isa/isa.h", "accel/accel.h", "accel/vcpu.h",
-              "isa/arm/arm.h", "isa/x86/x86.h", "memory", "base"] + BACK_ENDS,
+              "isa/arm/arm.h", "isa/riscv/riscv.h", "isa/x86/x86.h", "memory", "base"] + BACK_ENDS,
     "gdb": ["chardev/chardev.h", "base"],
     "snapshot": ["memory", "device/core", "device/device.h", "block", "base"],
     "sandbox": ["base"],

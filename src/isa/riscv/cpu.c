@@ -1,6 +1,7 @@
 // The RISC-V hart as the rest of the program sees it: slots, creation, reset, start state, the
-// register table and gdb's description of it. User level only: there are no privileged modes yet.
+// register table and gdb's description of it.
 #include "isa/riscv/riscv.h"
+#include "isa/riscv/system/system.h"
 
 #include <stdio.h>
 
@@ -35,29 +36,54 @@ const struct ir_guest rv_guest = {
 static int cpu_init(struct env *e, const struct isa_config *cfg, struct err *err)
 {
     struct rv_cpu *c = rv_cpu(e);
-    if (!cfg->user_mode)
-        return err_set(err, "riscv64: machines are not supported yet, only user-mode programs");
     e->isa = &rv_ops;
     e->cpu_index = cfg->index;
     c->config = *cfg;
-    return rv_model_apply(c, cfg->model, cfg->features, err);
+    if (rv_model_apply(c, cfg->model, cfg->features, err))
+        return -1;
+    rv_timers_init(c);
+    return 0;
 }
 
-static void cpu_exit(struct env *e) {}
+static void cpu_exit(struct env *e)
+{
+    rv_timers_exit(rv_cpu(e));
+}
+
+// A program runs at user level, with everything there open to it.
+static void enter_user_mode(struct rv_cpu *c)
+{
+    c->priv = RV_U;
+    c->mstatus |= RV_FS | RV_VS;
+    c->mcounteren = c->scounteren = UINT32_MAX;
+    c->menvcfg = c->senvcfg = RV_CBIE | RV_CBCFE | RV_CBZE;
+}
 
 static void cpu_reset(struct env *e)
 {
     struct rv_cpu *c = rv_cpu(e);
-    struct env_flush all = {0};
+    size_t from = offsetof(struct rv_cpu, priv), to = offsetof(struct rv_cpu, timers);
     memset(c->x, 0, sizeof c->x);
     memset(c->f, 0, sizeof c->f);
+    memset((char *)c + from, 0, to - from);
     c->pc = 0;
+    c->priv = RV_M;
+    c->mstatus = (rv_has(c, RV_FEAT_S) ? RV_SXL : 0) | (rv_has(c, RV_FEAT_U) ? RV_UXL : 0);
+    c->s.timecmp = c->vs.timecmp = UINT64_MAX;
+    c->mideleg = rv_has(c, RV_FEAT_H) ? RV_INTS_HS : 0;
+    c->menvcfg = rv_has(c, RV_FEAT_SVADU) ? RV_ADUE : 0;
+    if (c->config.user_mode)
+        enter_user_mode(c);
     e->monitor.addr = MONITOR_NONE;
     e->fp.nan = FP_NAN_DEFAULT;
     e->fp.tiny_before = false;
+    uint64_t status = c->mstatus;
     rv_csr_write(c, RV_CSR_FCSR, 0);
-    e->exec->flush(e, &all, false);
-    e->exec->set_context(e, 0, 0);
+    c->mstatus = status;
+    rv_pmp_changed(c);
+    rv_state_changed(c);
+    rv_timer_update(c, RV_TIMER_S);
+    rv_timer_update(c, RV_TIMER_VS);
 }
 
 static void cpu_start(struct env *e, uint64_t entry, uint64_t arg, unsigned level)
@@ -65,6 +91,10 @@ static void cpu_start(struct env *e, uint64_t entry, uint64_t arg, unsigned leve
     struct rv_cpu *c = rv_cpu(e);
     c->x[10] = arg;
     c->pc = entry;
+    if (c->config.user_mode)
+        return;
+    c->priv = (uint8_t)level;
+    rv_state_changed(c);
 }
 
 static uint64_t get_pc(struct env *e)
@@ -78,11 +108,6 @@ static void set_pc(struct env *e, uint64_t pc)
 static void debug_step(struct env *e, bool on)
 {
     rv_cpu(e)->debug_step = on;
-}
-
-static struct irq no_line(struct env *e, unsigned n)
-{
-    return (struct irq){0};
 }
 
 // ---- registers ----
@@ -185,7 +210,7 @@ const struct isa isa_riscv64 = {
     .start = cpu_start,
     .lift = rv_lift,
     .disas = rv_disas_insn,
-    .line = no_line,
+    .line = rv_line,
     .gdb_xml = gdb_xml,
     .get_pc = get_pc,
     .set_pc = set_pc,

@@ -1,105 +1,173 @@
-// Control and status registers of the unprivileged architecture (Zicsr, F, Zicntr).
-#include "isa/riscv/riscv.h"
+// Control and status registers by table (csrs.def): look-up, the rules that follow from a
+// register's number, and the registers of user level (Zicsr, F, Zicntr). RISC-V Instruction Set
+// Manual, volume II, chapter 2.
+#include "isa/riscv/csr.h"
+#include "isa/riscv/system/system.h"
 
-#include <time.h>
+// ---- floating point ----
 
 // fflags, from bit 0: inexact, underflow, overflow, division by zero, invalid.
 static const uint8_t flag_of[5] = {FP_INEXACT, FP_UNDERFLOW, FP_OVERFLOW, FP_DIVZERO, FP_INVALID};
 
-static uint64_t get_fflags(struct rv_cpu *c)
+RV_GET(fflags)
 {
     uint64_t v = 0;
     c->env.exec->fp_sync(&c->env);
-    for (unsigned n = 0; n < ARRAY_SIZE(flag_of); n++)
-        v |= c->env.fp.flags & flag_of[n] ? 1u << n : 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(flag_of); i++)
+        v |= c->env.fp.flags & flag_of[i] ? 1u << i : 0;
     return v;
 }
 
-static void set_fflags(struct rv_cpu *c, uint64_t v)
+RV_SET(fflags)
 {
     c->env.exec->fp_sync(&c->env);
     c->env.fp.flags = 0;
-    for (unsigned n = 0; n < ARRAY_SIZE(flag_of); n++)
-        c->env.fp.flags |= v >> n & 1 ? flag_of[n] : 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(flag_of); i++)
+        c->env.fp.flags |= v >> i & 1 ? flag_of[i] : 0;
     c->env.exec->fp_changed(&c->env);
+    rv_fp_dirty(c);
 }
 
-static void set_frm(struct rv_cpu *c, uint64_t v)
+RV_GET(frm)
+{
+    return c->frm;
+}
+
+RV_SET(frm)
 {
     c->env.exec->fp_sync(&c->env);
     c->frm = v & 7;
     c->env.fp.rounding = c->frm <= FP_RMM ? c->frm : FP_RNE;
     c->env.exec->fp_changed(&c->env);
+    rv_fp_dirty(c);
 }
 
-// Ticks of a 1 GHz counter; user mode has no board that would say otherwise.
-static uint64_t host_time(void)
+RV_GET(fcsr)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+    return rv_get_fflags(c, n) | (uint64_t)c->frm << 5;
 }
 
-const char *rv_csr_name(unsigned csr)
+RV_SET(fcsr)
 {
-    switch (csr) {
-    case RV_CSR_FFLAGS:
-        return "fflags";
-    case RV_CSR_FRM:
-        return "frm";
-    case RV_CSR_FCSR:
-        return "fcsr";
-    case RV_CSR_CYCLE:
-        return "cycle";
-    case RV_CSR_TIME:
-        return "time";
-    case RV_CSR_INSTRET:
-        return "instret";
-    default:
-        return NULL;
+    rv_set_fflags(c, n, v);
+    rv_set_frm(c, n, v >> 5);
+}
+
+RV_CHECK(fp)
+{
+    bool off = !(c->mstatus & RV_FS) || (c->virt && !(c->vsstatus & RV_FS));
+    return off ? RV_ILLEGAL : RV_ALLOWED;
+}
+
+// ---- the table ----
+
+#define RV_FEAT_BASE  -1
+#define rv_set_none   NULL
+#define rv_check_none NULL
+#define HEAD(num, nm, feat, chk)                                                                   \
+    .number = num, .count = 1, .name = #nm, .feature = 1 + RV_FEAT_##feat, .check = rv_check_##chk
+#define PLAIN(num, nm, feat, chk, field, m)                                                        \
+    {HEAD(num, nm, feat, chk), .kind = RV_CSR_PLAIN, .offset = offsetof(struct rv_cpu, field),     \
+     .mask = m},
+#define BANKED(num, nm, feat, chk, field, m)                                                       \
+    {HEAD(num, nm, feat, chk), .kind = RV_CSR_BANKED, .offset = offsetof(struct rv_cpu, s.field),  \
+     .mask = m},
+#define CALL(num, nm, feat, chk, g, st)                                                            \
+    {HEAD(num, nm, feat, chk), .kind = RV_CSR_CALL, .get = rv_get_##g, .set = rv_set_##st},
+#define RUN(num, nm, feat, chk, n, g, st)                                                          \
+    {.number = num,                                                                                \
+     .count = n,                                                                                   \
+     .name = #nm,                                                                                  \
+     .feature = 1 + RV_FEAT_##feat,                                                                \
+     .check = rv_check_##chk,                                                                      \
+     .kind = RV_CSR_CALL,                                                                          \
+     .get = rv_get_##g,                                                                            \
+     .set = rv_set_##st},
+static const struct rv_csr csrs[] = {
+#include "isa/riscv/csrs.def"
+};
+
+static const struct rv_csr *by_number(unsigned number)
+{
+    unsigned lo = 0, hi = ARRAY_SIZE(csrs);
+    while (lo < hi) {
+        unsigned mid = (lo + hi) / 2;
+        if (number < csrs[mid].number)
+            hi = mid;
+        else if (number >= (unsigned)csrs[mid].number + csrs[mid].count)
+            lo = mid + 1;
+        else
+            return &csrs[mid];
     }
+    return NULL;
+}
+
+const struct rv_csr *rv_csr_find(const struct rv_cpu *c, unsigned number)
+{
+    const struct rv_csr *r = by_number(number);
+    bool there = r && (!r->feature || rv_has(c, (enum rv_feature)(r->feature - 1)));
+    // A number of the hypervisor's range needs H, whatever else it belongs to.
+    return there && (bits(number, 9, 8) != 2 || rv_has(c, RV_FEAT_H)) ? r : NULL;
+}
+
+const char *rv_csr_name(unsigned number)
+{
+    const struct rv_csr *r = by_number(number);
+    return r && r->count == 1 ? r->name : NULL;
+}
+
+enum rv_access rv_csr_check(struct rv_cpu *c, const struct rv_csr *r, unsigned number, bool write)
+{
+    unsigned need = bits(number, 9, 8); // 2: HS, a supervisor outside a virtual machine
+    if (write && bits(number, 11, 10) == 3)
+        return RV_ILLEGAL;
+    if (c->priv < RV_M) {
+        if (need == RV_M)
+            return RV_ILLEGAL;
+        bool short_of = need > c->priv + (unsigned)(c->priv == RV_S && !c->virt);
+        if (short_of)
+            return c->virt ? RV_VIRTUAL : RV_ILLEGAL;
+    }
+    return r->check ? r->check(c, number, write) : RV_ALLOWED;
+}
+
+unsigned rv_csr_offset(const struct rv_csr *r, bool virt)
+{
+    bool second = virt && r->kind == RV_CSR_BANKED;
+    return r->offset + (second ? offsetof(struct rv_cpu, vs) - offsetof(struct rv_cpu, s) : 0);
+}
+
+uint64_t rv_csr_get(struct rv_cpu *c, const struct rv_csr *r, unsigned number)
+{
+    if (r->kind == RV_CSR_CALL)
+        return r->get(c, number - r->number);
+    return *(uint64_t *)((char *)c + rv_csr_offset(r, c->virt));
+}
+
+void rv_csr_set(struct rv_cpu *c, const struct rv_csr *r, unsigned number, uint64_t v)
+{
+    if (r->kind == RV_CSR_CALL) {
+        if (r->set)
+            r->set(c, number - r->number, v);
+        return;
+    }
+    uint64_t *at = (uint64_t *)((char *)c + rv_csr_offset(r, c->virt));
+    *at = (*at & ~r->mask) | (v & r->mask);
 }
 
 bool rv_csr_read(struct rv_cpu *c, unsigned csr, uint64_t *v)
 {
-    if (csr <= RV_CSR_FCSR && !rv_has(c, RV_FEAT_F))
-        return false;
-    switch (csr) {
-    case RV_CSR_FFLAGS:
-        *v = get_fflags(c);
-        return true;
-    case RV_CSR_FRM:
-        *v = c->frm;
-        return true;
-    case RV_CSR_FCSR:
-        *v = get_fflags(c) | (uint64_t)c->frm << 5;
-        return true;
-    case RV_CSR_CYCLE:
-    case RV_CSR_TIME:
-    case RV_CSR_INSTRET:
-        *v = host_time();
-        return rv_has(c, RV_FEAT_ZICNTR);
-    default:
-        return false;
-    }
+    const struct rv_csr *r = rv_csr_find(c, csr);
+    if (r)
+        *v = rv_csr_get(c, r, csr);
+    return r;
 }
 
 bool rv_csr_write(struct rv_cpu *c, unsigned csr, uint64_t v)
 {
-    if (csr <= RV_CSR_FCSR && !rv_has(c, RV_FEAT_F))
+    const struct rv_csr *r = rv_csr_find(c, csr);
+    if (!r || bits(csr, 11, 10) == 3)
         return false;
-    switch (csr) {
-    case RV_CSR_FFLAGS:
-        set_fflags(c, v);
-        return true;
-    case RV_CSR_FRM:
-        set_frm(c, v);
-        return true;
-    case RV_CSR_FCSR:
-        set_fflags(c, v);
-        set_frm(c, v >> 5);
-        return true;
-    default:
-        return false;
-    }
+    rv_csr_set(c, r, csr, v);
+    return true;
 }

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-enum { RV64 = 1, RVA22 = 2, RVA23 = 4, MAX = 128 };
+enum { RV64 = 1, RVA22 = 2, RVA23 = 4, UNNAMED = 64, MAX = 128 };
 
 const struct isa_model rv_models[] = {
     {.name = "max", .desc = "every extension there is here"},
@@ -94,11 +94,30 @@ int rv_model_apply(struct rv_cpu *c, const char *name, struct opts *o, struct er
     return o ? opts_check_unused(o, what, known, e) : 0;
 }
 
+static bool is_named(const struct rv_cpu *c, unsigned f)
+{
+    return rv_has(c, f) && !(features[f].models & UNNAMED);
+}
+
 void rv_isa_string(const struct rv_cpu *c, char *out, size_t size)
 {
     size_t n = (size_t)snprintf(out, size, "rv64i");
     for (unsigned f = 0; f < RV_FEATURES && n < size; f++)
-        if (rv_has(c, f))
+        if (is_named(c, f))
             n += (size_t)snprintf(out + n, size - n, "%s%s", features[f].name[1] ? "_" : "",
                                   features[f].name);
+}
+
+size_t rv_isa_extensions(const struct rv_cpu *c, char *out, size_t size)
+{
+    size_t n = 0;
+    for (int f = -1; f < RV_FEATURES; f++) {
+        const char *name = f < 0 ? "i" : features[f].name;
+        size_t len = strlen(name) + 1;
+        if ((f >= 0 && !is_named(c, (unsigned)f)) || len > size - n)
+            continue;
+        memcpy(out + n, name, len);
+        n += len;
+    }
+    return n;
 }

@@ -1,5 +1,5 @@
-// State of a RISC-V hart (RISC-V Instruction Set Manual, volume I, 20240411) and what the files of
-// this folder share: slots, mode bits, extensions, exceptions and control registers.
+// State of a RISC-V hart (RISC-V Instruction Set Manual, volumes I and II, 20240411) and what the
+// files of this folder share: slots, mode bits, extensions, exceptions and control registers.
 #pragma once
 
 #include "base/bits.h"
@@ -13,11 +13,22 @@ enum rv_slot {
     RV_SLOTS = 65,
 };
 
-// env_isa_ops.mode.
+enum rv_priv { RV_U = 0, RV_S = 1, RV_M = 3 };
+
+// env_isa_ops.mode: everything besides pc that the meaning of code depends on. Bits 16 and up are
+// the vector unit's.
 enum {
     RV_MODE_RM_INVALID = 1 << 0, // fcsr.frm is reserved: dynamic rounding is illegal
+    RV_MODE_PRIV_SHIFT = 1,      // enum rv_priv
+    RV_MODE_PRIV = 3 << RV_MODE_PRIV_SHIFT,
+    RV_MODE_VIRT = 1 << 3,     // V=1: in a virtual machine
+    RV_MODE_FS_OFF = 1 << 4,   // floating-point instructions are illegal
+    RV_MODE_FS_CLEAN = 1 << 5, // on, but xstatus.FS does not say dirty yet
+    RV_MODE_VS_OFF = 1 << 6,   // vector instructions are illegal
+    RV_MODE_VS_CLEAN = 1 << 7,
 };
 
+// Parts of the architecture, each with its -cpu property: a line of features.def.
 enum rv_feature {
 #define FEATURE(name, ...) RV_FEAT_##name,
 #include "isa/riscv/features.def"
@@ -35,9 +46,51 @@ enum rv_cause {
     RV_CAUSE_LOAD_ACCESS = 5,
     RV_CAUSE_STORE_MISALIGNED = 6,
     RV_CAUSE_STORE_ACCESS = 7,
+    RV_CAUSE_ECALL_U = 8,
+    RV_CAUSE_ECALL_S = 9, // HS with H
+    RV_CAUSE_ECALL_VS = 10,
+    RV_CAUSE_ECALL_M = 11,
+    RV_CAUSE_FETCH_PAGE = 12,
+    RV_CAUSE_LOAD_PAGE = 13,
+    RV_CAUSE_STORE_PAGE = 15,
+    RV_CAUSE_FETCH_GUEST_PAGE = 20,
+    RV_CAUSE_LOAD_GUEST_PAGE = 21,
+    RV_CAUSE_VIRTUAL = 22, // virtual instruction
+    RV_CAUSE_STORE_GUEST_PAGE = 23,
 };
-// env_fault.kind is 1 + the cause; for exceptions that are not memory accesses this bit is set too.
-#define RV_FAULT_EXCEPTION (1u << 31)
+// env_fault.kind is 1 + the cause, with bits above; info is the cause, and the address that faulted
+// (with a guest page fault: the guest-physical one).
+enum {
+    RV_FAULT_GVA = 1 << 8,             // the address is a virtual machine's
+    RV_FAULT_IMPLICIT = 1 << 9,        // on the way through its page tables: a read ...
+    RV_FAULT_IMPLICIT_WRITE = 1 << 10, // ... or a write
+};
+#define RV_FAULT_EXCEPTION (1u << 31) // not a memory access
+
+// Interrupt numbers: bits of mip, and the hart's input lines.
+enum rv_interrupt {
+    RV_INT_SSI = 1,
+    RV_INT_VSSI = 2,
+    RV_INT_MSI = 3,
+    RV_INT_STI = 5,
+    RV_INT_VSTI = 6,
+    RV_INT_MTI = 7,
+    RV_INT_SEI = 9,
+    RV_INT_VSEI = 10,
+    RV_INT_MEI = 11,
+    RV_INT_SGEI = 12,
+    RV_LINES = 16,
+    RV_LINE_GUEST = 16, // guest external interrupt 1 is this line + 1
+    RV_GUESTS = 7,      // GEILEN
+};
+
+enum { RV_PMP_ENTRIES = 16, RV_TIMEBASE_HZ = 10000000 };
+
+// One stage of a privilege level's trap handling and translation: the supervisor's registers, which
+// a virtual machine has a second set of.
+struct rv_super {
+    uint64_t tvec, scratch, epc, cause, tval, atp, timecmp;
+};
 
 struct rv_cpu {
     struct env env;
@@ -49,6 +102,31 @@ struct rv_cpu {
     uint64_t features[(RV_FEATURES + 63) / 64]; // bit set of enum rv_feature
     bool debug_step;                            // the debugger steps this hart
     struct isa_config config;
+
+    // From here to `timers` everything is cleared by a reset.
+    uint8_t priv; // enum rv_priv
+    bool virt;
+    uint64_t mstatus, mtvec, mscratch, mepc, mcause, mtval, mtval2, mtinst;
+    uint64_t mie, mip; // mip: the bits software writes; lines and timers are added when read
+    uint64_t medeleg, mideleg, mcounteren, mcountinhibit, menvcfg;
+    struct rv_super s, vs;
+    uint64_t scounteren, senvcfg;
+    uint64_t vsstatus, hstatus, hedeleg, hideleg, hcounteren, henvcfg, htimedelta, htval, htinst,
+        hgatp, hgeie;
+    uint64_t mstateen[4], hstateen[4], sstateen[4];
+    uint64_t mcycle_base, minstret_base; // added to the clock; the value while inhibited
+    uint64_t pmpaddr[RV_PMP_ENTRIES];
+    uint8_t pmpcfg[RV_PMP_ENTRIES];
+    struct {
+        uint64_t first, last; // bytes; first > last: off
+    } pmp_range[RV_PMP_ENTRIES];
+
+    struct rv_timer {
+        struct loop_timer timer;
+        struct rv_cpu *cpu;
+    } timers[2];            // stimecmp, vstimecmp
+    _Atomic uint64_t lines; // levels by enum rv_interrupt; STI and VSTI are the timers'
+    uint64_t mode_cache;
 };
 
 static inline struct rv_cpu *rv_cpu(struct env *e)
@@ -69,28 +147,31 @@ int rv_model_apply(struct rv_cpu *c, const char *name, struct opts *features, st
 // "rv64imafdc_zicntr_...", as device trees and /proc/cpuinfo write it. Cut at the end of the
 // buffer.
 void rv_isa_string(const struct rv_cpu *c, char *out, size_t size);
+// The names alone, each with its terminating zero, as "riscv,isa-extensions" lists them; how many
+// bytes they take.
+size_t rv_isa_extensions(const struct rv_cpu *c, char *out, size_t size);
 
 // One instruction to IR, and to text (rv/lift.c).
 void rv_lift(struct lift *l);
 unsigned rv_disas_insn(const uint8_t *code, unsigned avail, uint64_t pc, char *out, size_t n);
 
-// ---- control registers (csr.c) ----
+// ---- control registers (csr.c; the table is csrs.def) ----
 
-enum rv_csr {
+enum rv_csr_number {
     RV_CSR_FFLAGS = 0x001,
     RV_CSR_FRM = 0x002,
     RV_CSR_FCSR = 0x003,
-    RV_CSR_CYCLE = 0xc00,
-    RV_CSR_TIME = 0xc01,
-    RV_CSR_INSTRET = 0xc02,
+    RV_CSR_SATP = 0x180,
+    RV_CSR_MIP = 0x344,
 };
-const char *rv_csr_name(unsigned csr); // NULL: none that exists here
-// False: no such register at this privilege, or it cannot be written.
+const char *rv_csr_name(unsigned csr); // NULL: there is none of that number
+// Without any check of privilege: for debuggers, signal frames and tests. False: this hart has no
+// such register, or it cannot be written.
 bool rv_csr_read(struct rv_cpu *c, unsigned csr, uint64_t *v);
 bool rv_csr_write(struct rv_cpu *c, unsigned csr, uint64_t v);
 
-// ---- exceptions (exception.c) ----
+// ---- exceptions (system/trap.c) ----
 
-// Raise a synchronous exception at the pc; state must be exact. Does not return.
+// Raise a synchronous exception at the pc; state must be exact. Does not return: a user-mode hart
+// leaves with LEAVE_SIGNAL, a machine's is in its handler.
 _Noreturn void rv_raise(struct rv_cpu *c, enum rv_cause cause, uint64_t tval);
-extern const struct env_isa_ops rv_ops;

@@ -86,12 +86,13 @@ static bool is(const struct rv_insn *i, const char *cls)
     return !strcmp(rv_info[i->id].cls, cls);
 }
 
-// Zicond is younger than the reference, which also counts on into the high word in CTZW.
+// Zicond is younger than the reference, which also counts on into the high word in CTZW; what is
+// privileged ends a program.
 static bool drawn(unsigned id, const char *only)
 {
     const struct decode_info *i = &rv_info[id];
     if (!strcmp(i->cls, "trap") || id == RV_C_EBREAK || id == RV_CTZW ||
-        i->feature == 1 + RV_FEAT_ZICOND)
+        !strcmp(i->group, "Privileged") || i->feature == 1 + RV_FEAT_ZICOND)
         return false;
     return !only || strstr(i->name, only) || strstr(i->cls, only) || strstr(i->group, only);
 }

@@ -1,5 +1,5 @@
 // One RISC-V instruction to IR or to text: its length, decoding, extensions the CPU model lacks,
-// and the system instructions (Zicsr, Zifencei, ECALL, EBREAK).
+// ECALL, EBREAK and the fences of user level.
 #include "isa/riscv/rv/lift.h"
 
 // ---- exceptions ----
@@ -24,49 +24,18 @@ void rv_lift_illegal(struct lift *l, const struct rv_insn *i)
 
 void rv_lift_trap(struct lift *l, const struct rv_insn *i)
 {
-    if (i->id == RV_ECALL) {
+    unsigned priv = (unsigned)((l->mode & RV_MODE_PRIV) >> RV_MODE_PRIV_SHIFT);
+    bool virt = l->mode & RV_MODE_VIRT;
+    if (i->id == RV_ECALL && rv_cpu(l->env)->config.user_mode) {
         ir_leave(l->b, LEAVE_SYSCALL, l->pc + l->length);
+        return;
+    }
+    if (i->id == RV_ECALL) {
+        rv_lift_exception(l, RV_CAUSE_ECALL_U + (priv == RV_S && virt ? 2 : priv), 0);
         return;
     }
     ir_callv(l->b, &exception_helper, ir_i32(l->b, RV_CAUSE_BREAKPOINT), ir_pc(l->b, l->pc));
     ir_leave(l->b, LEAVE_AGAIN, l->pc);
-}
-
-// ---- control registers ----
-
-enum { CSR_WRITE = 1 << 12, CSR_SET = 2 << 12, CSR_CLEAR = 3 << 12, CSR_OP = 3 << 12 };
-
-// `spec`: the register's number and the CSR_ operation, none to read only.
-static uint64_t help_csr(struct env *e, uint32_t spec, uint64_t operand, uint64_t raw)
-{
-    struct rv_cpu *c = rv_cpu(e);
-    uint64_t old, v = operand;
-    if (!rv_csr_read(c, spec & 0xfff, &old))
-        rv_raise(c, RV_CAUSE_ILLEGAL, raw);
-    if ((spec & CSR_OP) == CSR_SET)
-        v = old | operand;
-    else if ((spec & CSR_OP) == CSR_CLEAR)
-        v = old & ~operand;
-    if ((spec & CSR_OP) && !rv_csr_write(c, spec & 0xfff, v))
-        rv_raise(c, RV_CAUSE_ILLEGAL, raw);
-    return old;
-}
-static const struct ir_helper csr_helper = {"csr", (void *)help_csr,        HELPER_STATE, IR_I64,
-                                            3,     {IR_I32, IR_I64, IR_I64}};
-
-void rv_lift_csr(struct lift *l, const struct rv_insn *i)
-{
-    bool immediate = i->id == RV_CSRRWI || i->id == RV_CSRRSI || i->id == RV_CSRRCI;
-    unsigned spec = i->csr;
-    ir_ref operand = immediate ? ir_i64(l->b, i->uimm5) : rv_x(l, i->rs1);
-    if (i->id == RV_CSRRW || i->id == RV_CSRRWI)
-        spec |= CSR_WRITE;
-    else if (immediate ? i->uimm5 : i->rs1)
-        spec |= i->id == RV_CSRRS || i->id == RV_CSRRSI ? CSR_SET : CSR_CLEAR;
-    rv_set(l, i->rd,
-           ir_callv(l->b, &csr_helper, ir_i32(l->b, spec), operand, ir_i64(l->b, i->raw)));
-    if ((spec & CSR_OP) && (i->csr == RV_CSR_FRM || i->csr == RV_CSR_FCSR))
-        ir_leave(l->b, LEAVE_AGAIN, l->pc + l->length); // the mode may have changed
 }
 
 // ---- fences ----
@@ -102,7 +71,7 @@ static void lift_decoded(struct lift *l, const struct rv_insn *i)
     bool known = i->id && (l->length == 4 || rv_has(c, RV_FEAT_C));
     if (!known || (info->feature && !rv_has(c, (enum rv_feature)(info->feature - 1))))
         rv_lift_illegal(l, i);
-    else
+    else if (strncmp(info->cls, "fp_", 3) || rv_lift_fp_ready(l, i))
         rv_lifts[i->id](l, i);
 }
 

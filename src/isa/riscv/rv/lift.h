@@ -28,5 +28,9 @@ static inline void rv_set(struct lift *l, unsigned n, ir_ref v)
 void rv_lift_exception(struct lift *l, enum rv_cause cause, uint64_t tval);
 void rv_lift_illegal(struct lift *l, const struct rv_insn *i);
 
+// False: floating point is off, or its state is about to be marked dirty; the region has ended
+// (system/lift_system.c).
+bool rv_lift_fp_ready(struct lift *l, const struct rv_insn *i);
+
 // The 32-bit instruction that a compressed one stands for (compressed.c).
 struct rv_insn rv_expand(const struct rv_insn *c);

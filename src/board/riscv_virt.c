@@ -1,0 +1,414 @@
+// The RISC-V `virt` board: a machine of virtual devices around RISC-V harts, with the memory map,
+// interrupt numbers and device tree that guests know from QEMU's board of that name, so that
+// kernels, OpenSBI, U-Boot and UEFI builds for it run unchanged. Not modelled: NUMA, an IOMMU, ACPI
+// tables, PCI message interrupts (without an IMSIC there is nowhere to send them).
+#include "board/riscv_virt.h"
+
+#include "base/bits.h"
+#include "board/boot/offer.h"
+#include "board/boot/riscv_rom.h"
+#include "board/boot/smbios.h"
+#include "device/firmware/fw_cfg.h"
+#include "device/irqchip/riscv/aclint.h"
+#include "device/irqchip/riscv/plic.h"
+#include "device/pci/host_ecam.h"
+#include "device/power/sifive_test.h"
+#include "device/serial/ns16550.h"
+#include "device/storage/pflash.h"
+#include "device/timer/goldfish_rtc.h"
+#include "device/virtio/mmio.h"
+#include "isa/riscv/riscv.h"
+
+#include <elf.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define COMPATIBLE(text) .compatible = text, .compatible_len = sizeof(text)
+const struct rvirt_slot rvirt_slots[RVIRT_SLOTS] = {
+    [RVIRT_ROM] = {"rom", 0x1000, 0xf000},
+    [RVIRT_TEST] = {"test", 0x100000, 0x1000, 0, 1, &sifive_test_type},
+    [RVIRT_RTC] = {"rtc", 0x101000, 0x1000, 11, 1, &goldfish_rtc_type,
+                   COMPATIBLE("google,goldfish-rtc")},
+    [RVIRT_CLINT] = {"clint", 0x2000000, 0x10000},
+    [RVIRT_SSWI] = {"sswi", 0x2f00000, 0x4000},
+    [RVIRT_PCIE_PIO] = {"pcie-pio", 0x3000000, 0x10000},
+    [RVIRT_PLIC] = {"plic", 0xc000000, 0x600000},
+    [RVIRT_UART] = {"serial", 0x10000000, 0x100, 10, 1, &ns16550_type},
+    [RVIRT_VIRTIO] = {"virtio_mmio", 0x10001000, 0x1000, 1, 8, &virtio_mmio_type,
+                      COMPATIBLE("virtio,mmio")},
+    [RVIRT_FW_CFG] = {"fw-cfg", 0x10100000, 0x18, 0, 1, &fw_cfg_type},
+    [RVIRT_FLASH] = {"flash", 0x20000000, 32 * MiB, 0, .count = 2},
+    [RVIRT_PCIE_ECAM] = {"pcie-ecam", 0x30000000, 256 * MiB},
+    [RVIRT_PCIE_MMIO] = {"pcie-mmio", 0x40000000, 1 * GiB},
+    [RVIRT_RAM] = {"ram", 0x80000000, 0},
+};
+
+static const struct board_prop rvirt_props[] = {
+    {"aclint", "on|off: ACLINT devices with supervisor software interrupts (default off: CLINT)"},
+    {"acpi", "off|auto: there are no ACPI tables"},
+    {"aia", "none: the interrupt controller is a PLIC"},
+    {"dumpdtb", "FILE: write the device tree there and stop"},
+    {0},
+};
+
+static struct rvirt *of(struct machine *m)
+{
+    return m->priv;
+}
+
+static int parse_props(struct rvirt *v, struct err *e)
+{
+    struct opts *o = v->m->config.props;
+    if (!o)
+        return 0;
+    v->dumpdtb = opts_get(o, "dumpdtb");
+    const char *aia = opts_get(o, "aia"), *acpi = opts_get(o, "acpi");
+    if (aia && strcmp(aia, "none"))
+        return err_set(e, "-machine aia=%s: not modelled; use aia=none", aia);
+    if (acpi && strcmp(acpi, "off") && strcmp(acpi, "auto"))
+        return err_set(e, "-machine acpi=%s: no ACPI tables for this board; use acpi=off", acpi);
+    return opts_get_bool(o, "aclint", &v->aclint, e);
+}
+
+// ---- harts and interrupts ----
+
+static void configure_cpu(void *opaque, unsigned i, struct isa_config *c)
+{
+    struct rvirt *v = opaque;
+    c->model = v->m->config.cpu;
+    c->features = v->m->config.cpu_features;
+    c->index = i;
+    c->hw_id = i;
+    c->memory = v->m->memory;
+    c->clock = v->m->env.clock;
+    c->loop = v->m->timers;
+}
+
+static int set_u32(struct device *d, const char *prop, unsigned val, struct err *e)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%u", val);
+    return device_set(d, prop, text, e);
+}
+
+static int start(struct rvirt *v, struct device *d, struct err *e)
+{
+    return device_start(&v->m->tree, d, NULL, e);
+}
+
+static struct irq source(struct rvirt *v, unsigned n)
+{
+    return plic_source(v->plic, n);
+}
+
+static int make_plic(struct rvirt *v, struct err *e)
+{
+    unsigned harts = v->m->vcpus->n;
+    struct device *d = device_new(&v->m->tree, &plic_type, NULL);
+    if (set_u32(d, "num-sources", RVIRT_SOURCES, e) || set_u32(d, "num-contexts", 2 * harts, e)) {
+        device_discard(d);
+        return -1;
+    }
+    if (start(v, d, e))
+        return -1;
+    v->plic = d;
+    for (unsigned i = 0; i < harts; i++) {
+        plic_connect(d, 2 * i, vcpu_line(v->m->vcpus->v[i], RV_INT_MEI));
+        plic_connect(d, 2 * i + 1, vcpu_line(v->m->vcpus->v[i], RV_INT_SEI));
+    }
+    sys_map(container_of(d, struct sys_device, dev), 0, v->m->memory, rvirt_slots[RVIRT_PLIC].base);
+    return 0;
+}
+
+static int make_aclint(struct rvirt *v, struct err *e)
+{
+    unsigned harts = v->m->vcpus->n;
+    const struct rvirt_slot *s = &rvirt_slots[RVIRT_CLINT];
+    struct device *d = device_new(&v->m->tree, &aclint_type, NULL);
+    aclint_set_loop(d, v->m->timers);
+    if (set_u32(d, "num-harts", harts, e) || set_u32(d, "timebase-frequency", RVIRT_TIMEBASE, e)) {
+        device_discard(d);
+        return -1;
+    }
+    if (start(v, d, e))
+        return -1;
+    v->aclint_dev = d;
+    struct sys_device *sys = container_of(d, struct sys_device, dev);
+    sys_map(sys, 0, v->m->memory, s->base);
+    sys_map(sys, 1, v->m->memory, s->base + ACLINT_SWI_SIZE);
+    if (v->aclint)
+        sys_map(sys, 2, v->m->memory, rvirt_slots[RVIRT_SSWI].base);
+    for (unsigned i = 0; i < harts; i++) {
+        struct vcpu *cpu = v->m->vcpus->v[i];
+        aclint_connect(d, i, ACLINT_MSI, vcpu_line(cpu, RV_INT_MSI));
+        aclint_connect(d, i, ACLINT_MTI, vcpu_line(cpu, RV_INT_MTI));
+        aclint_connect(d, i, ACLINT_SSI, vcpu_line(cpu, RV_INT_SSI));
+    }
+    return 0;
+}
+
+// ---- devices ----
+
+// What is particular to one slot's device before it starts.
+static int prepare(struct rvirt *v, enum rvirt_slot_id id, struct device *d, struct err *e)
+{
+    const struct machine_config *c = &v->m->config;
+    char text[24];
+    if (id == RVIRT_UART)
+        device_set_ptr(d, "chardev", c->serial[0]);
+    if (id != RVIRT_RTC)
+        return 0;
+    snprintf(text, sizeof text, "%" PRIu64, c->rtc_base);
+    return device_set(d, "base", text, e);
+}
+
+static int make_slot(struct rvirt *v, enum rvirt_slot_id id, struct err *e)
+{
+    const struct rvirt_slot *s = &rvirt_slots[id];
+    for (unsigned n = 0; n < s->count; n++) {
+        struct device *d = device_new(&v->m->tree, s->type, NULL);
+        if (prepare(v, id, d, e)) {
+            device_discard(d);
+            return -1;
+        }
+        if (start(v, d, e))
+            return -1;
+        struct sys_device *sys = container_of(d, struct sys_device, dev);
+        sys_map(sys, 0, v->m->memory, s->base + n * s->size);
+        if (s->irq)
+            sys_connect(sys, 0, source(v, s->irq + n));
+        if (id == RVIRT_FW_CFG)
+            v->fw_cfg = d;
+    }
+    return 0;
+}
+
+static int make_flash(struct rvirt *v, struct err *e)
+{
+    const struct rvirt_slot *s = &rvirt_slots[RVIRT_FLASH];
+    for (unsigned n = 0; n < s->count; n++) {
+        struct device *d = device_new(&v->m->tree, &pflash_type, NULL);
+        if (device_set(d, "size", "32M", e)) {
+            device_discard(d);
+            return -1;
+        }
+        device_set_ptr(d, "node", v->m->config.pflash[n]);
+        if (start(v, d, e))
+            return -1;
+        pflash_map(d, v->m->memory, s->base + n * s->size);
+    }
+    return 0;
+}
+
+static int make_pcie(struct rvirt *v, struct err *e)
+{
+    const struct rvirt_slot *mmio = &rvirt_slots[RVIRT_PCIE_MMIO];
+    const struct rvirt_slot *pio = &rvirt_slots[RVIRT_PCIE_PIO];
+    const struct rvirt_slot *ecam = &rvirt_slots[RVIRT_PCIE_ECAM];
+    struct pci_ecam_board b = {
+        .ecam_base = ecam->base,
+        .n_buses = (unsigned)(ecam->size / MiB),
+        .mmio_base = mmio->base,
+        .mmio_size = mmio->size,
+        .mmio64_base = v->high_mmio,
+        .mmio64_size = v->high_mmio_size,
+        .pio_base = pio->base,
+        .pio_size = pio->size,
+    };
+    for (unsigned i = 0; i < 4; i++)
+        b.intx[i] = source(v, RVIRT_IRQ_PCIE + i);
+    return pci_ecam_create(&v->m->tree, &b, e) ? 0 : -1;
+}
+
+static int make_rom(struct rvirt *v, struct err *e)
+{
+    const struct rvirt_slot *s = &rvirt_slots[RVIRT_ROM];
+    v->rom = ram_new("rom", s->size, false, e);
+    if (!v->rom)
+        return -1;
+    v->rom_region = space_map_ram(v->m->memory, "rom", s->base, v->rom, 0, s->size, true, 0);
+    return 0;
+}
+
+static int rvirt_create(struct machine *m, struct err *e)
+{
+    struct rvirt *v = xalloc(sizeof *v);
+    m->priv = v;
+    v->m = m;
+    if (!m->config.cpu)
+        m->config.cpu = m->isa->default_model;
+    if (m->config.ram_size > 1ull << 50)
+        return err_set(e, "-m: %" PRIu64 " GiB of RAM are more than addresses reach",
+                       m->config.ram_size / GiB);
+    v->high_mmio_size = 16 * GiB;
+    v->high_mmio = align_up(rvirt_slots[RVIRT_RAM].base + m->config.ram_size, 16 * GiB);
+    if (parse_props(v, e) || machine_add_ram(m, rvirt_slots[RVIRT_RAM].base, e) || make_rom(v, e) ||
+        machine_add_cpus(m, configure_cpu, v, e) || make_aclint(v, e) || make_plic(v, e))
+        return -1;
+    for (unsigned id = 0; id < RVIRT_SLOTS; id++)
+        if (rvirt_slots[id].type && make_slot(v, id, e))
+            return -1;
+    return make_flash(v, e) || make_pcie(v, e) ? -1 : 0;
+}
+
+// ---- boot ----
+
+static const char *const opensbi_paths[] = {
+    "/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin",
+    "/usr/share/opensbi/lp64/generic/firmware/fw_dynamic.bin",
+    "/usr/share/qemu/opensbi-riscv64-generic-fw_dynamic.bin",
+};
+
+static const char *find_opensbi(void)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(opensbi_paths); i++)
+        if (!access(opensbi_paths[i], R_OK))
+            return opensbi_paths[i];
+    return NULL;
+}
+
+// -bios none, FILE, or default: OpenSBI. It goes to the start of RAM unless it is an ELF file.
+static int load_firmware(struct rvirt *v, struct err *e)
+{
+    struct machine *m = v->m;
+    const char *path = m->config.bios;
+    struct boot_file f;
+    if (path && !strcmp(path, "none"))
+        return 0;
+    if (!path || !strcmp(path, "default"))
+        path = find_opensbi();
+    if (!path)
+        return err_set(e,
+                       "-bios default: %s is missing; install the package opensbi, or give "
+                       "-bios FILE or -bios none",
+                       opensbi_paths[0]);
+    if (boot_file_read("firmware", path, ram_size(m->ram), &f, e))
+        return -1;
+    v->has_firmware = true;
+    int r = boot_load_elf(m, path, f.data, f.len, EM_RISCV, &v->firmware, e);
+    if (r != 1) {
+        boot_file_free(&f);
+        return r;
+    }
+    v->firmware =
+        (struct boot_kernel){.entry = m->ram_base, .low = m->ram_base, .high = m->ram_base + f.len};
+    return machine_place(m, "firmware", m->ram_base, f.data, f.len, e);
+}
+
+// The initial RAM disk goes 128 MiB above the kernel, or to the middle of a small RAM.
+static int place_initrd(struct rvirt *v, struct err *e)
+{
+    struct machine *m = v->m;
+    struct boot_file f;
+    if (boot_file_read("initrd", m->config.initrd, ram_size(m->ram), &f, e))
+        return -1;
+    gpa_t at = m->ram_base + MIN(m->config.ram_size / 2, 128 * MiB);
+    v->initrd = align_up(MAX(at, v->kernel.high), 4096);
+    v->initrd_len = f.len;
+    return machine_place(m, "initrd", v->initrd, f.data, f.len, e);
+}
+
+// At the end of RAM, below 3 GiB; firmware adds to it, so the end of a 2 MiB block is kept free.
+static int place_dtb(struct rvirt *v, struct err *e)
+{
+    struct machine *m = v->m;
+    struct boot_file f = {0};
+    if (m->config.dtb ? boot_read_dtb(m->config.dtb, &f, e)
+                      : rvirt_build_fdt(v, &f.data, &f.len, e))
+        return -1;
+    if (v->dumpdtb) {
+        int r = boot_dump_dtb(m, v->dumpdtb, &f, e);
+        boot_file_free(&f);
+        return r;
+    }
+    gpa_t end = MIN(m->ram_base + m->config.ram_size, (gpa_t)3 * GiB);
+    v->dtb = align_down(end - MIN(2 * MiB, m->config.ram_size / 4), 4096);
+    if (end >= m->ram_base + 8 * MiB)
+        v->dtb = align_down(v->dtb, 2 * MiB);
+    return machine_place(m, "device tree", v->dtb, f.data, f.len, e);
+}
+
+static int fill_fw_cfg(struct rvirt *v, struct err *e)
+{
+    const struct machine_config *c = &v->m->config;
+    boot_offer_facts(v->m, v->fw_cfg);
+    const struct smbios_config smbios = {
+        .product = "QEMU Virtual Machine",
+        .version = "virt",
+        .uuid = c->uuid,
+        .sockets = c->sockets,
+        .cores = c->cores * c->clusters,
+        .threads = c->threads,
+        .ram_base = v->m->ram_base,
+        .ram_size = c->ram_size,
+        .overrides = c->smbios,
+        .n_overrides = c->n_smbios,
+    };
+    if (smbios_build(&smbios, v->fw_cfg, e) || boot_offer_kernel(v->m, v->fw_cfg, e))
+        return -1;
+    return boot_offer_user_files(v->m, v->fw_cfg, e);
+}
+
+static int rvirt_finish(struct machine *m, struct err *e)
+{
+    struct rvirt *v = of(m);
+    const struct machine_config *c = &m->config;
+    const gpa_t flash = rvirt_slots[RVIRT_FLASH].base;
+    if (!c->kernel && (c->initrd || c->append))
+        return err_set(e, "-initrd and -append need -kernel");
+    if (load_firmware(v, e))
+        return -1;
+    gpa_t kernel_base = v->has_firmware ? align_up(v->firmware.high, 2 * MiB) : m->ram_base;
+    if (c->kernel && (boot_load_riscv64(m, c->kernel, kernel_base, &v->kernel, e) ||
+                      (c->initrd && place_initrd(v, e))))
+        return -1;
+    v->next = c->kernel ? v->kernel.entry : c->pflash[0] ? flash : 0;
+    v->entry = v->has_firmware ? v->firmware.entry : v->next ? v->next : m->ram_base;
+    if (fill_fw_cfg(v, e) || place_dtb(v, e))
+        return -1;
+    uint32_t rom[RISCV_ROM_WORDS];
+    riscv_rom_fill(rom, v->entry, v->dtb, v->next);
+    ram_write(v->rom, 0, rom, sizeof rom);
+    return 0;
+}
+
+static void rvirt_reset(struct machine *m)
+{
+    for (unsigned i = 0; i < m->vcpus->n; i++)
+        vcpu_power_on(m->vcpus->v[i], rvirt_slots[RVIRT_ROM].base, 0, RV_M);
+}
+
+// There is no power button: the request ends the machine.
+static void rvirt_powerdown(struct machine *m)
+{
+    m->env.request_shutdown(m->env.opaque, "host-qmp-quit", 0);
+}
+
+static void rvirt_destroy(struct machine *m)
+{
+    struct rvirt *v = of(m);
+    if (!v)
+        return;
+    if (v->rom) {
+        region_unmap(v->rom_region);
+        ram_free(v->rom);
+    }
+    free(v);
+    m->priv = NULL;
+}
+
+const struct board riscv_virt_board = {
+    .name = "virt",
+    .desc = "RISC-V virtual machine (PLIC, 16550A, virtio-mmio, PCIe)",
+    .arch = "riscv64",
+    .max_cpus = 512,
+    .default_ram = 512 * MiB,
+    .props = rvirt_props,
+    .create = rvirt_create,
+    .finish = rvirt_finish,
+    .reset = rvirt_reset,
+    .powerdown = rvirt_powerdown,
+    .destroy = rvirt_destroy,
+};

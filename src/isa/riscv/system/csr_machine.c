@@ -1,0 +1,274 @@
+// Machine-level registers with behaviour of their own. RISC-V Instruction Set Manual, volume II,
+// chapter 3. Not modelled: hardware performance events (their counters read zero), triggers
+// (Sdtrig: tselect offers none), big-endian data, XLEN other than 64 below machine level.
+#include "isa/riscv/csr.h"
+#include "isa/riscv/system/system.h"
+
+RV_GET(zero)
+{
+    return 0;
+}
+
+// ---- identity ----
+
+RV_GET(misa)
+{
+    static const struct {
+        uint8_t feature;
+        char letter;
+    } letters[] = {{RV_FEAT_A, 'a'}, {RV_FEAT_C, 'c'}, {RV_FEAT_D, 'd'}, {RV_FEAT_F, 'f'},
+                   {RV_FEAT_H, 'h'}, {RV_FEAT_M, 'm'}, {RV_FEAT_S, 's'}, {RV_FEAT_U, 'u'}};
+    uint64_t v = 2ull << 62 | 1u << ('i' - 'a');
+    for (unsigned i = 0; i < ARRAY_SIZE(letters); i++)
+        if (rv_has(c, letters[i].feature))
+            v |= 1u << (letters[i].letter - 'a');
+    return v;
+}
+
+RV_GET(mhartid)
+{
+    return c->config.hw_id;
+}
+
+// ---- status ----
+
+static uint64_t with_sd(uint64_t v)
+{
+    bool dirty = (v & RV_FS) == RV_FS || (v & RV_VS) == RV_VS;
+    return v | (dirty ? RV_SD : 0);
+}
+
+RV_GET(mstatus)
+{
+    return with_sd(c->mstatus);
+}
+
+uint64_t rv_status_mask(const struct rv_cpu *c)
+{
+    uint64_t m = RV_SIE | RV_SPIE | RV_SPP | RV_SUM | RV_MXR;
+    return rv_has(c, RV_FEAT_S) ? m | RV_FS : rv_has(c, RV_FEAT_F) ? RV_FS : 0;
+}
+
+RV_SET(mstatus)
+{
+    uint64_t mask = rv_status_mask(c) | RV_MIE | RV_MPIE | RV_MPP | RV_MPRV;
+    if (rv_has(c, RV_FEAT_S))
+        mask |= RV_TVM | RV_TW | RV_TSR;
+    if (rv_has(c, RV_FEAT_H))
+        mask |= RV_MPV | RV_GVA;
+    unsigned mpp = (unsigned)bits(v, 12, 11);
+    bool legal = mpp == RV_M || (mpp == RV_S && rv_has(c, RV_FEAT_S)) ||
+                 (mpp == RV_U && rv_has(c, RV_FEAT_U));
+    if (!legal)
+        mask &= ~RV_MPP;
+    c->mstatus = (c->mstatus & ~mask) | (v & mask);
+    rv_state_changed(c);
+}
+
+// ---- delegation and interrupts ----
+
+RV_GET(medeleg)
+{
+    return c->medeleg;
+}
+
+RV_SET(medeleg)
+{
+    uint64_t mask = 0xb3ff;
+    if (rv_has(c, RV_FEAT_H))
+        mask |= 0xf00400;
+    c->medeleg = v & mask;
+}
+
+static uint64_t hypervisor_ints(const struct rv_cpu *c)
+{
+    return rv_has(c, RV_FEAT_H) ? RV_INTS_HS : 0;
+}
+
+RV_GET(mideleg)
+{
+    return c->mideleg | hypervisor_ints(c);
+}
+
+RV_SET(mideleg)
+{
+    c->mideleg = (v & RV_INTS_S) | hypervisor_ints(c);
+    rv_update_interrupts(c);
+}
+
+RV_GET(mie)
+{
+    return c->mie;
+}
+
+RV_SET(mie)
+{
+    uint64_t super = rv_has(c, RV_FEAT_S) ? RV_INTS_S : 0;
+    c->mie = v & (RV_INTS_M | super | hypervisor_ints(c));
+    rv_update_interrupts(c);
+}
+
+RV_GET(mip)
+{
+    return rv_pending(c);
+}
+
+RV_SET(mip)
+{
+    uint64_t mask = rv_has(c, RV_FEAT_S) ? RV_INTS_S : 0;
+    if (c->menvcfg & RV_STCE) // STIP is then the comparator's
+        mask &= ~(1ull << RV_INT_STI);
+    if (rv_has(c, RV_FEAT_H))
+        mask |= 1ull << RV_INT_VSSI;
+    rv_set_pending(c, mask, v);
+}
+
+RV_GET(menvcfg)
+{
+    return c->menvcfg;
+}
+
+RV_SET(menvcfg)
+{
+    uint64_t mask = RV_FIOM | RV_CBIE | RV_CBCFE | RV_CBZE;
+    if (rv_has(c, RV_FEAT_SSTC))
+        mask |= RV_STCE;
+    if (rv_has(c, RV_FEAT_SVPBMT))
+        mask |= RV_PBMTE;
+    if (rv_has(c, RV_FEAT_SVADU))
+        mask |= RV_ADUE;
+    uint64_t old = c->menvcfg;
+    c->menvcfg = v & mask;
+    c->henvcfg &= c->menvcfg | ~(RV_STCE | RV_PBMTE | RV_ADUE);
+    if ((old ^ c->menvcfg) & (RV_PBMTE | RV_ADUE))
+        rv_flush_all(c);
+    rv_timer_update(c, RV_TIMER_S);
+    rv_timer_update(c, RV_TIMER_VS);
+}
+
+// ---- counters ----
+
+// Cycles and retired instructions both advance with the machine's clock, by one a nanosecond.
+static uint64_t clock_count(const struct rv_cpu *c)
+{
+    return (uint64_t)(c->config.clock ? clock_now(c->config.clock) : host_monotonic_ns());
+}
+
+enum { INHIBIT_CYCLE = 1, INHIBIT_INSTRET = 4 };
+
+static uint64_t count_read(struct rv_cpu *c, uint64_t base, unsigned inhibit)
+{
+    return base + (c->mcountinhibit & inhibit ? 0 : clock_count(c));
+}
+
+RV_GET(mcycle)
+{
+    return count_read(c, c->mcycle_base, INHIBIT_CYCLE);
+}
+
+RV_GET(minstret)
+{
+    return count_read(c, c->minstret_base, INHIBIT_INSTRET);
+}
+
+RV_SET(mcycle)
+{
+    c->mcycle_base = v - count_read(c, 0, INHIBIT_CYCLE);
+}
+
+RV_SET(minstret)
+{
+    c->minstret_base = v - count_read(c, 0, INHIBIT_INSTRET);
+}
+
+RV_GET(mcountinhibit)
+{
+    return c->mcountinhibit;
+}
+
+RV_SET(mcountinhibit)
+{
+    uint64_t cycle = rv_get_mcycle(c, 0), instret = rv_get_minstret(c, 0);
+    c->mcountinhibit = v & (INHIBIT_CYCLE | INHIBIT_INSTRET);
+    rv_set_mcycle(c, 0, cycle);
+    rv_set_minstret(c, 0, instret);
+}
+
+RV_GET(time)
+{
+    return rv_time(c) + (c->virt ? c->htimedelta : 0);
+}
+
+RV_CHECK(counter)
+{
+    unsigned n = number & 31;
+    if (c->priv < RV_M && !(c->mcounteren >> n & 1))
+        return RV_ILLEGAL;
+    if (c->virt && !(c->hcounteren >> n & 1))
+        return RV_VIRTUAL;
+    if (c->priv == RV_U && rv_has(c, RV_FEAT_S) && !(c->scounteren >> n & 1))
+        return c->virt ? RV_VIRTUAL : RV_ILLEGAL;
+    return RV_ALLOWED;
+}
+
+// ---- state enable (Smstateen, Ssstateen) ----
+
+// mstateen0 has the bits of what exists here; the others hold nothing but their enable of the next
+// level's register.
+static uint64_t stateen_mask(unsigned n)
+{
+    return n ? RV_STATEEN_SE : RV_STATEEN_SE | RV_STATEEN_ENVCFG;
+}
+
+RV_GET(mstateen)
+{
+    return c->mstateen[n];
+}
+
+RV_SET(mstateen)
+{
+    c->mstateen[n] = v & stateen_mask(n);
+}
+
+// What the level above does not enable reads as zero and cannot be changed.
+RV_GET(hstateen)
+{
+    return c->hstateen[n] & c->mstateen[n];
+}
+
+RV_SET(hstateen)
+{
+    uint64_t mask = stateen_mask(n) & c->mstateen[n];
+    c->hstateen[n] = (c->hstateen[n] & ~mask) | (v & mask);
+}
+
+RV_GET(sstateen)
+{
+    return 0;
+}
+
+RV_SET(sstateen) {}
+
+static enum rv_access enabled(const struct rv_cpu *c, unsigned n, uint64_t bit)
+{
+    if (!rv_has(c, RV_FEAT_SMSTATEEN) || c->priv == RV_M)
+        return RV_ALLOWED;
+    if (!(c->mstateen[n] & bit))
+        return RV_ILLEGAL;
+    return c->virt && !(c->hstateen[n] & bit) ? RV_VIRTUAL : RV_ALLOWED;
+}
+
+RV_CHECK(stateen)
+{
+    return enabled(c, number & 3, RV_STATEEN_SE);
+}
+
+RV_CHECK(senvcfg)
+{
+    return enabled(c, 0, RV_STATEEN_ENVCFG);
+}
+
+RV_CHECK(henvcfg)
+{
+    return enabled(c, 0, RV_STATEEN_ENVCFG);
+}

@@ -1,0 +1,123 @@
+// Bits of the privileged registers (RISC-V Instruction Set Manual, volume II, 20240411), and what
+// the files of this folder share.
+#pragma once
+
+#include "isa/riscv/riscv.h"
+
+// mstatus, sstatus, vsstatus
+#define RV_SIE       (1ull << 1)
+#define RV_MIE       (1ull << 3)
+#define RV_SPIE      (1ull << 5)
+#define RV_MPIE      (1ull << 7)
+#define RV_SPP       (1ull << 8)
+#define RV_VS        (3ull << 9)
+#define RV_MPP       (3ull << 11)
+#define RV_FS        (3ull << 13)
+#define RV_MPRV      (1ull << 17)
+#define RV_SUM       (1ull << 18)
+#define RV_MXR       (1ull << 19)
+#define RV_TVM       (1ull << 20)
+#define RV_TW        (1ull << 21)
+#define RV_TSR       (1ull << 22)
+#define RV_UXL       (2ull << 32) // 64 bits
+#define RV_SXL       (2ull << 34)
+#define RV_GVA       (1ull << 38)
+#define RV_MPV       (1ull << 39)
+#define RV_SD        (1ull << 63)
+#define RV_MPP_SHIFT 11
+
+// hstatus
+#define RV_HGVA  (1ull << 6)
+#define RV_HSPV  (1ull << 7)
+#define RV_HSPVP (1ull << 8)
+#define RV_HHU   (1ull << 9)
+#define RV_VGEIN (0x3full << 12)
+#define RV_VTVM  (1ull << 20)
+#define RV_VTW   (1ull << 21)
+#define RV_VTSR  (1ull << 22)
+#define RV_VSXL  (2ull << 32)
+
+// menvcfg, henvcfg, senvcfg
+#define RV_FIOM  (1ull << 0)
+#define RV_CBIE  (3ull << 4)
+#define RV_CBCFE (1ull << 6)
+#define RV_CBZE  (1ull << 7)
+#define RV_ADUE  (1ull << 61)
+#define RV_PBMTE (1ull << 62)
+#define RV_STCE  (1ull << 63)
+
+// mstateen0 and its kin
+#define RV_STATEEN_SE     (1ull << 63) // the next level's stateen registers
+#define RV_STATEEN_ENVCFG (1ull << 62)
+
+// Interrupts by the level they are for.
+#define RV_INTS_S  (1ull << RV_INT_SSI | 1ull << RV_INT_STI | 1ull << RV_INT_SEI)
+#define RV_INTS_M  (1ull << RV_INT_MSI | 1ull << RV_INT_MTI | 1ull << RV_INT_MEI)
+#define RV_INTS_VS (1ull << RV_INT_VSSI | 1ull << RV_INT_VSTI | 1ull << RV_INT_VSEI)
+#define RV_INTS_HS (RV_INTS_VS | 1ull << RV_INT_SGEI)
+
+// satp, vsatp, hgatp
+enum { RV_BARE = 0, RV_SV39 = 8, RV_SV48 = 9, RV_SV57 = 10 };
+#define RV_ATP_MODE(v) ((unsigned)((v) >> 60))
+#define RV_ATP_PPN(v)  ((v)&mask_low(44))
+
+// ---- trap.c ----
+
+// Enter the handler of a synchronous exception at c->pc, or of interrupt number `cause`.
+struct rv_trap {
+    unsigned cause;
+    bool interrupt;
+    bool gva; // tval is an address of the virtual machine's
+    uint64_t tval, gpa, tinst;
+};
+void rv_trap_enter(struct rv_cpu *c, const struct rv_trap *t);
+void rv_mret(struct rv_cpu *c);
+void rv_sret(struct rv_cpu *c);
+// After any change to what mode(), translation contexts or interrupt masks depend on.
+void rv_state_changed(struct rv_cpu *c);
+void rv_fp_dirty(struct rv_cpu *c); // floating-point state was written
+uint64_t rv_mode(struct env *e);
+
+// ---- interrupt.c ----
+
+uint64_t rv_pending(struct rv_cpu *c); // mip as it reads
+// Software writes the bits of mip in `mask`.
+void rv_set_pending(struct rv_cpu *c, uint64_t mask, uint64_t v);
+void rv_update_interrupts(struct rv_cpu *c); // after masks or pending bits changed
+bool rv_take_interrupt(struct env *e);
+bool rv_has_work(struct env *e);
+struct irq rv_line(struct env *e, unsigned n);              // enum rv_interrupt
+void rv_line_set(struct rv_cpu *c, unsigned n, bool level); // any thread
+
+// ---- timer.c ----
+
+enum { RV_TIMER_S, RV_TIMER_VS };
+void rv_timers_init(struct rv_cpu *c);
+void rv_timers_exit(struct rv_cpu *c);
+uint64_t rv_time(struct rv_cpu *c);                 // the `time` counter
+void rv_timer_update(struct rv_cpu *c, unsigned n); // after a compare value or the offset changed
+
+// ---- mmu.c, pmp.c ----
+
+int rv_translate(struct env *e, gva_t va, enum env_access access, unsigned mmu,
+                 struct env_xlat *out, struct env_fault *f);
+void rv_bus_fault(struct env *e, gva_t va, enum env_access access, enum mem_result why,
+                  struct env_fault *f);
+void rv_align_fault(struct env *e, gva_t va, enum env_access access, unsigned mo,
+                    struct env_fault *f);
+void rv_take_fault(struct env *e, const struct env_fault *f);
+void rv_mmu_set_contexts(struct rv_cpu *c);
+// Is `mode` a translation mode this hart has (enum of satp.MODE)?
+bool rv_atp_mode_valid(const struct rv_cpu *c, unsigned mode);
+enum rv_fence { RV_FENCE_VMA, RV_FENCE_VVMA, RV_FENCE_GVMA };
+// `va` and `id` as the instruction gives them; the flags say whether they were given at all.
+void rv_fence(struct rv_cpu *c, enum rv_fence kind, bool by_va, uint64_t va, bool by_id,
+              uint64_t id);
+
+// Permissions (ENV_*) of a physical address at a privilege level, and in *span how far around it
+// they are the same: 4096 when for the whole page.
+unsigned rv_pmp_perms(const struct rv_cpu *c, gpa_t pa, unsigned priv, uint64_t *span);
+void rv_pmp_changed(struct rv_cpu *c);
+void rv_flush_all(struct rv_cpu *c);             // every translation of this hart
+uint64_t rv_status_mask(const struct rv_cpu *c); // bits of sstatus that software may change
+extern const struct env_isa_ops rv_ops;
