@@ -9,6 +9,7 @@
 #include "memory/msi.h"
 
 struct accel;
+struct buf;
 struct isa;
 struct isa_config;
 struct vcpu;
@@ -30,7 +31,8 @@ struct accel_irqchip {
 };
 
 struct accel_ops {
-    const char *name, *alias, *desc; // "dbt", "tcg", …
+    const char *name, *alias, *desc;     // "dbt", "tcg", …
+    void (*print_help)(struct buf *out); // its properties; NULL: it has none
     // Set up for a machine of up to max_vcpus of this ISA; -1 with the reason (fallback prints it).
     int (*open)(struct accel *a, struct opts *o, struct err *e);
     void (*close)(struct accel *a);

@@ -3,6 +3,7 @@
 // page of guest code.
 #include "accel/dbt.h"
 #include "base/bits.h"
+#include "base/buf.h"
 #include "base/log.h"
 #include "isa/isa.h"
 #include "jit/jit.h"
@@ -126,69 +127,67 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
     return true;
 }
 
+#define JIT_OFF(field) NULL, &c->field
+#define JIT_ON(field)  &c->field, NULL
+#define BUILD(field)   &d->switches.field, NULL
+#define NOTHING(field) NULL, NULL
+
+static int parse_switches(struct dbt *d, struct jit_config *c, struct opts *o, struct err *e)
+{
+    const struct {
+        const char *key;
+        bool *on, *off;
+    } switches[] = {
+#define OPTION(key, where, field, initial, text) {key, where(field)},
+#include "accel/dbt_options.def"
+#undef OPTION
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(switches); i++) {
+        bool on = switches[i].on ? *switches[i].on : true;
+        if (opts_get_bool(o, switches[i].key, &on, e))
+            return -1;
+        if (switches[i].on)
+            *switches[i].on = on;
+        else if (switches[i].off)
+            *switches[i].off = !on;
+    }
+    return 0;
+}
+
 static int parse(struct dbt *d, struct jit_config *c, struct opts *o, struct err *e)
 {
     static const char *const known[] = {"accel",
-                                        "interpret",
-                                        "one-insn-per-tb",
-                                        "opt-chain",
-                                        "opt-fold",
-                                        "opt-forward-slots",
-                                        "opt-host-fp",
-                                        "opt-inline-lookup",
-                                        "opt-inline-tlb",
-                                        "opt-loops",
-                                        "opt-returns",
-                                        "opt-spans",
-                                        "opt-superblocks",
-                                        "opt-value-numbering",
-                                        "split-wx",
-                                        "tb-size",
-                                        "thread",
-                                        "verify",
-                                        NULL};
-    struct {
-        const char *key;
-        bool *off;
-    } inverted[] = {{"opt-chain", &c->no_chain},
-                    {"opt-returns", &c->no_returns},
-                    {"opt-inline-lookup", &c->no_inline_lookup},
-                    {"opt-inline-tlb", &c->no_inline_tlb},
-                    {"opt-host-fp", &c->no_host_fp},
-                    {"opt-loops", &c->no_loops}};
-    struct {
-        const char *key;
-        bool *on;
-    } plain[] = {{"opt-fold", &d->switches.fold},
-                 {"opt-value-numbering", &d->switches.value_numbering},
-                 {"opt-forward-slots", &d->switches.forward_slots},
-                 {"opt-spans", &d->switches.spans},
-                 {"opt-superblocks", &d->switches.superblocks},
-                 {"interpret", &c->interpret},
-                 {"verify", &c->verify}};
-    for (unsigned i = 0; i < ARRAY_SIZE(inverted); i++) {
-        bool on = true;
-        if (opts_get_bool(o, inverted[i].key, &on, e))
-            return -1;
-        *inverted[i].off = !on;
-    }
-    for (unsigned i = 0; i < ARRAY_SIZE(plain); i++)
-        if (opts_get_bool(o, plain[i].key, plain[i].on, e))
-            return -1;
+#define OPTION(key, where, field, initial, text) key,
+#include "accel/dbt_options.def"
+#undef OPTION
+                                        "tb-size", "thread", NULL};
+    if (parse_switches(d, c, o, e))
+        return -1;
     const char *thread = opts_get(o, "thread");
     if (thread && strcmp(thread, "multi") && strcmp(thread, "single"))
         return err_set(e, "thread=%s: give multi or single", thread);
     if (thread && !strcmp(thread, "single"))
         log_warn("-accel thread=single: vCPUs run on one host thread each regardless");
-    bool ignored;
-    if (opts_get_bool(o, "split-wx", &ignored, e) ||
-        opts_get_bool(o, "one-insn-per-tb", &ignored, e))
-        return -1;
     opts_get(o, "accel");
     return opts_get_size(o, "tb-size", &c->cache_size, MiB, e) ||
                    opts_check_unused(o, "-accel dbt", known, e)
                ? -1
                : 0;
+}
+
+static void dbt_print_help(struct buf *out)
+{
+    static const char *const lines[][3] = {
+#define OPTION(key, where, field, initial, text) {key, initial, text},
+#include "accel/dbt_options.def"
+#undef OPTION
+    };
+    buf_printf(out, "dbt options:\n");
+    for (unsigned i = 0; i < ARRAY_SIZE(lines); i++)
+        buf_printf(out, "  %s=on|off%*s - %s (default: %s)\n", lines[i][0],
+                   (int)(20 - strlen(lines[i][0])), "", lines[i][2], lines[i][1]);
+    buf_printf(out, "  tb-size=size                - translated code kept (MiB)\n"
+                    "  thread=multi                - one host thread for each vCPU\n");
 }
 
 static int open_with(struct accel *a, const struct dbt_user *u, struct opts *o, struct err *e)
@@ -312,6 +311,7 @@ const struct accel_ops accel_dbt = {
     .name = "dbt",
     .alias = "tcg",
     .desc = "dynamic binary translation",
+    .print_help = dbt_print_help,
     .open = dbt_open,
     .close = dbt_close,
     .cpu_new = dbt_cpu_new,

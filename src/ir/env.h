@@ -126,6 +126,11 @@ struct env_exec_ops {
     void (*store)(struct env *e, gva_t va, uint64_t val, unsigned mo);
     v128 (*load128)(struct env *e, gva_t va, unsigned mo);
     void (*store128)(struct env *e, gva_t va, v128 val, unsigned mo);
+    // An atomic IR operation (enum ir_op: ll, sc, cas, swap, amo*) with operands b and c of 16
+    // bytes, for the IR interpreter: what was there (sc: whether it stored) into *old. NULL: loads
+    // and stores will do.
+    void (*atomic)(struct env *e, unsigned op, gva_t va, unsigned mo, const void *b, const void *c,
+                   void *old);
     // Zero a naturally aligned block (DC ZVA, cbo.zero): size a power of two up to 4096.
     void (*zero)(struct env *e, gva_t va, unsigned size, unsigned mo);
     // Debugger and walker accesses: -1 instead of an exception. Virtual in the current context.

@@ -146,12 +146,24 @@ static uint64_t amo_value(unsigned op, uint64_t old, uint64_t x, unsigned w)
     }
 }
 
+// By the executor, indivisibly.
+static union ir_val atomic(const struct machine *m, const struct ir_insn *n, unsigned mo)
+{
+    union ir_val old = {0};
+    m->e->exec->atomic(m->e, n->op, m->v[n->a].u64[0], mo & ~(unsigned)MO_SIGN, &m->v[n->b],
+                       &m->v[n->c], &old);
+    bool whole = n->op == IR_sc || n->type == IR_V128;
+    return whole ? old : extend(old.u64[0], n->type, mo);
+}
+
 static union ir_val access(const struct machine *m, const struct ir_insn *n)
 {
     struct env *e = m->e;
     gva_t va = m->v[n->a].u64[0];
     const union ir_val *x = &m->v[n->b], *y = &m->v[n->c];
     unsigned mo = n->aux, unsigned_mo = mo & ~(unsigned)MO_SIGN;
+    if (e->exec->atomic && n->op != IR_load && n->op != IR_store)
+        return atomic(m, n, mo);
     switch (n->op) {
     case IR_load:
         return mem_load(e, va, n->type, mo);
@@ -218,8 +230,10 @@ static struct ir_outcome exit_to(const struct machine *m, const struct ir_insn *
 {
     snap_store(m, n->imm, NULL);
     memcpy(slot_at(m, m->r->guest->pc), &m->v[target], 8);
-    return (struct ir_outcome){
-        .kind = kind, .insns = m->r->snaps.data[n->imm].insns + m->rounds * m->r->n_guest_insns};
+    return (struct ir_outcome){.kind = kind,
+                               .rounds = m->rounds,
+                               .insns = m->r->snaps.data[n->imm].insns +
+                                        m->rounds * m->r->n_guest_insns};
 }
 
 // The end of a round: slots without a phi are stored, phis take their next values all at once.
@@ -309,6 +323,11 @@ static void execute(const struct machine *m, const struct ir_insn *n, union ir_v
 
 struct ir_outcome ir_interp(const struct ir_region *r, struct env *e)
 {
+    return ir_interp_rounds(r, e, ~0u);
+}
+
+struct ir_outcome ir_interp_rounds(const struct ir_region *r, struct env *e, uint32_t max)
+{
     BUG_ON(r->insns.len > MAX_NODES);
     struct machine m = {.r = r, .e = e, .v = alloca(r->insns.len * sizeof(union ir_val))};
     ir_ref loop = ir_loop_of(r);
@@ -326,7 +345,7 @@ struct ir_outcome ir_interp(const struct ir_region *r, struct env *e)
         case IR_goto:
             return exit_to(&m, n, n->a, OUT_GOTO);
         case IR_again:
-            if (atomic_load_explicit(&e->interrupt, memory_order_relaxed))
+            if (atomic_load_explicit(&e->interrupt, memory_order_relaxed) || m.rounds >= max)
                 return exit_to(&m, n, n->a, OUT_GOTO);
             next_round(&m, n, loop);
             i = loop;

@@ -244,14 +244,17 @@ extern ir_eval_fn *const ir_eval[IR_OPS]; // NULL for memory, state and control 
 
 // Execute a region from its entry with env's state; returns how it left, with the state stored.
 // Memory and leaving go through env->exec: state is exact there (the snapshot has been stored), and
-// its functions may leave non-locally to whoever called (nothing is held here). Atomics are a load
-// and a store: other vCPUs must stand still meanwhile.
+// its functions may leave non-locally to whoever called (nothing is held here). Atomics are the
+// executor's, or a load and a store where it has none.
 struct ir_outcome {
     enum { OUT_GOTO, OUT_INDIRECT, OUT_CALL, OUT_RET, OUT_LEAVE } kind; // pc slot holds the target
     uint32_t insns;     // guest instructions completed
+    uint32_t rounds;    // of a loop
     enum env_leave why; // of OUT_LEAVE
 };
 struct ir_outcome ir_interp(const struct ir_region *r, struct env *e);
+// The same; a loop is left after so many rounds as if by an interrupt.
+struct ir_outcome ir_interp_rounds(const struct ir_region *r, struct env *e, uint32_t max);
 
 // If r ends by going to its own start, makes it a loop that keeps what it changes in values
 // (loop.c).

@@ -508,6 +508,39 @@ static void exec_store128(struct env *e, gva_t va, v128 x, unsigned mo)
     access_or_signal(e, va, (mo & ~(unsigned)MO_SIZE) | MO_128, do_store, &val);
 }
 
+struct atomic_args {
+    unsigned op;
+    union ir_val b, c, old;
+};
+
+static void do_atomic(struct op *o, void *arg)
+{
+    struct atomic_args *a = arg;
+    switch (a->op) {
+    case IR_ll:
+        load_linked(o, &a->old);
+        break;
+    case IR_sc:
+        a->old = (union ir_val){.u64 = {store_conditional(o, &a->b), 0}};
+        break;
+    case IR_cas:
+        swap_if_same(o, a->b, a->c, &a->old);
+        break;
+    default:
+        a->old = (union ir_val){.u64 = {read_modify_write(o, a->op, a->b.u64[0]), 0}};
+    }
+}
+
+static void exec_atomic(struct env *e, unsigned op, gva_t va, unsigned mo, const void *b,
+                        const void *c, void *old)
+{
+    struct atomic_args a = {.op = op};
+    memcpy(&a.b, b, sizeof a.b);
+    memcpy(&a.c, c, sizeof a.c);
+    access_or_signal(e, va, mo, do_atomic, &a);
+    memcpy(old, &a.old, sizeof a.old);
+}
+
 static void do_zero(struct op *o, void *arg)
 {
     unsigned size = *(const unsigned *)arg;
@@ -588,6 +621,7 @@ const struct env_exec_ops jit_exec_ops = {
     .store = exec_store,
     .load128 = exec_load128,
     .store128 = exec_store128,
+    .atomic = exec_atomic,
     .zero = exec_zero,
     .peek = exec_peek,
     .poke = exec_poke,

@@ -30,7 +30,7 @@ struct jit_config {
     bool no_chain, no_returns, no_inline_lookup, no_inline_tlb, no_host_fp, no_loops;
     bool baseline;  // only instructions every supported host has (x86-64-v2)
     bool interpret; // run the IR interpreter instead of host code
-    bool verify;    // run both on each region and compare (slow)
+    bool verify;    // each region also by the IR interpreter, on a copy, and compare (slow)
 };
 
 struct jit *jit_new(const struct jit_config *c, struct err *e);
@@ -62,7 +62,8 @@ void jit_fork_child(struct jit *j, struct env *self);
 struct buf;
 struct jit_stats {
     uint64_t regions, guest_insns, host_bytes, evictions, invalidations, tlb_fills, tlb_retags,
-        slow_loads, slow_stores, lookups, lookup_misses, translate_ns, fp_traps;
+        slow_loads, slow_stores, lookups, lookup_misses, translate_ns, fp_traps, verified,
+        differences;
 };
 void jit_get_stats(struct jit *j, struct jit_stats *s);
 // Translate and print one region: guest, IR, host code (`myna explain`, -d).

@@ -2,6 +2,7 @@
 // enters translated code and serves whatever it came back for.
 #include "jit/access.h"
 #include "jit/translate.h"
+#include "jit/verify.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -36,6 +37,8 @@ struct jit *jit_new(const struct jit_config *c, struct err *e)
     j->host = jit_host_native();
     if (!j->host)
         j->c.interpret = true;
+    if (j->c.verify) // every region is entered from C
+        j->c.no_chain = j->c.no_returns = j->c.no_inline_lookup = true;
     jit_locks_init(j);
     if (jit_cache_init(j, e)) {
         jit_free(j);
@@ -123,6 +126,7 @@ void jit_vcpu_free(struct env *env)
     map_free(&v->keys);
     vec_free(&v->queue);
     ir_region_free(&v->region);
+    jit_verify_free(v);
     pthread_mutex_destroy(&v->queue_lock);
     munmap(v, v->map_size);
 }
@@ -214,6 +218,8 @@ static enum env_leave run_pass(struct jit_vcpu *v)
         if (from)
             try_link(v, from, b);
         struct run_result res;
+        if (v->jit->c.verify)
+            jit_verify_before(v, b);
         if (!enter(v, b, &res))
             return LEAVE_AGAIN;
         switch (res.kind) {
@@ -226,8 +232,12 @@ static enum env_leave run_pass(struct jit_vcpu *v)
             jit_set_pc(v, res.arg);
             break;
         default:
+            if (v->jit->c.verify)
+                jit_verify_after(v, b, true, (enum env_leave)res.arg);
             return (enum env_leave)res.arg;
         }
+        if (v->jit->c.verify)
+            jit_verify_after(v, b, false, LEAVE_AGAIN);
         if (mode & IR_MODE_SINGLE || atomic_load_explicit(&v->pending, memory_order_relaxed))
             return LEAVE_AGAIN;
     }

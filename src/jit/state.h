@@ -118,10 +118,11 @@ struct jit_vcpu {
     sigjmp_buf *probe;       // set while guest memory is read that may not be there (user mode)
     struct jit_stats stats;
     struct code_fetch itlb[ITLB_SIZE];
-    sigjmp_buf leave_to; // where leave() goes when no translated code is running
-    bool step;           // the next instruction is to be interpreted
-    bool strict_fp;      // see JIT_MODE_STRICT_FP
-    bool linkable;       // the block found last may be linked to
+    struct shadow *shadow; // verify.c
+    sigjmp_buf leave_to;   // where leave() goes when no translated code is running
+    bool step;             // the next instruction is to be interpreted
+    bool strict_fp;        // see JIT_MODE_STRICT_FP
+    bool linkable;         // the block found last may be linked to
 
     // ---- hot: near enough for 8-bit displacements ----
     uint64_t c_sp, jit_sp, jit_base; // C stack; stack of guest calls, and its base
@@ -175,7 +176,7 @@ struct block {
     struct list incoming;
     struct link *links;
     unsigned n_links;
-    bool loops; // goes back to itself without a link
+    bool loops;     // goes back to itself without a link
     uint8_t *sites; // side table: see sites.c
     size_t sites_size;
 };

@@ -243,6 +243,24 @@ struct block *jit_find(struct jit_vcpu *v, uint64_t pc)
     return b;
 }
 
+bool jit_region_again(struct jit_vcpu *v, const struct block *b, struct ir_region *r)
+{
+    struct jit *j = v->jit;
+    struct code_fetch c;
+    struct env_fault f;
+    unsigned off = (unsigned)(b->pc & ~PAGE_MASK);
+    if (code_page(v, b->pc, &c, &f))
+        return false;
+    jit_lock(j);
+    ir_region_reset(r, j->c.guest, b->pc, isa_mode(v));
+    bool ok = j->c.translate(j->c.opaque, jit_env(v), b->pc, isa_mode(v), c.host + off,
+                             (unsigned)PAGE_SIZE - off, JIT_MAX_INSNS, r);
+    if (ok && b->loops)
+        ir_form_loop(&j->loop_pass, r);
+    jit_unlock(j);
+    return ok && r->n_guest_insns == b->n_guest_insns;
+}
+
 enum env_leave jit_interpret(struct jit_vcpu *v, unsigned max_insns)
 {
     struct jit *j = v->jit;

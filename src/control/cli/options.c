@@ -88,6 +88,22 @@ static int set_no_acpi(struct cmdline *c, const char *arg, struct err *e)
     return 0;
 }
 
+static int accel_help(struct cmdline *c, const char *name, struct err *e)
+{
+    struct buf b = {0};
+    for (const struct accel_ops *const *a = accels; name && *a; a++) {
+        if (strcmp((*a)->name, name) && (!(*a)->alias || strcmp((*a)->alias, name)))
+            continue;
+        if ((*a)->print_help)
+            (*a)->print_help(&b);
+        else
+            buf_printf(&b, "%s has no options\n", name);
+        return print(c, &b);
+    }
+    return err_set(e, "-accel %s: no such accelerator ('-accel help' lists them)",
+                   name ? name : "");
+}
+
 // "accel=a:b" of -machine and "-accel a" add to one list of preference.
 static int add_accel(struct cmdline *c, const char *arg, struct err *e)
 {
@@ -99,7 +115,10 @@ static int add_accel(struct cmdline *c, const char *arg, struct err *e)
                        (*a)->alias ? "\n" : "");
         return print(c, &b);
     }
-    return add_opts(&c->accels, arg, "accel", "-accel", e);
+    if (add_opts(&c->accels, arg, "accel", "-accel", e))
+        return -1;
+    struct opts *o = &c->accels.data[c->accels.len - 1];
+    return opts_has(o, "help") || opts_has(o, "?") ? accel_help(c, opts_get(o, "accel"), e) : 0;
 }
 
 static int enable_kvm(struct cmdline *c, const char *arg, struct err *e)

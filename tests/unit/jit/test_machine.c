@@ -256,8 +256,6 @@ static void runner_main(void *arg)
 
 static void two_cpus(struct jit_config c)
 {
-    if (c.interpret) // atomics are a load and a store there
-        return;
     struct machine *m = m_open(2, c);
     // both add to one counter, and flush a page now and then
     LOAD(m, 0x1000, I(M_LI, 0, 0, 0), I(M_LI, 1, 0, 0x40), I(M_LI, 2, 1, 0), I(M_LI, 5, 0, 0x20),
