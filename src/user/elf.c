@@ -95,7 +95,7 @@ static int check_segments(struct user *u, struct object *o, struct err *e)
             return -1;
         if (p->p_type != PT_LOAD)
             continue;
-        if (__builtin_add_overflow(p->p_vaddr, p->p_memsz, &end) || end > u->mm.size ||
+        if (__builtin_add_overflow(p->p_vaddr, p->p_memsz, &end) || end > u->mm.top ||
             __builtin_add_overflow(p->p_offset, p->p_filesz, &file_end) ||
             p->p_filesz > p->p_memsz || (p->p_vaddr - p->p_offset) & 4095)
             return bad(o, e, "malformed segment");

@@ -367,6 +367,8 @@ static struct thread *load(struct user *u, char **argv, int *status, struct err 
         return NULL;
     int r = stack_map(u, e) || elf_load(u, fd, argv[0], &im, status, e);
     close(fd);
+    if (!r)
+        *status = FAILED;
     struct thread *t = r ? NULL : thread_new(u, e);
     if (!t)
         return NULL;
@@ -452,7 +454,7 @@ int user_main(int argc, char **argv)
     user_self = t;
     u->accel->ops->thread_enter(u->accel, t->env);
     signal_thread_init();
-    t->tid = getpid();
+    t->tid = u->pid = getpid();
     if (u->opt.gdb && debug_open(u, u->opt.gdb, &e))
         return fail(&e, FAILED);
     signal_init(u, t);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
+#include <sys/stat.h>
 
 enum { HOST_PAGE = 4096 };
 #define PROT_ALL   (PROT_READ | PROT_WRITE | PROT_EXEC)
@@ -209,6 +210,20 @@ static int64_t place(struct mm *m, uint64_t addr, uint64_t len, int flags)
     return at ? (int64_t)at : -ENOMEM;
 }
 
+// The file ends within a guest page: what follows in that page reads as zeros, where the host,
+// whose pages are smaller, would fault.
+static void fill_last_page(struct mm *m, uint64_t at, uint64_t len, int prot, int fd, uint64_t off)
+{
+    struct stat st;
+    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || (uint64_t)st.st_size <= off)
+        return;
+    uint64_t have = (uint64_t)st.st_size - off, from = (have + HOST_PAGE - 1) & ~(HOST_PAGE - 1ull);
+    uint64_t to = MIN(len, (have + m->page_size - 1) & ~(m->page_size - 1));
+    if (from < to && mmap(m->base + at + from, to - from, host_prot(prot),
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+        return; // it faults there, as it would have
+}
+
 static int64_t map_locked(struct mm *m, uint64_t addr, uint64_t len, int prot, int flags, int fd,
                           uint64_t off)
 {
@@ -223,6 +238,8 @@ static int64_t map_locked(struct mm *m, uint64_t addr, uint64_t len, int prot, i
         reserve(m, (uint64_t)at, len, MAP_FIXED_NOREPLACE); // a failed MAP_FIXED may leave a hole
         return -why;
     }
+    if (m->page_size > HOST_PAGE && !(flags & MAP_ANONYMOUS))
+        fill_last_page(m, (uint64_t)at, len, prot, fd, off);
     record(m, (struct mm_area){.start = (uint64_t)at,
                                .end = (uint64_t)at + len,
                                .prot = prot & PROT_ALL,

@@ -132,10 +132,11 @@ static void futex_wake(struct thread *t, uint64_t addr, int n)
     syscall(SYS_futex, guest_ptr(t, addr), FUTEX_WAKE, n, NULL, NULL, 0);
 }
 
-static void release_robust(struct thread *t, uint64_t entry, int64_t offset, bool pending)
+static void release_robust(struct thread *t, uint32_t tid, uint64_t entry, int64_t offset,
+                           bool pending)
 {
     uint64_t at = (entry & ~1ull) + (uint64_t)offset;
-    uint32_t val, tid = (uint32_t)syscall(SYS_gettid);
+    uint32_t val;
     if (at & 3 || !guest_read(t, at, &val, 4))
         return;
     if (pending && !val) {
@@ -152,29 +153,43 @@ static void release_robust(struct thread *t, uint64_t entry, int64_t offset, boo
 }
 
 // Mutexes the thread dies with: Linux, Documentation/locking/robust-futexes.rst.
-static void walk_robust_list(struct thread *t)
+// `of` dies; `t` is the calling thread, through which memory is reached.
+static void walk_robust_list(struct thread *t, const struct thread *of)
 {
     struct {
         uint64_t next;
         int64_t offset;
         uint64_t pending;
     } head;
-    if (!t->robust_list || !guest_read(t, t->robust_list, &head, sizeof head))
+    uint32_t tid = (uint32_t)of->tid;
+    if (!of->robust_list || !guest_read(t, of->robust_list, &head, sizeof head))
         return;
     uint64_t entry = head.next, next;
-    for (unsigned n = 0; n < 2048 && (entry & ~1ull) != t->robust_list; n++, entry = next) {
+    for (unsigned n = 0; n < 2048 && (entry & ~1ull) != of->robust_list; n++, entry = next) {
         if (!guest_read_u64(t, entry & ~1ull, &next))
             return;
         if (entry != head.pending)
-            release_robust(t, entry, head.offset, false);
+            release_robust(t, tid, entry, head.offset, false);
     }
     if (head.pending)
-        release_robust(t, head.pending, head.offset, true);
+        release_robust(t, tid, head.pending, head.offset, true);
+}
+
+void thread_end_all(struct thread *t)
+{
+    struct user *u = t->u;
+    if (getpid() != u->pid)
+        return;
+    mutex_lock(&u->threads_lock);
+    for (unsigned i = 0; i < u->max_threads; i++)
+        if (u->threads[i])
+            walk_robust_list(t, u->threads[i]);
+    mutex_unlock(&u->threads_lock);
 }
 
 static void leave_memory(struct thread *t)
 {
-    walk_robust_list(t);
+    walk_robust_list(t, t);
     if (t->clear_tid && guest_write_u32(t, t->clear_tid, 0))
         futex_wake(t, t->clear_tid, 1);
 }
@@ -267,7 +282,7 @@ static void child_of_fork(struct thread *t, const struct clone_request *r)
     dbt_fork_child(u->accel, t->env);
     if (u->debug)
         debug_fork_child(t);
-    t->tid = getpid();
+    t->tid = u->pid = getpid();
     pthread_mutex_init(&u->threads_lock, NULL);
     pthread_mutex_init(&u->mm.lock, NULL);
     pthread_mutex_init(&t->sighand->lock, NULL);

@@ -47,6 +47,7 @@ struct user {
     struct accel *accel;
     struct mm mm;
     struct user_options opt;
+    int pid;                      // a child of vfork, which borrows all this, has another
     char *exe;                    // absolute path of the running program
     int self_fd;                  // our own executable, for running foreign programs
     int prefix_fd;                // of opt.prefix, or -1
@@ -104,6 +105,7 @@ struct thread *thread_new(struct user *u, struct err *e);
 void thread_free(struct thread *t);
 _Noreturn void thread_run(struct thread *t); // on its host thread, until it ends
 _Noreturn void thread_end(struct thread *t, int status);
+void thread_end_all(struct thread *t); // the process is about to end: let go of what threads hold
 int64_t thread_clone(struct thread *t, const struct clone_request *r);
 
 // ---- signal.c ----

@@ -65,6 +65,9 @@ int64_t sys_exit_group(struct thread *t, const uint64_t *a)
 {
     if (t->u->debug)
         debug_end(t->u, (int)a[0], 0);
+    uint64_t mask;
+    signal_block_all(&mask);
+    thread_end_all(t);
     syscall(SYS_exit_group, (int)a[0]);
     __builtin_unreachable();
 }
