@@ -124,7 +124,6 @@ void jit_vcpu_free(struct env *env)
     jit_unlock(j);
     munmap(v->stack_map, JIT_STACK_SIZE + PAGE_SIZE);
     map_free(&v->keys);
-    vec_free(&v->queue);
     ir_region_free(&v->region);
     jit_verify_free(v);
     pthread_mutex_destroy(&v->queue_lock);

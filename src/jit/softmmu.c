@@ -123,15 +123,18 @@ static bool bloom_hit(const struct jit_vcpu *v, const struct env_flush *f)
     return false;
 }
 
+static void renew_all_code(struct jit_vcpu *v)
+{
+    jit_code_ids_renew(v->jit, &(struct env_flush){0});
+    memset(v->code_bloom, 0, sizeof v->code_bloom);
+}
+
 void jit_tlb_flush(struct jit_vcpu *v, const struct env_flush *f)
 {
     if (f->len) {
         flush_range(v, f->va, f->len);
-        if (bloom_hit(v, f)) {
-            struct env_flush all = {0};
-            jit_code_ids_renew(v->jit, &all);
-            memset(v->code_bloom, 0, sizeof v->code_bloom);
-        }
+        if (bloom_hit(v, f))
+            renew_all_code(v);
     } else {
         jit_keys_forget(v, f);
         memset(v->itlb, 0, sizeof v->itlb);
@@ -142,9 +145,15 @@ void jit_tlb_flush(struct jit_vcpu *v, const struct env_flush *f)
 void jit_flush_queue(struct jit_vcpu *v)
 {
     mutex_lock(&v->queue_lock);
-    for (size_t k = 0; k < v->queue.len; k++)
-        jit_tlb_flush(v, &v->queue.data[k]);
-    v->queue.len = 0;
+    if (v->queued > FLUSH_QUEUE) {
+        jit_tlb_flush_all(v);
+        renew_all_code(v);
+        jit_code_id_refresh(v);
+    } else {
+        for (unsigned k = 0; k < v->queued; k++)
+            jit_tlb_flush(v, &v->queue[k]);
+    }
+    v->queued = 0;
     atomic_fetch_and(&v->pending, ~(uint32_t)PEND_FLUSH);
     mutex_unlock(&v->queue_lock);
 }
@@ -161,7 +170,9 @@ void jit_flush(struct env *e, const struct env_flush *f, bool broadcast)
         if (!o || o == v)
             continue;
         mutex_lock(&o->queue_lock);
-        vec_push(&o->queue, *f);
+        if (o->queued < FLUSH_QUEUE)
+            o->queue[o->queued] = *f;
+        o->queued = MIN(o->queued + 1, FLUSH_QUEUE + 1u);
         mutex_unlock(&o->queue_lock);
         jit_kick(o, PEND_FLUSH);
     }

@@ -51,6 +51,9 @@ struct jump_entry {
 #define JIT_SPILLS 256
 #define ITLB_SIZE  64
 
+// Flushes by other vCPUs that wait for this one. One that sleeps or is off must not collect them.
+#define FLUSH_QUEUE 64
+
 // Where an instruction's bytes are.
 struct code_fetch {
     uint64_t va;         // page
@@ -107,7 +110,8 @@ struct jit_vcpu {
     // Where other threads ask for something; `pending` is checked at every pass of the dispatcher.
     _Atomic uint32_t pending; // PEND_*
     pthread_mutex_t queue_lock;
-    VEC(struct env_flush) queue;
+    struct env_flush queue[FLUSH_QUEUE];
+    unsigned queued; // more than FLUSH_QUEUE: forget everything
     _Atomic uint64_t epoch_seen;
     _Atomic uint32_t in_code; // running translated code (or its helpers); see quiet.c
     struct code_id_cache {

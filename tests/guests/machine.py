@@ -7,8 +7,9 @@ class Timeout(Exception):
 
 
 class Machine:
-    def __init__(self, args, env=None):
+    def __init__(self, args, env=None, log=None):
         self.args = args
+        self.log = open(log, "wb", 0) if log else None  # the console, as it comes
         self.out = b""
         self.started = time.monotonic()
         self.process = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
@@ -21,6 +22,8 @@ class Machine:
             return b""
         data = os.read(self.process.stdout.fileno(), 65536)
         self.out += data
+        if self.log:
+            self.log.write(data)
         return data or None
 
     def expect(self, text, timeout):
@@ -67,6 +70,8 @@ class Machine:
                 self.process.wait()
         self.process.stdin.close()
         self.process.stdout.close()
+        if self.log:
+            self.log.close()
 
     def __enter__(self):
         return self

@@ -1,6 +1,8 @@
 // The translator's run time in system mode, on a guest CPU of a dozen instructions (machine.h).
 #include "machine.h"
 
+#include <malloc.h>
+
 #define LOAD(m, at, ...)                                                                           \
     m_load(m, at, (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
 
@@ -353,6 +355,33 @@ static void much_code(void **state)
     m_close(m);
 }
 
+static size_t allocated(void)
+{
+    struct mallinfo2 m = mallinfo2();
+    return m.uordblks + m.hblkhd;
+}
+// A CPU that does not run is sent many flushes: it keeps few, and forgets what the first one named.
+static void flushes_of_a_sleeper(void **state)
+{
+    struct machine *m = m_open(2, (struct jit_config){0});
+    LOAD(m, 0x1000, I(M_LD, 0, 1, 0), I(M_HALT, 0, 0, 0));
+    ram_write(m->ram, 0x10000, &(uint64_t){11}, 8);
+    ram_write(m->ram, 0x11000, &(uint64_t){22}, 8);
+    m->cpu[1]->x[1] = 0x10000;
+    m_run(m, 1, 0x1000);
+    assert_int_equal(m->cpu[1]->x[0], 11);
+
+    struct env *e = &m->cpu[0]->env;
+    m->map[0][0x10].page = 0x11;
+    e->exec->flush(e, &(struct env_flush){.va = 0x10000, .len = 4096}, true);
+    size_t before = allocated();
+    for (unsigned k = 0; k < 100000; k++)
+        e->exec->flush(e, &(struct env_flush){.va = 0x20000, .len = 4096}, true);
+    assert_in_range(allocated() - before, 0, 64 * KiB);
+    m_run(m, 1, 0x1000);
+    assert_int_equal(m->cpu[1]->x[0], 22);
+    m_close(m);
+}
 static void two_machines(void **state)
 {
     struct machine *a = m_open(1, (struct jit_config){0}), *b = m_open(1, (struct jit_config){0});
@@ -385,6 +414,7 @@ int main(void)
         cmocka_unit_test(stopping_a_loop),
         cmocka_unit_test(much_code),
         cmocka_unit_test(two_machines),
+        cmocka_unit_test(flushes_of_a_sleeper),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
