@@ -19,7 +19,7 @@ check:
 	python3 scripts/check.py
 
 check-full:
-	scripts/packages.sh check
+	scripts/packages.sh full
 	python3 scripts/check.py --full
 
 bench: all

@@ -1,6 +1,6 @@
 #!/bin/sh
-# packages.sh build|check: makes sure that the Debian packages are there which building, or building
-# and testing, needs. Installs what is missing when run as root; otherwise says which command would.
+# packages.sh build|check|full: makes sure that the Debian packages are there which building, or
+# building and testing (full: with the slow suites), needs. Installs what is missing when run as root; otherwise says which command would.
 set -eu
 
 build="gcc libc6-dev meson ninja-build pkg-config python3 libcapstone-dev libcmocka-dev libfdt-dev
@@ -10,10 +10,13 @@ check="busybox-static bzip2 ca-certificates clang clang-format cpio device-tree-
     libclang-rt-14-dev libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu llvm openssl perl
     qemu-user-static qemu-utils xz-utils"
 
+full="debootstrap fdisk"
+
 case "${1:-build}" in
 build) want=$build ;;
 check) want="$build $check" ;;
-*) echo "usage: packages.sh build|check" >&2; exit 2 ;;
+full) want="$build $check $full" ;;
+*) echo "usage: packages.sh build|check|full" >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null; then

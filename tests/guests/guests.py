@@ -105,13 +105,13 @@ def root(arch, packages, suite=None):
     return out
 
 
-def kernel_package(arch):
-    """The package behind the metapackage linux-image-ARCH."""
-    cached = os.path.join(ROOT, arch, "kernel-package")
+def kernel_package(arch, meta=None, suite=None):
+    """The package behind a metapackage: linux-image-ARCH, unless another is named."""
+    cached = os.path.join(ROOT, arch, "kernel-package" if not meta else "kernel-package-" + meta)
     if not os.path.exists(cached):
-        suite = SUITE.get(arch, "bookworm")
+        suite, meta = suite or SUITE.get(arch, "bookworm"), meta or "linux-image-" + arch
         updated(suite)
-        text, _ = apt(suite, "apt-cache", "depends", "linux-image-%s:%s" % (arch, arch))
+        text, _ = apt(suite, "apt-cache", "depends", "%s:%s" % (meta, arch))
         name = re.search(r"Depends: (linux-image-[^ :\n]+)", text).group(1)
         os.makedirs(os.path.dirname(cached), exist_ok=True)
         with open(cached, "w") as f:
@@ -119,8 +119,8 @@ def kernel_package(arch):
     return open(cached).read()
 
 
-def kernel(arch):
-    return glob.glob(unpack(arch, kernel_package(arch)) + "/boot/vmlinu?-*")[0]
+def kernel(arch, meta=None, suite=None):
+    return glob.glob(unpack(arch, kernel_package(arch, meta, suite), suite) + "/boot/vmlinu?-*")[0]
 
 
 def depends(path):

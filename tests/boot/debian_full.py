@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""debian_full.py PROGRAM-DIR [PATTERN]: a whole Debian system on a qcow2 overlay. Started by -kernel: systemd to a login prompt, the guest's gcc and python3, a minute of stress on
+all vCPUs, power-off, file system clean. Then the same disk by UEFI: AAVMF, GRUB, the installed kernel, and boot entries that the variable store keeps."""
+import os, re, shutil, sys, tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
+import debian
+import guests
+from machine import Machine, tap
+
+PROGRAM = os.path.abspath(os.path.join(sys.argv[1], "qemu-system-aarch64"))
+PATTERN = sys.argv[2] if len(sys.argv) > 2 else ""
+SECONDS = 60
+STRESS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "guests", "stress.c")
+
+# What a healthy kernel does not say.
+BAD = r"soft lockup|hard LOCKUP|rcu.*(stall|starved)|blocked for more than|BUG:|Oops|WARNING: CPU|EXT4-fs (error|warning)|I/O error|Call trace|Internal error|hrtimer: interrupt took"
+
+HELLO = r"""
+#include <math.h>
+#include <stdio.h>
+int main(int argc, char **argv)
+{
+    double s = 0;
+    for (int i = 1; i <= 1000000; i++)
+        s += 1.0 / ((double)i * i);
+    printf("hello from %s: %.6f\n", __VERSION__, sqrt(6 * s));
+}
+"""
+PYTHON = "import sys, json, hashlib, zlib, decimal; print('python', sys.version_info[0], json.dumps({'a': [1, 2.5]}), hashlib.sha256(zlib.compress(b'x' * 100000)).hexdigest()[:8], decimal.Decimal(2).sqrt())"
+PYTHON_SAYS = "python 3 {\"a\": [1, 2.5]} %s 1.414213562373095048801688724"
+
+
+class Session:
+    """A logged-in shell on the serial console."""
+
+    def __init__(self, m, boot_timeout):
+        self.m = m
+        m.expect("guest login: ", boot_timeout)
+        m.send("root\r")
+        m.expect("Password: ", 60)
+        m.send(debian.PASSWORD + "\r")
+        m.expect("# ", 60)
+        # No echo and no line editing: what comes back is only what commands print.
+        m.send("exec env TERM=dumb PS1= bash --norc --noediting\r")
+        m.send("stty -echo; bind 'set enable-bracketed-paste off' 2>/dev/null; dmesg -n 1; echo READ'Y'\r")
+        m.expect("READY\r\n", 60)
+
+    def run(self, command, timeout=60, status=0):
+        self.m.send(command + "\necho ST\"\"ATUS $?.\n")
+        out = self.m.expect("STATUS ", timeout)
+        got = self.m.expect(".\r", 10)
+        assert got == str(status), "%s: status %s: %s" % (command[:60], got, out[-1000:])
+        return out.replace("\r", "").strip()
+
+    def put(self, path, text):
+        self.run("cat > %s << 'END-OF-FILE'\n%s\nEND-OF-FILE" % (path, text.strip("\n")))
+
+    def healthy(self):
+        log = self.run("dmesg")
+        bad = [line for line in log.splitlines() if re.search(BAD, line)]
+        assert not bad, "the kernel complained:\n" + "\n".join(bad[:20])
+        failed = self.run("systemctl --failed --plain --no-legend")
+        assert not failed, "units failed: " + failed
+
+    def off(self):
+        self.m.send("poweroff\n")
+        assert self.m.wait(180) == 0, "exit status %s" % self.m.process.returncode
+
+
+class Disk:
+    """An overlay on the Debian disk, in a folder of its own."""
+
+    def __enter__(self):
+        self.folder = tempfile.mkdtemp()
+        self.path = self.folder + "/disk.qcow2"
+        debian.host(os.path.join(sys.argv[1], "qemu-img"), "create", "-q", "-f", "qcow2", "-F", "raw", "-b", debian.disk(PROGRAM), self.path)
+        return self
+
+    def machine(self, *args, smp=2):
+        return Machine([PROGRAM, "-M", "virt,gic-version=3", "-cpu", "cortex-a72", "-smp", str(smp), "-m", "1024", "-nographic", "-nic", "none",
+                        "-drive", "if=none,id=d,format=qcow2,file=" + self.path, "-device", "virtio-blk-pci,drive=d"] + list(args))
+
+    def clean(self):
+        """Judged on the host: the image, and the file system in it, without any repair."""
+        debian.host("qemu-img", "check", self.path)
+        flat = self.folder + "/flat.raw"
+        debian.host(os.path.join(sys.argv[1], "qemu-img"), "convert", "-O", "raw", self.path, flat)
+        root = debian.root_of(flat, self.folder + "/root.raw")
+        said = debian.host("e2fsck", "-f", "-n", root)
+        assert "recovering journal" not in said, said
+        os.unlink(flat)
+        os.unlink(root)
+
+    def __exit__(self, *exc):
+        shutil.rmtree(self.folder)
+
+
+def direct():
+    return ["-kernel", guests.kernel("arm64"), "-initrd", debian.initrd(), "-append", "console=ttyAMA0"]
+
+
+def work(smp):
+    """Log in, compile, run, stress, switch off; then fsck."""
+    def run():
+        with Disk() as disk, disk.machine(*direct(), smp=smp) as m:
+            s = Session(m, 600)
+            assert s.run("nproc") == str(smp)
+            s.put("/root/hello.c", HELLO)
+            s.run("gcc -O2 -o /root/hello /root/hello.c -lm", 120)
+            said = s.run("/root/hello")
+            assert re.fullmatch(r"hello from 12\.\S+ ?\S*: 3\.141592", said), said
+            import hashlib, zlib
+            want = PYTHON_SAYS % hashlib.sha256(zlib.compress(b"x" * 100000)).hexdigest()[:8]
+            s.put("/root/t.py", PYTHON)
+            said = s.run("python3 /root/t.py", 120)
+            assert said == want, said
+            s.put("/root/stress.c", open(STRESS).read())
+            s.run("gcc -O2 -pthread -o /root/stress /root/stress.c", 120)
+            said = s.run("/root/stress %d" % SECONDS, SECONDS * 5)
+            assert re.match(r"cpus %d .*faults 0$" % smp, said), said
+            s.healthy()
+            s.off()
+            disk.clean()
+            return said
+    return run
+
+
+def uefi():
+    """The removable-media path first; then the entry that grub-install wrote into the variables."""
+    with Disk() as disk:
+        firmware = os.path.join(guests.unpack("all", "qemu-efi-aarch64:all"), "usr/share/AAVMF")
+        store = shutil.copy(firmware + "/AAVMF_VARS.fd", disk.folder + "/vars.fd")
+        flash = ["-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + firmware + "/AAVMF_CODE.fd", "-drive", "if=pflash,unit=1,format=raw,file=" + store]
+        with disk.machine(*flash) as m:
+            s = Session(m, 900)
+            assert b"GRUB" in m.out, "no GRUB on the console"
+            s.run("test -d /sys/firmware/efi && findmnt /boot/efi")
+            s.run("grub-install --target=arm64-efi --efi-directory=/boot/efi --bootloader-id=kept", 120)
+            entry = re.search(r"Boot([0-9A-F]{4})\*? kept", s.run("efibootmgr")).group(1)
+            s.healthy()
+            s.off()
+        with disk.machine(*flash) as m:
+            s = Session(m, 900)
+            said = s.run("efibootmgr")
+            assert "BootCurrent: " + entry in said, said
+            s.healthy()
+            s.off()
+        disk.clean()
+
+
+cases = [("by -kernel, smp 2", work(2)), ("by -kernel, smp 4", work(4)), ("by UEFI and GRUB", uefi)]
+sys.exit(tap([c for c in cases if re.search(PATTERN, c[0])]))

@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""machines.py PROGRAM-DIR [PATTERN]: Debian's kernel on the machines that the matrix of debian_arm64.py leaves out. All CPU models, the secure side, EL2 with a KVM guest in it, 16 KiB
+pages, and sizes: 512 vCPUs, 255 GiB."""
+import os, re, subprocess, sys, tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
+import guests
+from machine import Machine, tap
+
+PROGRAM = os.path.join(sys.argv[1], "qemu-system-aarch64")
+PATTERN = sys.argv[2] if len(sys.argv) > 2 else ""
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def boot(machine, cpu, smp, memory, script, name, kernel=None, extra=(), timeout=120):
+    """Boots, runs the script in the initramfs, and returns what the console said; the guest must power off by itself."""
+    with Machine([PROGRAM, "-M", "virt" + machine, "-cpu", cpu, "-smp", str(smp), "-m", memory, "-nographic", "-nic", "none", "-no-reboot", "-kernel", kernel or guests.kernel("arm64"),
+                  "-initrd", guests.initrd("arm64", script + "\necho SCRIPT-END", extra, name), "-append", "console=ttyAMA0 panic=-1"]) as m:
+        m.expect("SCRIPT-END", timeout)
+        assert m.wait(60) == 0, "exit status %s" % m.process.returncode
+        said = m.out.decode(errors="replace").replace("\r", "")
+        bad = re.findall(r".*(?:soft lockup|rcu.*stall|WARNING: CPU|Oops|BUG:).*", said)
+        assert not bad, "the kernel complained: " + "\n".join(bad)
+        return said
+
+
+def has(said, *patterns):
+    for p in patterns:
+        assert re.search(p, said), "no %r on the console, which ended with:\n%s" % (p, said[-1500:])
+
+
+def model(cpu):
+    def run():
+        has(boot("", cpu, 2, "512", "echo CPUS $(nproc).", "model"), r"CPUS 2\.")
+    return run
+
+
+def secure():
+    """Without firmware the kernel starts on the non-secure side, and PSCI answers an SMC."""
+    has(boot(",secure=on", "cortex-a72", 2, "512", "echo CPUS $(nproc).", "model"), r"CPUS 2\.", "psci: PSCIv1")
+
+
+def nested(cpu, mode):
+    """KVM in our guest runs a guest of its own: stage 2, the virtual CPU interface, the virtual timer."""
+    def run():
+        with tempfile.TemporaryDirectory() as folder:
+            program = folder + "/kvm_guest"
+            subprocess.run(["aarch64-linux-gnu-gcc", "-O2", "-static", "-o", program, os.path.join(HERE, "..", "guests", "kvm_guest.c")], check=True)
+            data = open(program, "rb").read()
+        said = boot(",virtualization=on,gic-version=3", cpu, 2, "512", "/kvm_guest", "kvm", extra=[("kvm_guest", 0o100755, data)])
+        has(said, "started at EL2", mode + " mode initialized successfully")
+        steps = re.findall(r"^KVM-GUEST.*", said, re.M)
+        assert steps == ["KVM-GUEST 0 %d" % (100000 * 100001 // 2 % 2**32), "KVM-GUEST 8 42", "KVM-GUEST 12 27", "KVM-GUEST-DONE"], "the inner guest said %r" % steps
+    return run
+
+
+def pages_16k():
+    said = boot("", "max", 2, "1024", "grep -m 1 KernelPageSize /proc/self/smaps; echo CPUS $(nproc).", "model16k", guests.kernel("arm64", "linux-image-arm64-16k", "trixie"))
+    has(said, r"KernelPageSize: +16 kB", r"CPUS 2\.")
+
+
+def many_cpus():
+    """Debian's kernel uses 256 of them, and says so; the device tree has all, the redistributors lie in two places."""
+    said = boot(",gic-version=3", "cortex-a72", 512, "2048", "echo CPUS $(nproc) $(ls -d /proc/device-tree/cpus/cpu@* | wc -l).", "cpus", timeout=900)
+    has(said, r"CPUS 256 512\.", r"CPU122: found redistributor \S+ region 0:", r"CPU123: found redistributor \S+ region 1:", r"CPU255: found redistributor \S+ region 1:")
+
+
+def much_memory(smp):
+    """Sparse, whatever the host has: one warning where that is less."""
+    def run():
+        said = boot(",gic-version=3", "cortex-a72", smp, "255G", "grep MemTotal /proc/meminfo", "memory", timeout=900)
+        kib = int(re.search(r"MemTotal: +(\d+) kB", said).group(1))
+        assert 245 << 20 < kib < 255 << 20, "the guest has %d KiB" % kib
+        warnings = re.findall(r".*: warning: .*", said)
+        have = sum(int(n) for n in re.findall(r"^(?:MemTotal|SwapTotal): +(\d+)", open("/proc/meminfo").read(), re.M))
+        assert len(warnings) == (1 if have < 255 << 20 else 0), "warnings: %r" % warnings
+    return run
+
+
+cases = [("cpu " + c, model(c)) for c in ("cortex-a53", "cortex-a57", "cortex-a76", "neoverse-n1")]
+cases += [("secure=on", secure), ("KVM guest, cortex-a72", nested("cortex-a72", "Hyp")), ("KVM guest, max", nested("max", "VHE")), ("16 KiB pages", pages_16k),
+          ("512 vCPUs", many_cpus), ("255 GiB", much_memory(4)), ("512 vCPUs and 255 GiB", much_memory(512))]
+sys.exit(tap([c for c in cases if re.search(PATTERN, c[0])]))
