@@ -1,6 +1,7 @@
 #!/bin/sh
 # packages.sh build|check|full: makes sure that the Debian packages are there which building, or
-# building and testing (full: with the slow suites), needs. Installs what is missing when run as root; otherwise says which command would.
+# building and testing (full: with the slow suites), needs. Installs what is missing when run as
+# root; otherwise says which command would.
 set -eu
 
 build="gcc libc6-dev meson ninja-build pkg-config python3 libcapstone-dev libcmocka-dev libfdt-dev
