@@ -42,9 +42,10 @@ class Session:
         m.send(debian.PASSWORD + "\r")
         m.expect("# ", 60)
         # No echo and no line editing: what comes back is only what commands print.
-        m.send("exec env TERM=dumb PS1= bash --norc --noediting\r")
-        m.send("stty -echo; bind 'set enable-bracketed-paste off' 2>/dev/null; dmesg -n 1; echo READ'Y'\r")
-        m.expect("READY\r\n", 60)
+        m.send("exec env TERM=dumb PS1=REA''DY bash --norc --noediting\r")
+        m.expect("READY", 60)
+        m.send("stty -echo; PS1=; dmesg -n 1; echo SI''LENT\r")
+        m.expect("SILENT\r\n", 60)
 
     def run(self, command, timeout=60, status=0):
         self.m.send(command + "\necho ST\"\"ATUS $?.\n")

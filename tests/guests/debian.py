@@ -33,10 +33,17 @@ FILES = {
 # The second stage, as process 1. The machine is switched off by the kernel's own key.
 SECOND = """#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C DEBIAN_FRONTEND=noninteractive
-mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
-mkdir -p /dev/pts /dev/shm; mount -t devpts pts /dev/pts
+mounts() { # debootstrap unmounts them when it is done
+    mountpoint -q /proc || mount -t proc proc /proc
+    mountpoint -q /sys || mount -t sysfs sys /sys
+    mountpoint -q /dev || mount -t devtmpfs dev /dev
+    mkdir -p /dev/pts /dev/shm
+    mountpoint -q /dev/pts || mount -t devpts pts /dev/pts
+}
+mounts
 stage() {
     /debootstrap/debootstrap --second-stage || { tail -n 40 /debootstrap/debootstrap.log; return 1; }
+    mounts
     mkfs.vfat -n ESP /dev/vda1 && mkdir -p /boot/efi && mount /dev/vda1 /boot/efi &&
     grub-install --target=arm64-efi --efi-directory=/boot/efi --removable --no-nvram && update-grub &&
     umount /boot/efi && echo root:%s | chpasswd && rm -f /var/cache/apt/archives/*.deb /second.sh
