@@ -30,8 +30,8 @@ enum {
     ARM_MODE_BE = 1 << 4,       // data is big-endian
     ARM_MODE_ALIGN = 1 << 5,    // SCTLR.A: all data accesses check alignment
     ARM_MODE_SP_ALIGN = 1 << 6, // SCTLR.SA / SA0
-    ARM_MODE_BTYPE_SHIFT = 7,   // 2 bits, PSTATE.BTYPE at entry
-    ARM_MODE_BTYPE = 3 << ARM_MODE_BTYPE_SHIFT,
+    ARM_MODE_GUARDED = 1 << 7,  // guarded pages are in use: landings of computed branches matter
+    ARM_MODE_LANDING = 1 << 8,  // one landed where it should not, unless the page is not guarded
     ARM_MODE_SS = 1 << 9,           // PSTATE.SS
     ARM_MODE_STEP_ACTIVE = 1 << 10, // software step is active (IR_MODE_SINGLE is set too)
     ARM_MODE_IL = 1 << 11,          // PSTATE.IL: every instruction is illegal
@@ -135,6 +135,7 @@ struct arm_cpu {
         id_aa64afr[2];
     uint8_t pa_bits;
     bool has_el2, has_el3;
+    bool guarded;    // a guarded page was fetched from
     uint8_t world;   // last level of ARM_OUT_WORLD; 0xff: none yet
     bool debug_step; // the debugger steps this CPU
     bool power_off;
@@ -226,6 +227,12 @@ void arm_lift_yield(struct lift *l);
 // True when FP/SIMD is accessible; otherwise emits the trap and ends the region: the handler
 // returns.
 bool arm_lift_fp_check(struct lift *l);
+// Branch target identification (landing.c). Before the first instruction of a region; true: it is
+// not to be executed. And before a computed branch through Xn.
+struct a64_insn;
+bool arm_lift_landing(struct lift *l, const struct a64_insn *i);
+void arm_lift_computed_branch(struct lift *l, bool call, unsigned rn);
+bool arm_landing_pending(const struct arm_cpu *c);
 // Emits an exception with this syndrome at the instruction, to the EL that takes undefined
 // instructions, and ends the region.
 void arm_lift_exception(struct lift *l, uint64_t esr);
@@ -242,6 +249,7 @@ void arm_mmu_set_contexts(struct arm_cpu *c); // tell the executor which context
 void arm_tlbi(struct arm_cpu *c, uint32_t key, uint64_t arg);
 void arm_address_translate(struct arm_cpu *c, uint32_t key,
                            uint64_t va); // AT instructions: sets PAR_EL1
+bool arm_page_guarded(struct arm_cpu *c, gva_t va); // as the current level sees it
 void arm_fault_take(struct env *e, const struct env_fault *f);
 void arm_bus_fault(struct env *e, gva_t va, enum env_access access, enum mem_result why,
                    struct env_fault *f);

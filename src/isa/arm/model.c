@@ -5,7 +5,7 @@
 
 // "max": the implementation-defined pointer authentication, LRCPC2, SB, FRINTTS, JSCVT, FCMA, DPB2
 // and so on; see features.def for the fields.
-#define MAX_PFR1 0x20ull
+#define MAX_PFR1 0x21ull
 #define MAX_ISAR0                                                                                  \
     (2ull << 4 | 1ull << 8 | 2ull << 12 | 1ull << 16 | 2ull << 20 | 1ull << 28 | 1ull << 32 |      \
      1ull << 44 | 1ull << 48 | 2ull << 52 | 1ull << 60)

@@ -54,5 +54,6 @@ void test_paging(unsigned granule_bits);
 void test_debug(void);
 void test_interrupts(void);
 void test_code(void);
+void test_landings(void);
 void test_monitor(void);
 void test_cpus(void);

@@ -45,6 +45,7 @@ int main(void)
     test_paging(14);
     test_paging(16);
     test_debug();
+    test_landings();
     test_interrupts();
     test_monitor();
     test_code();

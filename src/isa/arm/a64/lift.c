@@ -99,6 +99,8 @@ void arm_lift(struct lift *l)
     if (l->mode & ARM_MODE_COUNT)
         ir_put(l->b, ARM_INSNS, ir_addi(l->b, ir_get(l->b, ARM_INSNS), 1));
     a64_decode32(ld_le32(l->code), &i);
+    if (arm_lift_landing(l, &i))
+        return;
     if (!(l->mode & ARM_MODE_STEP_ACTIVE)) {
         lift_decoded(l, &i);
         return;

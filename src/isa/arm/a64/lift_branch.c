@@ -49,8 +49,10 @@ void a64_lift_test_branch(struct lift *l, const struct a64_insn *i)
 }
 
 // BR, BLR or RET to a computed address.
-static void jump(struct lift *l, unsigned kind, ir_ref to)
+static void jump(struct lift *l, unsigned kind, unsigned rn, ir_ref to)
 {
+    if (kind < 2)
+        arm_lift_computed_branch(l, kind == 1, rn);
     if (kind == 0) {
         ir_indirect(l->b, to);
     } else if (kind == 1) {
@@ -63,7 +65,7 @@ static void jump(struct lift *l, unsigned kind, ir_ref to)
 
 void a64_lift_branch_reg(struct lift *l, const struct a64_insn *i)
 {
-    jump(l, i->opc, a64_x(l, i->Rn));
+    jump(l, i->opc, i->Rn, a64_x(l, i->Rn));
 }
 
 // ---- pointer authentication ----
@@ -98,7 +100,7 @@ void a64_lift_branch_auth(struct lift *l, const struct a64_insn *i)
         return;
     }
     ir_ref modifier = i->Z ? a64_xsp(l, i->Rm) : ir_i64(l->b, 0);
-    jump(l, i->opc, a64_pac(l, true, PAC_IA + i->M, a64_x(l, i->Rn), modifier));
+    jump(l, i->opc, i->Rn, a64_pac(l, true, PAC_IA + i->M, a64_x(l, i->Rn), modifier));
 }
 
 void a64_lift_ret_auth(struct lift *l, const struct a64_insn *i)

@@ -254,6 +254,8 @@ static uint64_t compute_mode(const struct arm_cpu *c)
         m |= ARM_MODE_BT;
     if (breakpoints_active(c))
         m |= ARM_MODE_HW_BREAK;
+    if (c->guarded)
+        m |= ARM_MODE_GUARDED;
     if (c->pmu.want_insns)
         m |= ARM_MODE_COUNT;
     if (step_active(c))
@@ -271,7 +273,7 @@ static uint64_t compute_mode(const struct arm_cpu *c)
 uint64_t arm_mode(struct env *e)
 {
     struct arm_cpu *c = arm_cpu(e);
-    return c->mode_cache | (uint64_t)(c->btype & 3) << ARM_MODE_BTYPE_SHIFT;
+    return c->mode_cache | (arm_landing_pending(c) ? ARM_MODE_LANDING : 0);
 }
 
 static void report_world(struct arm_cpu *c)

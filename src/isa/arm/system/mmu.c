@@ -25,13 +25,15 @@ enum {
     FAULT_S1PTW = 1 << 7,
     FAULT_VALID = 1 << 8,
     FAULT_CM = 1 << 9,
-    FAULT_WATCH = 1 << 10
+    FAULT_WATCH = 1 << 10,
+    FAULT_AGAIN = 1 << 11, // nothing is wrong: what code means has changed, fetch it anew
 };
 
 struct walk {
     struct arm_cpu *c;
     enum regime regime;
     bool user, pan, secure, s2;
+    bool guarded; // out: the page found is
     struct space *space;
 };
 
@@ -392,6 +394,7 @@ static int walk_both(struct walk *w, gva_t va, enum env_access access, struct en
         return fault(f, va, access, kind, ipa);
     if (!(s1.perms & access))
         return fault(f, va, access, FSC_PERMISSION | s1.level, 0);
+    w->guarded = s1.guarded;
     struct s2_result s2 = {.pa = s1.pa,
                            .size = s1.size,
                            .read = true,
@@ -439,6 +442,14 @@ static struct walk walk_for(struct arm_cpu *c, enum regime r, bool user, bool pa
                                                                     : c->config.memory};
 }
 
+bool arm_page_guarded(struct arm_cpu *c, gva_t va)
+{
+    struct env_xlat out;
+    struct env_fault f;
+    struct walk w = walk_for(c, regime_of(c, c->el), c->el == 0, false);
+    return !walk_both(&w, va, ENV_EXEC, &out, &f) && w.guarded;
+}
+
 int arm_translate(struct env *e, gva_t va, enum env_access access, unsigned mmu,
                   struct env_xlat *out, struct env_fault *f)
 {
@@ -451,6 +462,11 @@ int arm_translate(struct env *e, gva_t va, enum env_access access, unsigned mmu,
             log_debug("cpu %u: EL%u access %u at 0x%016llx: fault 0x%x", e->cpu_index, c->el,
                       access, (unsigned long long)va, f->kind);
         return -1;
+    }
+    if (access == ENV_EXEC && w.guarded && !c->guarded && arm_has(c, ARM_FEAT_BTI)) {
+        c->guarded = true;
+        arm_state_changed(c);
+        return fault(f, va, access, FAULT_AGAIN, 0);
     }
     if ((c->mdscr_el1 & MDSCR_MDE) && access != ENV_EXEC)
         for (unsigned i = 0; i < ARRAY_SIZE(c->dbgwcr); i++)
@@ -496,6 +512,8 @@ static uint64_t access_syndrome(struct arm_cpu *c)
 void arm_fault_take(struct env *e, const struct env_fault *f)
 {
     struct arm_cpu *c = arm_cpu(e);
+    if (f->kind & FAULT_AGAIN)
+        return;
     bool fetch = f->access == ENV_EXEC, s2 = f->kind & FAULT_S2;
     unsigned target = s2 ? 2 : arm_sync_target(c);
     unsigned fsc = f->kind & FAULT_FSC;
