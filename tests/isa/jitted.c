@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "base/bits.h"
+#include "base/buf.h"
 #include "jit/jit.h"
 
 enum { USER_SIZE = 1 << 30, RAM_BASE = WINDOW_VA, RAM_SIZE = 4 << 20, TABLE = RAM_SIZE - 8192 };
@@ -15,6 +16,7 @@ struct jitted {
     struct jit *jit;
     struct arm_cpu *cpu;
     struct ir_build build;
+    unsigned size; // of the code; 0: to the end of its page
     uint8_t *user; // user mode: guest address 0
     struct ram *ram;
     struct space *space;
@@ -26,7 +28,8 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
     struct jitted *j = opaque;
     struct ir_switches sw = ir_switches_all;
     sw.spans = !j->user;
-    region_build(&j->build, r, &sw, e, pc, mode, code, avail, MIN(max_insns, 64u));
+    region_build(&j->build, r, &sw, e, pc, mode, code, j->size ? j->size : avail,
+                 MIN(max_insns, 64u));
     return true;
 }
 
@@ -53,12 +56,18 @@ static void map_system(struct jitted *j)
 
 struct jitted *jitted_new(bool system, struct err *e)
 {
+    return jitted_new_on(system, false, e);
+}
+
+struct jitted *jitted_new_on(bool system, bool plain_host, struct err *e)
+{
     struct jitted *j = xalloc(sizeof *j);
     struct jit_config c = {.guest = &arm_guest,
                            .cpu_size = sizeof(struct arm_cpu),
                            .max_vcpus = 1,
                            .user_mode = !system,
                            .translate = translate,
+                           .baseline = plain_host,
                            .opaque = j};
     struct isa_config config = {.model = "max", .user_mode = true};
     if (system) {
@@ -108,6 +117,19 @@ void jitted_load(struct jitted *j, const uint8_t *code, size_t code_size)
 {
     jit_flush_all(j->jit);
     put(j, CODE_VA, code, code_size);
+}
+
+unsigned jitted_size(struct jitted *j, const uint32_t *code, unsigned n)
+{
+    struct jit_stats before, after;
+    struct buf text = {0};
+    j->size = 4 * n;
+    jitted_load(j, (const uint8_t *)code, j->size);
+    jit_get_stats(j->jit, &before);
+    jit_explain(&j->cpu->env, CODE_VA, &text);
+    jit_get_stats(j->jit, &after);
+    buf_free(&text);
+    return (unsigned)(after.host_bytes - before.host_bytes);
 }
 
 void jitted_run(struct jitted *j, const struct diff_state *start, uint8_t *window,
