@@ -18,6 +18,8 @@ struct dbt {
     struct ir_switches switches;
     struct ir_build *builds; // one per vCPU: translation runs on the vCPU's thread
     struct dbt_user user;    // user mode: may_execute is set
+    unsigned n_cpus;         // made so far
+    bool parallel;           // several CPUs look at one memory
 };
 
 // Called before an instruction the debugger single-steps: translated code then leaves at its end.
@@ -75,6 +77,7 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
                          .env = e,
                          .pc = pc,
                          .mode = mode,
+                         .parallel = d->parallel,
                          .code = code + (pc - start),
                          .avail = (unsigned)(page_end - pc)};
         if (n == limit || pc >= page_end) {
@@ -200,6 +203,7 @@ static int open_with(struct accel *a, const struct dbt_user *u, struct opts *o, 
     struct dbt *d = xalloc(sizeof *d);
     d->accel = a;
     d->switches = ir_switches_all;
+    d->parallel = !u && a->max_vcpus > 1;
     d->switches.spans = !u; // user mode checks nothing
     struct jit_config c = {.guest = a->isa->guest,
                            .cpu_size = a->isa->cpu_size,
@@ -266,6 +270,10 @@ static void dbt_close(struct accel *a)
 static struct env *dbt_cpu_new(struct accel *a, const struct isa_config *c, struct err *e)
 {
     struct dbt *d = a->priv;
+    if (++d->n_cpus == 2 && !d->parallel) { // a second thread: the caller is the only other one
+        d->parallel = true;
+        jit_flush_all(d->jit);
+    }
     struct env *env = jit_vcpu_new(d->jit, c->index, e);
     if (!env)
         return NULL;

@@ -19,6 +19,7 @@ struct lift {
     uint64_t pc, mode;
     const uint8_t *code;
     unsigned avail;
+    bool parallel;   // other CPUs see memory: what is single-copy atomic must be
     unsigned length; // out: bytes consumed; 0 when avail was too short
 };
 

@@ -183,6 +183,10 @@ static inline bool cg_dies(const struct cg *c, ir_ref i)
     return c->v[i].last <= c->pos;
 }
 
+// The address operand of an access as it is encoded: in user mode a sum with a constant is folded
+// into the instruction, and the sum's other operand takes its place.
+ir_ref cg_address(const struct cg *c, const struct ir_insn *in, int32_t *disp);
+
 // ---- flags.c ----
 enum x86_cc cg_cond(struct cg *c, ir_ref b);          // EFLAGS such that the condition means b
 void cg_materialise(struct cg *c, ir_ref i, int reg); // a lazy value into a taken register

@@ -113,7 +113,9 @@ static void advance(struct cg *c, ir_ref i)
         }
         return;
     }
-    const ir_ref ops[3] = {in->a, in->b, in->c};
+    int32_t disp;
+    bool plain = in->op == IR_load || in->op == IR_store;
+    const ir_ref ops[3] = {plain ? cg_address(c, in, &disp) : in->a, in->b, in->c};
     for (unsigned k = 3; k-- > 0;)
         if (ops[k]) {
             struct val *v = &c->v[ops[k]];

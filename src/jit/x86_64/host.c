@@ -83,6 +83,8 @@ static void emit_lookups(struct jit *j, struct cg *c)
     struct as *a = &c->as;
     j->thunk.ret_miss = as_here(a);
     x_mov(a, X_W, RSP, rm_env(VOFF(jit_base)));
+    x_alui(a, 0, ALU_CMP, rm_env((int32_t)offsetof(struct env, interrupt)), 0);
+    x_jcc_to(a, CC_NE, j->thunk.exit_interrupt);
     j->thunk.lookup = as_here(a);
     cg_emit_lookup_thunk(c, j->thunk.exit_lookup);
 

@@ -352,8 +352,9 @@ RULE(ret)
         lower_indirect(c, i);
         return;
     }
+    // No look at interrupts: what returns to its caller goes forward from the call; anything else
+    // comes through ret_miss, which looks.
     target_to_rax(c, cg_insn(c, i));
-    emit_poll(c, true, 0);
     x_ret(&c->as);
 }
 

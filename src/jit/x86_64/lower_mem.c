@@ -19,6 +19,18 @@ static bool always_slow(const struct cg *c, const struct ir_insn *in)
            (c->j->c.no_inline_tlb && !c->j->c.user_mode);
 }
 
+ir_ref cg_address(const struct cg *c, const struct ir_insn *in, int32_t *disp)
+{
+    const struct ir_insn *sum = cg_insn(c, in->a);
+    uint64_t k;
+    *disp = 0;
+    if (!c->j->c.user_mode || align_bits(in->aux) || always_slow(c, in) || sum->op != IR_add ||
+        !cg_is_const(c, sum->b, &k) || (int64_t)k != (int32_t)k)
+        return in->a;
+    *disp = (int32_t)k;
+    return sum->a;
+}
+
 // push info; call thunk, with its line in the side table.
 static void emit_slow_call(struct cg *c, uint32_t info, uint64_t pc, const struct loc_entry *locs,
                            unsigned n)
@@ -219,7 +231,9 @@ static void access(struct cg *c, ir_ref i, int a, int val)
         return;
     }
     struct stub s = {.kind = STUB_SLOW, .info = info, .pc = c->r->snaps.data[in->imm].pc};
-    struct rm m = rm_sib(R_BASE, a, 0, 0);
+    int32_t disp;
+    cg_address(c, in, &disp);
+    struct rm m = rm_sib(R_BASE, a, 0, disp);
     if (c->j->c.user_mode) {
         s.from = user_align(c, in, a);
         uint32_t first, n;
@@ -256,7 +270,8 @@ static int use_address(struct cg *c, ir_ref i)
     const struct ir_insn *in = cg_insn(c, i);
     if (has_span(c, in))
         cg_use(c, in->c);
-    return cg_use(c, in->a);
+    int32_t disp;
+    return cg_use(c, cg_address(c, in, &disp));
 }
 
 RULE(load)

@@ -172,7 +172,9 @@ void cg_analyse(struct cg *c)
             analyse_call(c, in, i);
             continue;
         }
-        const ir_ref ops[3] = {in->a, in->b, in->c};
+        int32_t disp;
+        bool plain = in->op == IR_load || in->op == IR_store;
+        const ir_ref ops[3] = {plain ? cg_address(c, in, &disp) : in->a, in->b, in->c};
         for (unsigned k = 0; k < 3; k++)
             if (ops[k]) {
                 bool cond = takes_lazy(in->op) && !(in->op == IR_select && k > 0);
