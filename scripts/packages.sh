@@ -6,7 +6,8 @@ set -eu
 
 build="gcc libc6-dev meson ninja-build pkg-config python3 libcapstone-dev libcmocka-dev libfdt-dev
     libjson-c-dev libslirp-dev liburing-dev libzstd-dev zlib1g-dev"
-check="busybox-static bzip2 ca-certificates clang clang-format cpio device-tree-compiler e2fsprogs
+check="busybox-static bzip2 ca-certificates clang clang-format cpio debootstrap
+    device-tree-compiler e2fsprogs
     gawk gcc-aarch64-linux-gnu gdb-multiarch git iproute2 libc6-dev-arm64-cross
     libclang-rt-14-dev libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu llvm openssl perl
     qemu-user-static qemu-utils xz-utils"

@@ -188,6 +188,8 @@ int path_open_proc(struct thread *t, const char *path, int flags)
             continue;
         if ((flags & O_ACCMODE) != O_RDONLY)
             return -EACCES;
+        if (flags & O_DIRECTORY)
+            return -ENOTDIR;
         struct buf b = {0};
         files[i].put(t, &b);
         int fd = as_file(&b, flags);

@@ -320,9 +320,10 @@ static int64_t clone_fork(struct thread *t, const struct clone_request *r)
     int pidfd = -1;
     signal_block_all(&mask);
     mutex_lock(&u->threads_lock);
+    bool prepared = !dbt_fork_prepare(u->accel, &e); // before mm.lock, as translating threads do
     mutex_lock(&u->mm.lock);
     mutex_lock(&t->sighand->lock);
-    int64_t pid = dbt_fork_prepare(u->accel, &e) ? -ENOMEM : host_fork(t, r, &pidfd);
+    int64_t pid = prepared ? host_fork(t, r, &pidfd) : -ENOMEM;
     if (pid == -1)
         pid = -errno;
     if (pid == 0) {
@@ -330,10 +331,10 @@ static int64_t clone_fork(struct thread *t, const struct clone_request *r)
         signal_restore(mask);
         return 0;
     }
-    if (pid != -ENOMEM)
-        dbt_fork_parent(u->accel);
     mutex_unlock(&t->sighand->lock);
     mutex_unlock(&u->mm.lock);
+    if (prepared)
+        dbt_fork_parent(u->accel);
     mutex_unlock(&u->threads_lock);
     signal_restore(mask);
     if (pid > 0 && r->flags & CLONE_PARENT_SETTID &&

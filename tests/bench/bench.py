@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""bench.py PROGRAM-DIR [--peer DIR] [--runs N] [--only boot|system|user]: our speed as ratios beside the newest QEMU of Debian's suites and the host itself, in one run.
+"""bench.py PROGRAM-DIR [--peer DIR] [--older] [--runs N] [--only boot|system|user]: our speed as ratios beside the newest QEMU of Debian's suites, with --older
+in user mode also beside that of Debian 13, and the host itself, in one run.
 
 Each figure is the median over interleaved runs. `system` boots Debian's arm64 kernel with the benchmark set in its initramfs and runs every kernel there; `user` runs the same program
 under user mode. Checksums must agree everywhere before a time counts.
 """
-import argparse, math, os, re, statistics, subprocess, sys, time
+import argparse, math, os, re, resource, statistics, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "guests"))
@@ -75,9 +76,10 @@ def bench_boot(contenders, runs):
 
 
 def table(title, native, results):
-    """results: name -> kernel -> (class, ns, checksum); the first is ours."""
+    """results: name -> kernel -> (class, ns, checksum); the first is ours. A ratio says how much longer another takes."""
     names = list(results)
-    print("\n%s\n%-12s %-10s %10s" % (title, "kernel", "class", "native ms") + "".join("%14s" % n for n in names) + "%12s%12s" % ("ratio", "of native"))
+    head = ["%s / %s" % (n, names[0]) for n in names[1:]]
+    print("\n%s\n%-12s %-10s %10s" % (title, "kernel", "class", "native ms") + "".join("%14s" % n for n in names) + "".join("%18s" % h for h in head) + "%12s" % "of native")
     classes, bad = {}, []
     for k, (cls, ns, sum_) in native.items():
         row = [results[n].get(k) for n in names]
@@ -87,12 +89,13 @@ def table(title, native, results):
         wrong = [n for n, r in zip(names, row) if r[2] != sum_]
         if wrong:
             bad.append("%s: checksum of %s differs" % (k, ", ".join(wrong)))
-        ratio = row[-1][1] / row[0][1] if len(row) > 1 else float("nan")
+        ratios = [r[1] / row[0][1] for r in row[1:]]
         share = ns / row[0][1]
-        print("%-12s %-10s %10.2f" % (k, cls, ns / 1e6) + "".join("%14.2f" % (r[1] / 1e6) for r in row) + "%11.2fx%11.0f%%" % (ratio, 100 * share))
-        classes.setdefault(cls, []).append((ratio, share))
+        print("%-12s %-10s %10.2f" % (k, cls, ns / 1e6) + "".join("%14.2f" % (r[1] / 1e6) for r in row) + "".join("%17.2fx" % r for r in ratios) + "%11.0f%%" % (100 * share))
+        classes.setdefault(cls, []).append((ratios, share))
     for cls, v in list(classes.items()) + [("all", [x for c in classes.values() for x in c])]:
-        print("geomean %-12s %38s" % (cls, "") + "%10.2fx%11.0f%%" % (geomean([r for r, _ in v]), 100 * geomean([s for _, s in v])))
+        means = [geomean([ratios[i] for ratios, _ in v]) for i in range(len(names) - 1)]
+        print("%-34s" % ("geomean " + cls) + " " * 14 * len(names) + "".join("%17.2fx" % m for m in means) + "%11.0f%%" % (100 * geomean([s for _, s in v])))
     for b in bad:
         print("WRONG: " + b)
     return not bad
@@ -126,10 +129,35 @@ def bench_user(build, contenders, native, runs, pattern):
     return table("user mode", native, {n: medians(v) for n, v in got.items()})
 
 
+def cpu_ms(command):
+    """User and system time of a run that must succeed."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return 1e3 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
+def bench_start(build, contenders, runs):
+    """What it costs to start a program that prints a line: CPU time."""
+    source = os.path.join(build, "bench-hello.c")
+    with open(source, "w") as f:
+        f.write("#include <stdio.h>\nint main(void) { return puts(\"hello\") < 0; }\n")
+    print("\nstart of hello-world, ms of CPU: median of %d" % (runs * 7))
+    for kind, flags in (("static", ["-static"]), ("dynamic", [])):
+        binary = os.path.join(build, "bench-hello-" + kind)
+        subprocess.run(["aarch64-linux-gnu-gcc", "-O2", "-o", binary, source] + flags, check=True)
+        times = {name: [] for name, _ in contenders}
+        for _ in range(runs * 7):
+            for name, command in contenders:
+                times[name].append(cpu_ms(command + ["-L", "/usr/aarch64-linux-gnu", binary]))
+        print("%-8s" % kind + "".join("%14s %6.1f" % (n, statistics.median(t)) for n, t in times.items()))
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("build")
     p.add_argument("--peer", help="folder that peer.sh made")
+    p.add_argument("--older", action="store_true", help="user mode: also Debian 13's")
     p.add_argument("--runs", type=int, default=3)
     p.add_argument("--only", choices=("boot", "system", "user"))
     p.add_argument("--pattern", default="")
@@ -142,6 +170,9 @@ def main():
         print("peer: " + peer.version())
         contenders.append(("qemu", peer.command("qemu-system-aarch64"), peer.system_args()))
         users.append(("qemu", peer.command("qemu-aarch64")))
+    if a.older:
+        folder = guests.unpack("amd64", "qemu-user", "trixie")  # linked statically
+        users.append(("qemu 10", [os.path.join(folder, "usr/bin/qemu-aarch64")]))
     native_binary = compiled(build, "gcc", "native")
     native = medians([kernels(subprocess.run([native_binary, a.pattern], capture_output=True, text=True).stdout) for _ in range(a.runs)])
     ok = True
@@ -151,6 +182,7 @@ def main():
         ok &= bench_system(build, contenders, native, a.runs, a.pattern)
     if a.only in (None, "user"):
         ok &= bench_user(build, users, native, a.runs, a.pattern)
+        bench_start(build, users, a.runs)
     sys.exit(0 if ok else 1)
 
 
