@@ -50,6 +50,7 @@ struct accel_ops {
     void (*sync)(struct accel *a, struct env *e);
     // The accelerator's own interrupt controllers; NULL or -1: it has none.
     int (*irqchip)(struct accel *a, struct accel_irqchip *out, struct err *e);
+    void (*print)(struct accel *a, struct buf *out); // `info jit`; may be NULL
 };
 struct accel {
     const struct accel_ops *ops;

@@ -315,6 +315,23 @@ static void dbt_notice(struct accel *a, enum accel_notice what)
         jit_flush_all(d->jit);
 }
 
+static void dbt_print(struct accel *a, struct buf *out)
+{
+    static const char *const names[] = {"regions translated",   "guest instructions in them",
+                                        "bytes of host code",   "regions evicted",
+                                        "regions invalidated",  "TLB entries filled",
+                                        "TLB entries retagged", "slow loads",
+                                        "slow stores",          "look-ups in the hash table",
+                                        "look-ups that missed", "nanoseconds translating",
+                                        "floating-point traps"};
+    struct jit_stats s;
+    jit_get_stats(((struct dbt *)a->priv)->jit, &s);
+    const uint64_t *v = (const uint64_t *)&s;
+    _Static_assert(sizeof s == sizeof names / sizeof *names * sizeof *v, "a name for each number");
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        buf_printf(out, "%-27s %llu\n", names[i], (unsigned long long)v[i]);
+}
+
 const struct accel_ops accel_dbt = {
     .name = "dbt",
     .alias = "tcg",
@@ -328,4 +345,5 @@ const struct accel_ops accel_dbt = {
     .thread_leave = dbt_thread_leave,
     .run = dbt_run,
     .notice = dbt_notice,
+    .print = dbt_print,
 };

@@ -21,6 +21,7 @@ struct opts {
 int opts_parse(struct opts *o, const char *text, const char *implied, struct err *e) MUST_CHECK;
 void opts_free(struct opts *o);
 void opts_set(struct opts *o, const char *key, const char *val); // replaces
+void opts_drop(struct opts *o, const char *key);
 // The last value for key, marked used; NULL when absent. Valid until the opts change.
 const char *opts_get(struct opts *o, const char *key);
 bool opts_has(const struct opts *o, const char *key); // does not mark

@@ -13,6 +13,11 @@ struct trace_point {
 void trace_point_link(struct trace_point *t); // first use: decides `on` from the patterns
 void trace_write(const struct trace_point *t, const char *fmt, ...) PRINTF(2, 3);
 void trace_enable(const char *glob); // before the machine starts or from the monitor
+struct buf;
+// The names that the pattern fits, one a line, with their state: of the whole program, whether
+// reached or not.
+void trace_print(const char *glob, struct buf *out);
+bool trace_known(const char *glob); // does any name fit?
 #define TRACE(name_, ...)                                                                          \
     do {                                                                                           \
         static struct trace_point tp_ = {.name = #name_};                                          \

@@ -48,6 +48,8 @@ struct machine_config {
     bool ram_shared;
 
     struct opts *props;  // -machine, all but the type; unknown ones are errors; or NULL
+    const struct device_global *globals; // -global, for the board's own devices, too
+    unsigned n_globals;
     struct opts *accels; // -accel in order of preference
     unsigned n_accels;
 

@@ -127,6 +127,8 @@ struct machine *machine_new(const struct machine_config *c, struct err *e)
     m->timers = loop_new("timers");
     loop_start_thread(m->timers);
     device_tree_init(&m->tree, &m->env);
+    for (unsigned i = 0; i < c->n_globals; i++)
+        device_tree_global(&m->tree, c->globals[i].driver, c->globals[i].prop, c->globals[i].val);
     if (!m->config.ram_size)
         m->config.ram_size = c->board->default_ram;
     const char *names[32];

@@ -1,38 +1,28 @@
 // One region in all its forms, for `myna explain` and -d out_asm: IR and host code.
 #include "base/buf.h"
+#include "base/disas.h"
 #include "jit/translate.h"
 
-#if defined(HAVE_CAPSTONE) && defined(__x86_64__)
-#include <capstone/capstone.h>
-
+// A disassembly where there is one, else the bytes.
 void jit_print_code(const uint8_t *code, size_t n, struct buf *out)
 {
-    csh h;
-    if (cs_open(CS_ARCH_X86, CS_MODE_64, &h) != CS_ERR_OK)
-        return;
-    cs_insn *insn;
-    size_t count = cs_disasm(h, code, n, (uintptr_t)code, 0, &insn);
-    for (size_t k = 0; k < count; k++)
-        buf_printf(out, "  %llx: %s %s\n", (unsigned long long)insn[k].address, insn[k].mnemonic,
-                   insn[k].op_str);
-    if (count)
-        cs_free(insn, count);
-    cs_close(&h);
-}
-#else
-void jit_print_code(const uint8_t *code, size_t n, struct buf *out)
-{
-    for (size_t k = 0; k < n; k++)
-        buf_printf(out, "%02x%s", code[k], k % 16 == 15 || k == n - 1 ? "\n" : " ");
-}
+    size_t at = 0;
+#ifdef __x86_64__
+    char text[128];
+    for (unsigned len; at < n && (len = disas_x86(code + at, (unsigned)(n - at),
+                                                  (uintptr_t)code + at, text, sizeof text));
+         at += len)
+        buf_printf(out, "  %llx: %s\n", (unsigned long long)(uintptr_t)code + at, text);
 #endif
+    for (size_t first = at; at < n; at++)
+        buf_printf(out, "%02x%s", code[at], (at - first) % 16 == 15 || at == n - 1 ? "\n" : " ");
+}
 
 void jit_explain(struct env *e, uint64_t pc, struct buf *out)
 {
     struct jit_vcpu *v = jit_vcpu_of(e);
     struct jit *j = v->jit;
-    if (!v->mode_known)
-        jit_mode_enter(v, e->isa->mode(e));
+    jit_mode_enter(v, e->isa->mode(e)); // registers may have been set since it last ran
     uint8_t code[4096];
     unsigned avail = jit_fetch(e, pc, code, (unsigned)(PAGE_SIZE - (pc & ~PAGE_MASK)));
     if (!avail) {

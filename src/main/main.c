@@ -1,6 +1,7 @@
 // Entry point: chooses the personality from the name the program was started under or its first
 // argument.
 #include "control/cli/system.h"
+#include "control/front/front.h"
 #include "control/img/img.h"
 #include "control/version.h"
 #include "user/main.h"
@@ -20,6 +21,10 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *help;
 } personalities[] = {
+    {"myna-run", "run", run_main, "a machine around a kernel or a disk, the rest chosen for it"},
+    {"myna-explain", "explain", explain_main,
+     "the machine that run or system would make; or one instruction, translated"},
+    {"myna-doctor", "doctor", doctor_main, "what this host allows, and what to do about it"},
     {"qemu-img", "img", img_main, "create, inspect and convert disk images"},
     {"qemu-system-", "system", system_main,
      "a machine: --arch ARCH, then qemu-system-ARCH's options"},

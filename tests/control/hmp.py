@@ -94,4 +94,52 @@ def disks():
         assert h.run("device_add virtio-blk-pco").startswith("Error: ")
 
 
-sys.exit(tap([("banner, echo and texts", texts), ("links and forwarding", network), ("disks come and go", disks)]))
+def values():
+    with Hmp("-cpu", "cortex-a72") as h:
+        equal(h.run("print 1 + 2 * (3 - 1)"), "0x5\n")
+        equal(h.run("print/d -3"), "-3\n")
+        equal(h.run("p/u 1 << 4 | 3"), "19\n")
+        equal(h.run("print/x $cpsr & 0xf"), "0x5\n")
+        assert h.run("print $nothing").startswith("cannot understand 'nothing'")
+        assert h.run("print 1 / 0").startswith("cannot understand")
+        assert "missing" in h.run("print")
+        equal(h.run("xp/1xw 0x3ffffff8 + 4 * 2"), "0000000040000000: 0xedfe0dd0\n")  # a device tree
+        assert "X0" in h.run("info registers").upper()
+
+
+def inspection():
+    with Hmp("-device", "virtio-balloon-pci,id=b0", "-device", "pcie-root-port,id=rp,chassis=1", "-name", "the-name") as h:
+        pci = h.run("info pci")
+        assert "Host bridge: PCI device 1b36:0008" in pci and "PCI bridge" in pci and 'id "b0"' in pci, pci
+        equal(h.run("info balloon"), "balloon: actual=512\n")
+        equal(h.run("balloon 256"), "")
+        assert "Error" in h.run("balloon much")
+        equal(h.run("info name"), "the-name\n")
+        assert "regions translated" in h.run("info jit")
+        h.run("info roms"), h.run("info guest-errors")
+        equal(h.run("info trace-events vm_event"), "vm_event : state 0\n")
+        equal(h.run("trace-event vm_* on"), "")
+        equal(h.run("info trace-events vm_event"), "vm_event : state 1\n")
+        equal(h.run("trace-event vm_* off"), "")
+        for line in ("savevm x", "loadvm x", "delvm x", "migrate tcp:x:1", "info snapshots", "screendump x"):
+            text = h.run(line)
+            assert text.startswith("Error: ") and len(text.splitlines()) == 1, text
+        equal(h.run("gdbserver tcp:127.0.0.1:0"), "Waiting for gdb connection on device 'tcp:127.0.0.1:0'\n")
+        assert h.run("gdbserver").startswith("Error: ")
+
+
+def defaults():
+    """-global reaches the board's own devices; -nic and -net are one thing."""
+    with Hmp("-global", "virtio-mmio.force-legacy=true", "-global", "driver=virtio-net-device,property=host_mtu,value=1400",
+             "-net", "nic,macaddr=52:54:00:00:00:07", "-net", "user,hostname=x") as h:
+        tree = h.run("info qtree")
+        assert "force-legacy = true" in tree and "force-legacy = false" not in tree, tree
+        assert "52:54:00:00:00:07" in tree and "host_mtu = 1400" in tree, tree
+        assert h.run("info network").count("type=user") == 1
+    with Hmp("-nic", "user,id=u0,mac=52:54:00:00:00:08") as h:
+        assert "52:54:00:00:00:08" in h.run("info qtree") and "u0: " in h.run("info network")
+    with Hmp("-net", "nic", "-net", "nic", "-net", "user") as h:
+        assert h.run("info qtree").count("virtio-net-device") == 2 and h.run("info network").count("hub0port") >= 3, h.run("info network")
+
+
+sys.exit(tap([("banner, echo and texts", texts), ("links and forwarding", network), ("disks come and go", disks), ("values", values), ("inspection", inspection), ("defaults and older options", defaults)]))

@@ -69,9 +69,8 @@ int opts_parse(struct opts *o, const char *text, const char *implied, struct err
     return 0;
 }
 
-void opts_set(struct opts *o, const char *key, const char *val)
+void opts_drop(struct opts *o, const char *key)
 {
-    char *copy = xstrdup(val);
     for (size_t i = 0; i < o->len;) {
         if (!strcmp(o->data[i].key, key)) {
             free(o->data[i].key);
@@ -81,6 +80,12 @@ void opts_set(struct opts *o, const char *key, const char *val)
             i++;
         }
     }
+}
+
+void opts_set(struct opts *o, const char *key, const char *val)
+{
+    char *copy = xstrdup(val);
+    opts_drop(o, key);
     vec_push(o, (struct opt){.key = xstrdup(key), .val = copy});
 }
 

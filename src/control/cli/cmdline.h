@@ -6,6 +6,7 @@
 #include "base/opt.h"
 #include "base/vec.h"
 #include "isa/isa.h"
+#include "net/legacy.h"
 
 typedef VEC(struct opts) cmdline_list;
 
@@ -13,15 +14,15 @@ struct cmdline {
     const struct isa *isa;
     const char *program;
     struct opts machine; // -machine and what else sets its properties; key "type" names the board
-    cmdline_list accels, devices, drives, blockdevs, chardevs, netdevs, nics, fw_cfg, smbios, mons,
+    cmdline_list accels, devices, drives, blockdevs, chardevs, netdevs, fw_cfg, smbios, mons,
         objects;
+    struct net_legacy nics; // -nic and -net
     VEC(const char *) serials, monitors, qmps, globals;
     const char *cpu_model;
     struct opts cpu_features;
     struct opts smp, memory, rtc, boot, name;
     const char *kernel, *initrd, *append, *dtb, *bios, *gdb, *pidfile, *uuid, *data_dir;
-    bool nographic, nodefaults, paused, no_reboot, no_shutdown, snapshot, daemonize, no_net,
-        display_given;
+    bool nographic, nodefaults, paused, no_reboot, no_shutdown, snapshot, daemonize, display_given;
     int escape; // -echr: control character, 0: default
     bool done;  // a help or version text was printed: exit 0
 };

@@ -322,26 +322,12 @@ static int add_netdev(struct cmdline *c, const char *arg, struct err *e)
 
 static int add_nic(struct cmdline *c, const char *arg, struct err *e)
 {
-    if (!strcmp(arg, "none")) {
-        c->no_net = true;
-        return 0;
-    }
-    return add_opts(&c->nics, arg, "type", "-nic", e);
+    return net_legacy_nic(&c->nics, arg, e) ? err_prefix(e, "-nic %s", arg) : 0;
 }
 
-// The legacy pairs "-net nic,… -net user,…" meet on one hub; with one of each that is what -nic
-// makes.
 static int add_net(struct cmdline *c, const char *arg, struct err *e)
 {
-    if (!strcmp(arg, "none")) {
-        c->no_net = true;
-        return 0;
-    }
-    bool nic = !strncmp(arg, "nic", 3) && (!arg[3] || arg[3] == ',');
-    if (!nic)
-        return add_opts(&c->nics, arg, "type", "-net", e);
-    log_warn("-net %s: one NIC is made for each back end; use -nic to say more", arg);
-    return 0;
+    return net_legacy_net(&c->nics, arg, e) ? err_prefix(e, "-net %s", arg) : 0;
 }
 
 static int add_object(struct cmdline *c, const char *arg, struct err *e)
@@ -395,9 +381,19 @@ static int set_log_file(struct cmdline *c, const char *arg, struct err *e)
     return log_set_file(arg, e);
 }
 
+// A name, a pattern, or enable=… as other programs write it.
 static int set_trace(struct cmdline *c, const char *arg, struct err *e)
 {
-    trace_enable(!strncmp(arg, "enable=", 7) ? arg + 7 : arg);
+    const char *pattern = !strncmp(arg, "enable=", 7) ? arg + 7 : arg;
+    if (wants_help(pattern)) {
+        struct buf b = {0};
+        trace_print("*", &b);
+        return print(c, &b);
+    }
+    if (!trace_known(pattern))
+        return err_set(e, "-trace %s: no trace point has such a name ('-trace help' lists them)",
+                       pattern);
+    trace_enable(pattern);
     return 0;
 }
 
@@ -505,11 +501,11 @@ static void free_list(cmdline_list *l)
 
 void cmdline_free(struct cmdline *c)
 {
-    cmdline_list *lists[] = {&c->accels,   &c->devices, &c->drives, &c->blockdevs,
-                             &c->chardevs, &c->netdevs, &c->nics,   &c->fw_cfg,
-                             &c->smbios,   &c->mons,    &c->objects};
+    cmdline_list *lists[] = {&c->accels,  &c->devices, &c->drives, &c->blockdevs, &c->chardevs,
+                             &c->netdevs, &c->fw_cfg,  &c->smbios, &c->mons,      &c->objects};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         free_list(lists[i]);
+    net_legacy_free(&c->nics);
     struct opts *single[] = {&c->machine, &c->cpu_features, &c->smp, &c->memory,
                              &c->rtc,     &c->boot,         &c->name};
     for (size_t i = 0; i < ARRAY_SIZE(single); i++)

@@ -13,15 +13,11 @@
 struct startup {
     struct cmdline c;
     struct vm *vm;
+    bool dry; // made to be looked at: nothing listens and the terminal is left alone
     struct machine_config config;
+    VEC(struct device_global) globals;
     unsigned n_auto; // ids made up so far
 };
-
-static const char *auto_id(struct startup *s, char *buf, size_t n, const char *kind)
-{
-    snprintf(buf, n, "#%s%u", kind, s->n_auto++);
-    return buf;
-}
 
 // ---- back ends ----
 
@@ -76,7 +72,8 @@ static int open_serials(struct startup *s, struct err *e)
     for (size_t i = 0; i < s->c.serials.len && i < ARRAY_SIZE(s->config.serial); i++) {
         char id[32];
         snprintf(id, sizeof id, "serial%zu", i);
-        if (vm_legacy_chardev(s->vm, s->c.serials.data[i], id, &s->config.serial[i], e))
+        const char *spec = s->dry ? "null" : s->c.serials.data[i];
+        if (vm_legacy_chardev(s->vm, spec, id, &s->config.serial[i], e))
             return err_prefix(e, "-serial");
     }
     static struct chr_mux_ops ops = {.quit = mux_quit};
@@ -287,13 +284,59 @@ static int set_flash(struct startup *s, struct err *e)
     return 0;
 }
 
+// "DRIVER.PROPERTY=VALUE", or driver=,property=,value=.
+static int read_global(struct startup *s, const char *text, struct err *e)
+{
+    struct opts o = {0};
+    if (opts_parse(&o, text, NULL, e)) {
+        opts_free(&o);
+        return err_prefix(e, "-global %s", text);
+    }
+    const char *driver = opts_get(&o, "driver"), *prop = opts_get(&o, "property"),
+               *val = opts_get(&o, "value");
+    char *joined = driver || !o.len ? NULL : xstrdup(o.data[0].key),
+         *dot = joined ? strchr(joined, '.') : NULL;
+    if (dot) {
+        *dot = 0;
+        driver = joined;
+        prop = dot + 1;
+        val = o.data[0].val;
+    }
+    bool good = driver && prop && val;
+    if (good)
+        vec_push(&s->globals, (struct device_global){xstrdup(driver), xstrdup(prop), xstrdup(val)});
+    free(joined);
+    opts_free(&o);
+    return good ? 0 : err_set(e, "-global %s: write it DRIVER.PROPERTY=VALUE", text);
+}
+
+static int read_globals(struct startup *s, struct err *e)
+{
+    for (size_t i = 0; i < s->c.globals.len; i++)
+        if (read_global(s, s->c.globals.data[i], e))
+            return -1;
+    s->config.globals = s->globals.data;
+    s->config.n_globals = (unsigned)s->globals.len;
+    return 0;
+}
+
+static void free_globals(struct startup *s)
+{
+    for (size_t i = 0; i < s->globals.len; i++) {
+        free(s->globals.data[i].driver);
+        free(s->globals.data[i].prop);
+        free(s->globals.data[i].val);
+    }
+    vec_free(&s->globals);
+}
+
 static int make_machine(struct startup *s, struct err *e)
 {
     static uint8_t uuid[16];
     struct machine_config *m = &s->config;
     struct cmdline *c = &s->c;
     vm_hook_machine(s->vm, m);
-    if (machine_accels(s, e) || read_smp(s, e) || read_memory(s, e) ||
+    if (read_globals(s, e) || machine_accels(s, e) || read_smp(s, e) || read_memory(s, e) ||
         drop_common_properties(s, e) || set_flash(s, e) || (c->uuid && set_uuid(s, uuid, e)))
         return -1;
     m->cpu = c->cpu_model;
@@ -321,36 +364,6 @@ static int make_machine(struct startup *s, struct err *e)
 }
 
 // ---- devices ----
-
-static int add_globals(struct startup *s, struct err *e)
-{
-    for (size_t i = 0; i < s->c.globals.len; i++) {
-        struct opts o = {0};
-        const char *text = s->c.globals.data[i];
-        if (opts_parse(&o, text, NULL, e))
-            return err_prefix(e, "-global %s", text);
-        const char *driver = opts_get(&o, "driver"), *prop = opts_get(&o, "property"),
-                   *val = opts_get(&o, "value");
-        char *joined = driver || !o.len ? NULL : xstrdup(o.data[0].key),
-             *dot = joined ? strchr(joined, '.') : NULL;
-        if (dot) {
-            *dot = 0;
-            driver = joined;
-            prop = dot + 1;
-            val = o.data[0].val;
-        }
-        if (driver && prop && val)
-            device_tree_global(&s->vm->machine->tree, driver, prop, val);
-        else
-            err_set(e, "-global %s: write it DRIVER.PROPERTY=VALUE", text);
-        bool bad = !driver || !prop || !val;
-        free(joined);
-        opts_free(&o);
-        if (bad)
-            return -1;
-    }
-    return 0;
-}
 
 static int add_device(struct startup *s, const char *driver, const char *key, const char *backend,
                       struct err *e)
@@ -383,39 +396,34 @@ static int add_drive_devices(struct startup *s, struct err *e)
     return 0;
 }
 
-// -nic TYPE,…: a back end and the NIC for it; `model`, `mac` and `addr` are the NIC's.
+static int add_nic(struct startup *s, struct net_nic *n, struct err *e)
+{
+    if (n->has_netdev && !vm_add_netdev(s->vm, &n->netdev, e))
+        return -1;
+    if (!n->has_nic)
+        return 0;
+    const char *model = opts_get(&n->nic, "model");
+    opts_set(&n->nic, "driver", !model || !strcmp(model, "virtio") ? "virtio-net-pci" : model);
+    opts_drop(&n->nic, "model");
+    return device_create_from_opts(&s->vm->machine->tree, &n->nic, e) ? 0 : -1;
+}
+
+// -nic and -net, or where nothing at all was said of networks, one NIC on a user network.
 static int add_nics(struct startup *s, struct err *e)
 {
-    bool none_asked = s->c.no_net || s->c.nodefaults || !s->config.board->default_ram ||
-                      s->c.netdevs.len || s->c.nics.len;
-    if (!none_asked) {
-        struct opts o = {0};
-        opts_set(&o, "type", "user");
-        vec_push(&s->c.nics, o);
-    }
-    for (size_t i = 0; i < s->c.nics.len; i++) {
-        struct opts *o = &s->c.nics.data[i], nic = {0};
-        char id[32];
-        if (!opts_has(o, "id"))
-            opts_set(o, "id", auto_id(s, id, sizeof id, "net"));
-        const char *model = opts_get(o, "model");
-        opts_set(&nic, "driver", !model || !strcmp(model, "virtio") ? "virtio-net-pci" : model);
-        opts_set(&nic, "netdev", opts_get(o, "id"));
-        if (opts_get(o, "mac"))
-            opts_set(&nic, "mac", opts_get(o, "mac"));
-        bool ok =
-            vm_add_netdev(s->vm, o, e) && device_create_from_opts(&s->vm->machine->tree, &nic, e);
-        opts_free(&nic);
-        if (!ok)
+    struct net_legacy *l = &s->c.nics;
+    bool asked = l->none || l->items.len || l->pending.len || s->c.netdevs.len;
+    if (!asked && !s->c.nodefaults && s->config.board->default_ram && net_legacy_nic(l, "user", e))
+        return -1;
+    net_legacy_finish(l);
+    for (size_t i = 0; i < l->items.len; i++)
+        if (add_nic(s, &l->items.data[i], e))
             return err_prefix(e, "-nic");
-    }
     return 0;
 }
 
 static int add_devices(struct startup *s, struct err *e)
 {
-    if (add_globals(s, e))
-        return -1;
     for (size_t i = 0; i < s->c.devices.len; i++)
         if (!device_create_from_opts(&s->vm->machine->tree, &s->c.devices.data[i], e))
             return err_prefix(e, "-device");
@@ -436,6 +444,8 @@ static int start(struct startup *s, struct err *e)
         machine_finish(s->vm->machine, e))
         return -1;
     s->vm->opt.name = s->config.name;
+    if (s->dry)
+        return 0;
     if (s->c.gdb && !s->vm->machine->vcpus->n)
         return err_set(e, "-gdb: machine '%s' has no CPU", s->config.board->name);
     if (s->c.gdb && strcmp(s->c.gdb, "none") && gdb_machine_open(s->vm, s->c.gdb, e))
@@ -457,25 +467,36 @@ static const char *guest_arch(int *argc, char ***argv)
     return (*argv)[0];
 }
 
-int system_main(int argc, char **argv)
+// Reads the whole command line; -1 with one line.
+static int read_command(struct startup *s, int argc, char **argv, struct err *e)
 {
-    struct startup s = {0};
-    struct err e = {0};
-    int status = 1;
     const char *slash = strrchr(argv[0], '/'), *program = slash ? slash + 1 : argv[0];
     const char *arch = guest_arch(&argc, &argv);
     const struct isa *isa = arch ? isa_find(arch) : NULL;
     log_set_name(program);
-    if (!isa) {
-        if (arch)
-            log_error("%s: no such guest architecture", arch);
-        else
-            log_error("say which guest: %s --arch ARCH", program);
-        return 1;
-    }
+    cmdline_init(&s->c, isa, program);
+    if (!arch)
+        return err_set(e, "say which guest: %s --arch ARCH", program);
+    if (!isa)
+        return err_set(e, "%s: no such guest architecture", arch);
+    return cmdline_parse(&s->c, argc - 1, argv + 1, e);
+}
+
+static void end(struct startup *s)
+{
+    if (s->vm)
+        vm_free(s->vm);
+    free_globals(s);
+    cmdline_free(&s->c);
+}
+
+int system_main(int argc, char **argv)
+{
+    struct startup s = {0};
     struct daemon d = {.ready = -1};
-    cmdline_init(&s.c, isa, program);
-    if (cmdline_parse(&s.c, argc - 1, argv + 1, &e))
+    struct err e = {0};
+    int status = 1;
+    if (read_command(&s, argc, argv, &e))
         log_error("%s", e.msg);
     else if (s.c.done)
         status = 0;
@@ -485,8 +506,17 @@ int system_main(int argc, char **argv)
     else
         status = vm_run(s.vm);
     daemon_end(&d);
-    if (s.vm)
-        vm_free(s.vm);
-    cmdline_free(&s.c);
+    end(&s);
     return status;
+}
+
+int system_look(int argc, char **argv, void (*look)(struct vm *vm, void *opaque), void *opaque,
+                struct err *e)
+{
+    struct startup s = {.dry = true};
+    int r = read_command(&s, argc, argv, e);
+    if (!r && !s.c.done && !(r = start(&s, e)))
+        look(s.vm, opaque);
+    end(&s);
+    return r;
 }

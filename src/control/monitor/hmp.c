@@ -65,6 +65,11 @@ COMMAND(info_version)
 {
     buf_printf(out, "%d.%d.%dmyna %s\n", COMPAT_MAJOR, COMPAT_MINOR, COMPAT_MICRO, MYNA_VERSION);
 }
+COMMAND(info_name)
+{
+    if (vm->opt.name)
+        buf_printf(out, "%s\n", vm->opt.name);
+}
 COMMAND(info_kvm)
 {
     buf_printf(out, "kvm support: %s\n",
@@ -98,11 +103,8 @@ COMMAND(info_network)
     struct netdev *n;
     list_for_each(n, &vm->netdevs, link)
     {
-        buf_printf(out, "%s: type=%s,link=%s", n->id, n->ops->name, n->link_up ? "up" : "down");
-        if (n->ops->print) {
-            buf_printf(out, ",");
-            n->ops->print(n, out);
-        }
+        buf_printf(out, "%s: link=%s,type=", n->id, n->link_up ? "up" : "down");
+        netdev_print(n, out);
         buf_printf(out, "\n");
     }
 }
@@ -225,10 +227,8 @@ static void examine_args(struct vm *vm, char *args, bool physical, struct buf *o
     }
     while (*p == ' ')
         p++;
-    if (parse_u64(p, &x.addr)) {
-        buf_printf(out, "give an address: x/FMT ADDR\n");
+    if (hmp_eval(vm, p, &x.addr, out))
         return;
-    }
     if (vm->machine->vcpus->n)
         vcpu_call(vm->machine->vcpus->v[0], examine, &x);
     else

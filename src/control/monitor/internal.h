@@ -21,20 +21,35 @@ struct monitor {
     bool negotiated;
 };
 
-// HMP commands of hmp_change.c.
+// HMP commands of hmp_change.c and hmp_inspect.c.
 #define HMP_RUN(name) void hmp_##name(struct vm *vm, char *args, struct buf *out)
+HMP_RUN(balloon);
 HMP_RUN(change);
 HMP_RUN(device_add);
 HMP_RUN(device_del);
 HMP_RUN(drive_add);
 HMP_RUN(eject);
+HMP_RUN(gdbserver);
 HMP_RUN(hostfwd_add);
 HMP_RUN(hostfwd_remove);
+HMP_RUN(info_balloon);
+HMP_RUN(info_guest_errors);
+HMP_RUN(info_jit);
+HMP_RUN(info_pci);
+HMP_RUN(info_roms);
+HMP_RUN(info_trace_events);
 HMP_RUN(info_usernet);
 HMP_RUN(netdev_add);
 HMP_RUN(netdev_del);
+HMP_RUN(no_display);
+HMP_RUN(no_snapshots);
+HMP_RUN(print);
 HMP_RUN(sendkey);
 HMP_RUN(set_link);
+HMP_RUN(trace_event);
+
+// An expression's value (hmp_expr.c); -1 with a line on `out`.
+int hmp_eval(struct vm *vm, const char *text, uint64_t *v, struct buf *out);
 
 extern const struct chr_frontend_ops hmp_frontend, qmp_frontend;
 void qmp_init(struct monitor *m);

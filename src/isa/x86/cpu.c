@@ -2,10 +2,8 @@
 // register table and gdb's description of it. Instructions are not translated: an accelerator
 // whose host has this instruction set runs them.
 #include "isa/x86/x86.h"
+#include "base/disas.h"
 
-#ifdef HAVE_CAPSTONE
-#include <capstone/capstone.h>
-#endif
 #include <stdio.h>
 
 enum { RFLAGS_ONE = 2, DR6_RESET = 0xffff0ff0, DR7_RESET = 0x400 };
@@ -215,29 +213,6 @@ static const struct isa_reg regs[] = {
 
 // ---- the table of this ISA ----
 
-#ifdef HAVE_CAPSTONE
-static unsigned disas(const uint8_t *code, unsigned avail, uint64_t pc, char *out, size_t n)
-{
-    csh h;
-    cs_insn *insn;
-    if (cs_open(CS_ARCH_X86, CS_MODE_64, &h))
-        return 0;
-    unsigned length = 0;
-    if (cs_disasm(h, code, avail, pc, 1, &insn) == 1) {
-        length = insn->size;
-        snprintf(out, n, "%s %s", insn->mnemonic, insn->op_str);
-        cs_free(insn, 1);
-    }
-    cs_close(&h);
-    return length;
-}
-#else
-static unsigned disas(const uint8_t *code, unsigned avail, uint64_t pc, char *out, size_t n)
-{
-    return 0;
-}
-#endif
-
 const struct isa isa_x86_64 = {
     .name = "x86_64",
     .elf_machine = 62, // EM_X86_64
@@ -252,7 +227,7 @@ const struct isa isa_x86_64 = {
     .init = cpu_init,
     .reset = cpu_reset,
     .start = cpu_start,
-    .disas = disas,
+    .disas = disas_x86,
     .line = no_line,
     .gdb_xml = x86_gdb_xml,
     .get_pc = get_pc,
