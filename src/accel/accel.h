@@ -51,6 +51,7 @@ struct accel_ops {
     // The accelerator's own interrupt controllers; NULL or -1: it has none.
     int (*irqchip)(struct accel *a, struct accel_irqchip *out, struct err *e);
     void (*print)(struct accel *a, struct buf *out); // `info jit`; may be NULL
+    bool watches;                                    // stops at env.watchpoints
 };
 struct accel {
     const struct accel_ops *ops;

@@ -323,7 +323,8 @@ static void dbt_print(struct accel *a, struct buf *out)
                                         "TLB entries retagged", "slow loads",
                                         "slow stores",          "look-ups in the hash table",
                                         "look-ups that missed", "nanoseconds translating",
-                                        "floating-point traps"};
+                                        "floating-point traps", "regions verified",
+                                        "differences found"};
     struct jit_stats s;
     jit_get_stats(((struct dbt *)a->priv)->jit, &s);
     const uint64_t *v = (const uint64_t *)&s;
@@ -346,4 +347,5 @@ const struct accel_ops accel_dbt = {
     .run = dbt_run,
     .notice = dbt_notice,
     .print = dbt_print,
+    .watches = true,
 };

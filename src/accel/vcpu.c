@@ -485,6 +485,19 @@ int vcpus_breakpoint(struct vcpus *vs, uint64_t pc, bool insert)
     return 0;
 }
 
+int vcpus_watchpoints(struct vcpus *vs, const struct env_watchpoint *list, unsigned n)
+{
+    if (!vs->accel->ops->watches)
+        return -1;
+    for (unsigned i = 0; i < vs->n; i++) {
+        vs->v[i]->env->watchpoints = list;
+        vs->v[i]->env->n_watchpoints = n;
+        vs->v[i]->env->watch_hit = NULL;
+    }
+    notice(vs, ACCEL_MEMORY); // what is cached was not looked at
+    return 0;
+}
+
 static void set_step(struct vcpu *v, void *arg)
 {
     v->isa->debug_step(v->env, *(bool *)arg);

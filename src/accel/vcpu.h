@@ -57,4 +57,6 @@ struct irq vcpu_line(struct vcpu *v, unsigned n); // input line
 
 // Debugger (paused only).
 int vcpus_breakpoint(struct vcpus *vs, uint64_t pc, bool insert);
+// All there are from now on; the list stays the caller's. -1: this accelerator cannot.
+int vcpus_watchpoints(struct vcpus *vs, const struct env_watchpoint *list, unsigned n);
 void vcpu_single_step(struct vcpu *v, bool on);

@@ -64,6 +64,14 @@ struct env_fault {
     uint64_t info[2];
 };
 
+// A debugger's watchpoint: data accesses (ENV_READ, ENV_WRITE) that stop the CPU before they are
+// made.
+struct env_watchpoint {
+    gva_t va;
+    uint64_t len;
+    uint8_t access;
+};
+
 struct env_isa_ops {
     // Translate va for one access in MMU context `mmu`. 0, or -1 with *f filled. No side effects
     // but page-table updates.
@@ -223,5 +231,19 @@ struct env {
     } monitor;
     uint64_t insns;         // executed so far, where counting is on
     struct env_fault fault; // the last one, for LEAVE_SIGNAL
+    // The debugger's, changed only while nothing runs; the one that was met, for LEAVE_DEBUG.
+    const struct env_watchpoint *watchpoints, *watch_hit;
+    unsigned n_watchpoints;
 };
+// The first watchpoint that such an access meets, or NULL.
+static inline const struct env_watchpoint *env_watched(const struct env *e, gva_t va, uint64_t size,
+                                                       unsigned access)
+{
+    for (unsigned i = 0; i < e->n_watchpoints; i++) {
+        const struct env_watchpoint *w = &e->watchpoints[i];
+        if ((w->access & access) && va < w->va + w->len && w->va < va + size)
+            return w;
+    }
+    return NULL;
+}
 #define MONITOR_NONE ~0ull

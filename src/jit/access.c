@@ -80,6 +80,19 @@ static void check_align(struct op *o, enum env_access access)
     fail(o);
 }
 
+// The debugger wants to see this access before it is made.
+static void stop_at_watchpoint(struct op *o, enum env_access access)
+{
+    struct env *e = jit_env(o->v);
+    const struct env_watchpoint *w = env_watched(e, o->va, o->size, access);
+    if (!w)
+        return;
+    if (o->slow)
+        BUG_ON(!jit_state_rebuild(o->v, (const void *)o->v->slow_ra));
+    e->watch_hit = w;
+    jit_leave(e, LEAVE_DEBUG);
+}
+
 // What only a walk knows: device memory refuses unaligned accesses, watchpoints trap.
 static void check_page(struct op *o, const struct access *a, enum env_access access)
 {
@@ -90,6 +103,8 @@ static void check_page(struct op *o, const struct access *a, enum env_access acc
         e->isa->align_fault(e, o->va, access, o->mo, &o->f);
         fail(o);
     }
+    if (a->x.watched)
+        stop_at_watchpoint(o, access);
     if (a->x.watched && e->isa->watch && e->isa->watch(e, o->va, o->size, access, &o->f))
         fail(o);
 }

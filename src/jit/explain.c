@@ -1,6 +1,6 @@
 // One region in all its forms, for `myna explain` and -d out_asm: IR and host code.
 #include "base/buf.h"
-#include "base/disas.h"
+#include "base/host/disas.h"
 #include "jit/translate.h"
 
 // A disassembly where there is one, else the bytes.

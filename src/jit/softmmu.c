@@ -296,6 +296,9 @@ int jit_resolve(struct jit_vcpu *v, gva_t va, enum env_access access, unsigned m
         return 0;
     if (e->isa->translate(e, va, access, mmu, &out->x, f))
         return -1;
+    if (unlikely(e->n_watchpoints) &&
+        env_watched(e, va & PAGE_MASK, PAGE_SIZE, ENV_READ | ENV_WRITE))
+        out->x.watched = true;
     out->hit = space_lookup(out->x.space, out->x.pa);
     if (out->hit.kind == SPACE_NOTHING) {
         e->isa->bus_fault(e, va, access, MEM_UNMAPPED, f);

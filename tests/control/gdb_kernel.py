@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """gdb_kernel.py PROGRAM-DIR: gdb-multiarch on a live Debian arm64 kernel: attach, hardware breakpoint, registers, memory, step, continue, detach."""
-import os, re, shutil, socket, subprocess, sys
+import os, re, shutil, socket, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
 import guests
@@ -68,6 +68,49 @@ def from_the_start():
         assert m.wait(10) == 0, "exit status %s after kill" % m.process.returncode
 
 
+WATCHED = """
+.globl _start
+_start:
+    mrs x5, mpidr_el1
+    and x5, x5, #3
+    ldr x0, =0x40100000
+    add x6, x0, x5, lsl #4
+    mov x1, #0
+loop:
+    add x1, x1, #1
+    str x1, [x6, #8]
+    and x2, x1, #0xfff
+    cbnz x2, loop
+    str x1, [x0]
+    ldr x3, [x0, #64]
+    b loop
+"""
+
+
+def small_guest(folder):
+    for name, text in (("w.s", WATCHED),):
+        with open(os.path.join(folder, name), "w") as f:
+            f.write(text)
+    for tool in (["as", "-o", "w.o", "w.s"], ["ld", "-Ttext=0", "-o", "w.elf", "w.o"], ["objcopy", "-O", "binary", "w.elf", "w.bin"]):
+        subprocess.run(["aarch64-linux-gnu-" + tool[0]] + tool[1:], cwd=folder, check=True)
+    return os.path.join(folder, "w.bin")
+
+
+def watchpoints():
+    """A loop that writes its counter to one place 4096 times, then to another: only the watched place stops it, before the store; gdb shows old and new."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        args = [PROGRAM, "-M", "virt", "-cpu", "cortex-a72", "-m", "64", "-nographic", "-nic", "none", "-S", "-gdb", "tcp:127.0.0.1:%d" % port, "-bios", small_guest(folder)]
+        with Machine(args) as m:
+            while ":%04X 00000000:0000 0A" % port not in open("/proc/net/tcp").read():
+                m.read(0.05)
+            out = gdb(port, ["watch *(unsigned long *)0x40100000", "continue", "printf \"first = 0x%lx\\n\", $x1", "continue", "printf \"second = 0x%lx\\n\", $x1", "delete",
+                             "rwatch *(unsigned long *)0x40100040", "continue", "printf \"third = 0x%lx\\n\", $x1", "delete", "monitor info cpus", "kill"])
+            assert number(out, "first") == 0x1000 and number(out, "second") == 0x2000 and number(out, "third") == 0x2000, out
+            assert "New value = 4096" in out and "Old value = 4096" in out and "New value = 8192" in out, out
+            assert "CPU #0" in out, out
+
+
 def port_in_use():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -80,4 +123,4 @@ def port_in_use():
 if not shutil.which("gdb-multiarch"):
     print("1..0 # SKIP gdb-multiarch is not installed")
     sys.exit(0)
-sys.exit(tap([("live kernel, 1 vCPU", live_kernel(1)), ("live kernel, 2 vCPUs", live_kernel(2)), ("from the first instruction", from_the_start), ("port in use", port_in_use)]))
+sys.exit(tap([("live kernel, 1 vCPU", live_kernel(1)), ("live kernel, 2 vCPUs", live_kernel(2)), ("from the first instruction", from_the_start), ("watchpoints", watchpoints), ("port in use", port_in_use)]))

@@ -1,7 +1,7 @@
 // `myna doctor`: in plain words, what this host allows and what to do about what it does not.
 #include "control/front/front.h"
-#include "base/disas.h"
-#include "base/host.h"
+#include "base/host/disas.h"
+#include "base/host/host.h"
 #include "base/log.h"
 #include <stdio.h>
 #include <sys/utsname.h>

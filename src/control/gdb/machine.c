@@ -1,6 +1,6 @@
 // What gdb may do with a machine: registers by the ISA's own table, memory as a vCPU sees it or
 // physically, breakpoints, stepping and running chosen vCPUs. The vCPUs are paused whenever gdb
-// touches them, and their state is read and written on their own threads. No watchpoints yet.
+// touches them, and their state is read and written on their own threads.
 #include "control/gdb/machine.h"
 #include "gdb/gdb.h"
 #include "control/monitor/monitor.h"
@@ -19,6 +19,7 @@ struct gdb_machine {
     _Atomic int trapped_cpu;     // the first vCPU that stopped by itself, or NO_CPU
     const struct isa_reg **regs; // by gdb's number; NULL: no such register
     unsigned n_regs;
+    VEC(struct env_watchpoint) watchpoints;
 };
 
 static struct vcpus *cpus_of(struct gdb_machine *g)
@@ -140,16 +141,45 @@ static size_t target_write_mem(void *t, unsigned cpu, enum gdb_memory m, uint64_
 
 // ---- running ----
 
+static const struct env_watchpoint *find_watchpoint(struct gdb_machine *g, uint64_t addr,
+                                                    uint64_t len, uint8_t access)
+{
+    for (size_t i = 0; i < g->watchpoints.len; i++) {
+        const struct env_watchpoint *w = &g->watchpoints.data[i];
+        if (w->va == addr && w->len == len && w->access == access)
+            return w;
+    }
+    return NULL;
+}
+
+static int change_watchpoint(struct gdb_machine *g, enum gdb_point kind, uint64_t addr,
+                             uint64_t len, bool insert)
+{
+    static const uint8_t accesses[GDB_N_POINTS] = {[GDB_WRITE_WATCH] = ENV_WRITE,
+                                                   [GDB_READ_WATCH] = ENV_READ,
+                                                   [GDB_ACCESS_WATCH] = ENV_READ | ENV_WRITE};
+    const struct env_watchpoint *old = find_watchpoint(g, addr, len, accesses[kind]);
+    if (!insert && !old)
+        return -1;
+    if (!cpus_of(g)->accel->ops->watches)
+        return -2;
+    if (insert)
+        vec_push(&g->watchpoints, (struct env_watchpoint){addr, len, accesses[kind]});
+    else
+        vec_remove(&g->watchpoints, (size_t)(old - g->watchpoints.data));
+    return vcpus_watchpoints(cpus_of(g), g->watchpoints.data, (unsigned)g->watchpoints.len);
+}
+
 static int target_insert(void *t, enum gdb_point kind, uint64_t addr, uint64_t len)
 {
-    if (kind > GDB_HARDWARE_BREAK)
-        return -2;
-    return vcpus_breakpoint(cpus_of(t), addr, true);
+    return kind > GDB_HARDWARE_BREAK ? change_watchpoint(t, kind, addr, len, true)
+                                     : vcpus_breakpoint(cpus_of(t), addr, true);
 }
 
 static int target_remove(void *t, enum gdb_point kind, uint64_t addr, uint64_t len)
 {
-    return kind > GDB_HARDWARE_BREAK ? -2 : vcpus_breakpoint(cpus_of(t), addr, false);
+    return kind > GDB_HARDWARE_BREAK ? change_watchpoint(t, kind, addr, len, false)
+                                     : vcpus_breakpoint(cpus_of(t), addr, false);
 }
 
 static void set_steps(struct vcpus *vs, const enum gdb_action *actions)
@@ -195,6 +225,15 @@ static void trapped(void *opaque)
     vm_event(g->vm, "STOP", NULL);
     set_steps(cpus_of(g), NULL);
     struct gdb_stop s = {.cpu = (unsigned)cpu, .why = GDB_STOP_TRAP};
+    struct env *e = cpus_of(g)->v[cpu]->env;
+    if (e->watch_hit) {
+        s.why = GDB_STOP_WATCH;
+        s.address = e->watch_hit->va;
+        s.watch = e->watch_hit->access == ENV_WRITE  ? GDB_WRITE_WATCH
+                  : e->watch_hit->access == ENV_READ ? GDB_READ_WATCH
+                                                     : GDB_ACCESS_WATCH;
+        e->watch_hit = NULL;
+    }
     gdb_stub_stopped(g->stub, &s);
 }
 
@@ -310,6 +349,8 @@ void gdb_machine_free(struct vm *vm)
     vm->gdb = NULL;
     loop_work_cancel(&g->trapped);
     gdb_stub_close(g->stub);
+    vcpus_watchpoints(vm->machine->vcpus, NULL, 0);
+    vec_free(&g->watchpoints);
     free(g->regs);
     free(g);
 }

@@ -2,7 +2,7 @@
 // register table and gdb's description of it. Instructions are not translated: an accelerator
 // whose host has this instruction set runs them.
 #include "isa/x86/x86.h"
-#include "base/disas.h"
+#include "base/host/disas.h"
 
 #include <stdio.h>
 

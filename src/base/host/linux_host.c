@@ -1,5 +1,5 @@
 // Trying out what this Linux host allows: each probe does in small what the program would do.
-#include "base/host.h"
+#include "base/host/host.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 // Capstone, loaded when first wanted and kept. dlopen is a weak reference, so that a static
 // program, which has none, links and says that there is no disassembler.
-#include "base/disas.h"
+#include "base/host/disas.h"
 
 #ifdef HAVE_CAPSTONE
 #include "base/thread.h"
