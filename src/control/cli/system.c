@@ -65,10 +65,27 @@ static void mux_quit(void *opaque)
     vm_quit(opaque, "host-ui");
 }
 
+// Has something else of the command line taken the terminal?
+static bool stdio_taken(struct startup *s)
+{
+    for (size_t i = 0; i < s->c.qmps.len; i++)
+        if (!strcmp(s->c.qmps.data[i], "stdio"))
+            return true;
+    for (size_t i = 0; i < s->c.monitors.len; i++)
+        if (!strcmp(s->c.monitors.data[i], "stdio"))
+            return true;
+    for (size_t i = 0; i < s->c.chardevs.len; i++) {
+        const char *backend = opts_get(&s->c.chardevs.data[i], "backend");
+        if (backend && !strcmp(backend, "stdio"))
+            return true;
+    }
+    return false;
+}
+
 static int open_serials(struct startup *s, struct err *e)
 {
     if (!s->c.serials.len && !s->c.nodefaults && s->config.board->default_ram)
-        vec_push(&s->c.serials, "mon:stdio");
+        vec_push(&s->c.serials, stdio_taken(s) ? "null" : "mon:stdio");
     for (size_t i = 0; i < s->c.serials.len && i < ARRAY_SIZE(s->config.serial); i++) {
         char id[32];
         snprintf(id, sizeof id, "serial%zu", i);
