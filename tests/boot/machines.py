@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """machines.py PROGRAM-DIR [PATTERN]: Debian's kernel on the machines that the matrix of debian_arm64.py leaves out. All CPU models, the secure side, EL2 with a KVM guest in it, 16 KiB
 pages, and sizes: 512 vCPUs, 255 GiB."""
-import os, re, subprocess, sys, tempfile
+import base64, os, re, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
 import guests
@@ -12,14 +12,16 @@ PATTERN = sys.argv[2] if len(sys.argv) > 2 else ""
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def boot(machine, cpu, smp, memory, script, name, kernel=None, extra=(), timeout=120):
+def boot(machine, cpu, smp, memory, script, name, kernel=None, extra=(), timeout=120, options=()):
     """Boots, runs the script in the initramfs, and returns what the console said; the guest must power off by itself."""
     with Machine([PROGRAM, "-M", "virt" + machine, "-cpu", cpu, "-smp", str(smp), "-m", memory, "-nographic", "-nic", "none", "-no-reboot", "-kernel", kernel or guests.kernel("arm64"),
-                  "-initrd", guests.initrd("arm64", script + "\necho SCRIPT-END", extra, name), "-append", "console=ttyAMA0 panic=-1"]) as m:
+                  "-initrd", guests.initrd("arm64", script + "\necho SCRIPT-END", extra, name), "-append", "console=ttyAMA0 panic=-1"] + list(options)) as m:
         m.expect("SCRIPT-END", timeout)
         assert m.wait(60) == 0, "exit status %s" % m.process.returncode
         said = m.out.decode(errors="replace").replace("\r", "")
-        bad = re.findall(r".*(?:soft lockup|rcu.*stall|WARNING: CPU|Oops|BUG:).*", said)
+        # Hundreds of vCPUs on a few host CPUs do wait for each other: only that is forgiven.
+        late = r"soft lockup|rcu.*stall|" if smp <= 16 else ""
+        bad = re.findall(r".*(?:%sWARNING: CPU|Oops|(?<!watchdog: )BUG:).*" % late, said)
         assert not bad, "the kernel complained: " + "\n".join(bad)
         return said
 
@@ -65,6 +67,21 @@ def many_cpus():
     has(said, r"CPUS 256 512\.", r"CPU122: found redistributor \S+ region 0:", r"CPU123: found redistributor \S+ region 1:", r"CPU255: found redistributor \S+ region 1:")
 
 
+def many_cpus_acpi():
+    """By firmware the kernel finds the same in ACPI's MADT, which the guest prints."""
+    firmware = os.path.join(guests.unpack("all", "qemu-efi-aarch64:all"), "usr/share/qemu-efi-aarch64/QEMU_EFI.fd")
+    said = boot(",gic-version=3", "cortex-a72", 512, "2048", "echo CPUS $(nproc).; echo MADT; base64 /sys/firmware/acpi/tables/APIC; echo END-MADT", "acpi", timeout=900,
+                options=["-bios", firmware])
+    has(said, r"CPUS 256\.", r"CPU122: found redistributor \S+ region 0:", r"CPU123: found redistributor \S+ region 1:")
+    table = base64.b64decode("".join(re.search(r"^MADT\n(.*?)END-MADT", said, re.M | re.S).group(1).split()))
+    kinds, at = [], 44
+    while at < len(table):
+        kinds.append(table[at])
+        at += table[at + 1]
+    GICC, GICD, GICR, ITS = 0x0b, 0x0c, 0x0e, 0x0f
+    assert [kinds.count(k) for k in (GICC, GICD, GICR, ITS)] == [512, 1, 2, 1], "the MADT has entries of types %r" % sorted(kinds)
+
+
 def much_memory(smp):
     """Sparse, whatever the host has: one warning where that is less."""
     def run():
@@ -79,5 +96,5 @@ def much_memory(smp):
 
 cases = [("cpu " + c, model(c)) for c in ("cortex-a53", "cortex-a57", "cortex-a76", "neoverse-n1")]
 cases += [("secure=on", secure), ("KVM guest, cortex-a72", nested("cortex-a72", "Hyp")), ("KVM guest, max", nested("max", "VHE")), ("16 KiB pages", pages_16k),
-          ("512 vCPUs", many_cpus), ("255 GiB", much_memory(4)), ("512 vCPUs and 255 GiB", much_memory(512))]
+          ("512 vCPUs", many_cpus), ("512 vCPUs, ACPI", many_cpus_acpi), ("255 GiB", much_memory(4)), ("512 vCPUs and 255 GiB", much_memory(512))]
 sys.exit(tap([c for c in cases if re.search(PATTERN, c[0])]))
