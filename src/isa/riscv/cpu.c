@@ -12,21 +12,84 @@
         .name = n, .type = t, .offset = offsetof(struct rv_cpu, f)                                 \
     }
 #define X(i) [RV_X0 + i] = SLOT("x" #i, IR_I64, x[i])
+#define V(i) [RV_V0 + i] = SLOT("v+" #i, IR_V128, v[16 * (i)])
+#define V8(i)                                                                                      \
+    V(i), V((i) + 1), V((i) + 2), V((i) + 3), V((i) + 4), V((i) + 5), V((i) + 6), V((i) + 7)
 #define F(i) [RV_F0 + i] = SLOT("f" #i, IR_F64, f[i])
 static const struct ir_slot slots[RV_SLOTS] = {
-    X(0),  X(1),  X(2),  X(3),  X(4),
-    X(5),  X(6),  X(7),  X(8),  X(9),
-    X(10), X(11), X(12), X(13), X(14),
-    X(15), X(16), X(17), X(18), X(19),
-    X(20), X(21), X(22), X(23), X(24),
-    X(25), X(26), X(27), X(28), X(29),
-    X(30), X(31), F(0),  F(1),  F(2),
-    F(3),  F(4),  F(5),  F(6),  F(7),
-    F(8),  F(9),  F(10), F(11), F(12),
-    F(13), F(14), F(15), F(16), F(17),
-    F(18), F(19), F(20), F(21), F(22),
-    F(23), F(24), F(25), F(26), F(27),
-    F(28), F(29), F(30), F(31), [RV_PC] = SLOT("pc", IR_I64, pc),
+    X(0),
+    X(1),
+    X(2),
+    X(3),
+    X(4),
+    X(5),
+    X(6),
+    X(7),
+    X(8),
+    X(9),
+    X(10),
+    X(11),
+    X(12),
+    X(13),
+    X(14),
+    X(15),
+    X(16),
+    X(17),
+    X(18),
+    X(19),
+    X(20),
+    X(21),
+    X(22),
+    X(23),
+    X(24),
+    X(25),
+    X(26),
+    X(27),
+    X(28),
+    X(29),
+    X(30),
+    X(31),
+    F(0),
+    F(1),
+    F(2),
+    F(3),
+    F(4),
+    F(5),
+    F(6),
+    F(7),
+    F(8),
+    F(9),
+    F(10),
+    F(11),
+    F(12),
+    F(13),
+    F(14),
+    F(15),
+    F(16),
+    F(17),
+    F(18),
+    F(19),
+    F(20),
+    F(21),
+    F(22),
+    F(23),
+    F(24),
+    F(25),
+    F(26),
+    F(27),
+    F(28),
+    F(29),
+    F(30),
+    F(31),
+    V8(0),
+    V8(8),
+    V8(16),
+    V8(24),
+    V8(32),
+    V8(40),
+    V8(48),
+    V8(56),
+    [RV_PC] = SLOT("pc", IR_I64, pc),
 };
 const struct ir_guest rv_guest = {
     .name = "riscv64", .slots = slots, .n_slots = RV_SLOTS, .pc = RV_PC};
@@ -56,7 +119,7 @@ static void enter_user_mode(struct rv_cpu *c)
     c->priv = RV_U;
     c->mstatus |= RV_FS | RV_VS;
     c->mcounteren = c->scounteren = UINT32_MAX;
-    c->menvcfg = c->senvcfg = RV_CBIE | RV_CBCFE | RV_CBZE;
+    c->menvcfg = c->senvcfg = RV_CBCFE | RV_CBZE; // as Linux has it
 }
 
 static void cpu_reset(struct env *e)
@@ -66,6 +129,9 @@ static void cpu_reset(struct env *e)
     memset(c->x, 0, sizeof c->x);
     memset(c->f, 0, sizeof c->f);
     memset((char *)c + from, 0, to - from);
+    memset(c->v, 0, sizeof c->v);
+    c->vl = c->vstart = c->vxrm = c->vxsat = 0;
+    c->vtype = 1ull << 63;
     c->pc = 0;
     c->priv = RV_M;
     c->mstatus = (rv_has(c, RV_FEAT_S) ? RV_SXL : 0) | (rv_has(c, RV_FEAT_U) ? RV_UXL : 0);

@@ -59,6 +59,63 @@ RV_CHECK(fp)
     return off ? RV_ILLEGAL : RV_ALLOWED;
 }
 
+// ---- vectors ----
+
+RV_GET(vstart)
+{
+    return c->vstart;
+}
+
+RV_SET(vstart)
+{
+    c->vstart = v & (8ull * c->vlenb - 1);
+    rv_vec_dirty(c);
+}
+
+RV_GET(vxsat)
+{
+    return c->vxsat;
+}
+
+RV_SET(vxsat)
+{
+    c->vxsat = v & 1;
+    rv_vec_dirty(c);
+}
+
+RV_GET(vxrm)
+{
+    return c->vxrm;
+}
+
+RV_SET(vxrm)
+{
+    c->vxrm = v & 3;
+    rv_vec_dirty(c);
+}
+
+RV_GET(vcsr)
+{
+    return (uint64_t)c->vxrm << 1 | c->vxsat;
+}
+
+RV_SET(vcsr)
+{
+    rv_set_vxsat(c, n, v);
+    rv_set_vxrm(c, n, v >> 1);
+}
+
+RV_GET(vlenb)
+{
+    return c->vlenb;
+}
+
+RV_CHECK(vector)
+{
+    bool off = !(c->mstatus & RV_VS) || (c->virt && !(c->vsstatus & RV_VS));
+    return off ? RV_ILLEGAL : RV_ALLOWED;
+}
+
 // ---- the table ----
 
 #define RV_FEAT_BASE  -1

@@ -9,13 +9,18 @@ enum { RV64 = 1, RVA22 = 2, RVA23 = 4, UNNAMED = 64, MAX = 128 };
 
 const struct isa_model rv_models[] = {
     {.name = "max", .desc = "every extension there is here"},
-    {.name = "rv64", .desc = "RV64GC with Zba, Zbb, Zbc, Zbs and Zicond"},
+    {.name = "rv64", .desc = "RV64GC with what is common today; no vectors"},
+    {.name = "rva22s64", .desc = "what the profile RVA22S64 demands"},
+    {.name = "rva22u64", .desc = "the same, for programs"},
+    {.name = "rva23s64", .desc = "what the profile RVA23S64 demands"},
+    {.name = "rva23u64", .desc = "the same, for programs"},
     {.name = NULL},
 };
 static const struct {
     const char *name;
     uint8_t mask;
-} masks[] = {{"max", MAX}, {"rv64", RV64}};
+} masks[] = {{"max", MAX},        {"rv64", RV64},      {"rva22s64", RVA22},
+             {"rva22u64", RVA22}, {"rva23s64", RVA23}, {"rva23u64", RVA23}};
 
 static const struct {
     const char *name;
@@ -64,9 +69,21 @@ static int settle(struct rv_cpu *c, const char *model, uint8_t asked[RV_FEATURES
     return 0;
 }
 
+static int apply_vlen(struct rv_cpu *c, const char *name, struct opts *o, struct err *e)
+{
+    uint64_t vlen = 128;
+    if (o && opts_get(o, "vlen") && opts_get_u64(o, "vlen", &vlen, e))
+        return err_prefix(e, "-cpu %s", name);
+    if (vlen < 8 * RV_VLENB_MIN || vlen > 8 * RV_VLENB_MAX || vlen & (vlen - 1))
+        return err_set(e, "-cpu %s: vlen=%llu: give 128, 256, 512 or 1024", name,
+                       (unsigned long long)vlen);
+    c->vlenb = (uint16_t)(vlen / 8);
+    return 0;
+}
+
 int rv_model_apply(struct rv_cpu *c, const char *name, struct opts *o, struct err *e)
 {
-    const char *known[RV_FEATURES + 1] = {0}, *names[ARRAY_SIZE(masks) + 1] = {0};
+    const char *known[RV_FEATURES + 2] = {0}, *names[ARRAY_SIZE(masks) + 1] = {0};
     uint8_t asked[RV_FEATURES] = {0}, mask = 0;
     for (unsigned n = 0; n < ARRAY_SIZE(masks); n++) {
         names[n] = masks[n].name;
@@ -89,6 +106,9 @@ int rv_model_apply(struct rv_cpu *c, const char *name, struct opts *o, struct er
     }
     if (settle(c, name, asked, e))
         return -1;
+    if (apply_vlen(c, name, o, e))
+        return -1;
+    known[RV_FEATURES] = "vlen";
     char what[96];
     snprintf(what, sizeof what, "-cpu %s", name);
     return o ? opts_check_unused(o, what, known, e) : 0;

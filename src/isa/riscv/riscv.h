@@ -10,8 +10,11 @@ enum rv_slot {
     RV_X0 = 0, // x0..x31; x0 is never written
     RV_PC = 32,
     RV_F0 = 33, // f0..f31, F64; narrower values are NaN-boxed
-    RV_SLOTS = 65,
+    RV_V0 = 65, // the vector registers in pieces of 16 bytes, as far as VLEN 256 has them
+    RV_V_SLOTS = 64,
+    RV_SLOTS = RV_V0 + RV_V_SLOTS,
 };
+enum { RV_VLENB_MIN = 16, RV_VLENB_MAX = 128 };
 
 enum rv_priv { RV_U = 0, RV_S = 1, RV_M = 3 };
 
@@ -26,6 +29,14 @@ enum {
     RV_MODE_FS_CLEAN = 1 << 5, // on, but xstatus.FS does not say dirty yet
     RV_MODE_VS_OFF = 1 << 6,   // vector instructions are illegal
     RV_MODE_VS_CLEAN = 1 << 7,
+    // vtype and vl (bit numbers): SEW and LMUL as encoded, 1 + log2 of vl's bytes where they are a
+    // power of two, vstart != 0.
+    RV_MODE_VSEW = 16,
+    RV_MODE_VLMUL = 18,
+    RV_MODE_VILL = 21,
+    RV_MODE_VBYTES = 22,
+    RV_MODE_VSTART = 26,
+    RV_MODE_VECTOR = 0x7ff << 16,
 };
 
 // Parts of the architecture, each with its -cpu property: a line of features.def.
@@ -97,7 +108,12 @@ struct rv_cpu {
     // slots
     uint64_t x[32], pc;
     uint64_t f[32];
+    uint8_t v[32 * RV_VLENB_MAX] __attribute__((aligned(16))); // register n at n * vlenb
 
+    uint64_t vl, vtype, vstart;
+    uint8_t vxrm;
+    bool vxsat;
+    uint16_t vlenb;
     uint8_t frm;                                // fcsr.frm as written
     uint64_t features[(RV_FEATURES + 63) / 64]; // bit set of enum rv_feature
     bool debug_step;                            // the debugger steps this hart
@@ -163,12 +179,25 @@ enum rv_csr_number {
     RV_CSR_FCSR = 0x003,
     RV_CSR_SATP = 0x180,
     RV_CSR_MIP = 0x344,
+    RV_CSR_VSTART = 0x008,
+    RV_CSR_VXSAT = 0x009,
+    RV_CSR_VXRM = 0x00a,
+    RV_CSR_VCSR = 0x00f,
+    RV_CSR_VL = 0xc20,
+    RV_CSR_VTYPE = 0xc21,
+    RV_CSR_VLENB = 0xc22,
 };
 const char *rv_csr_name(unsigned csr); // NULL: there is none of that number
 // Without any check of privilege: for debuggers, signal frames and tests. False: this hart has no
 // such register, or it cannot be written.
 bool rv_csr_read(struct rv_cpu *c, unsigned csr, uint64_t *v);
 bool rv_csr_write(struct rv_cpu *c, unsigned csr, uint64_t v);
+
+// ---- vectors (vec/config.c) ----
+
+uint64_t rv_vmode(const struct rv_cpu *c); // the mode bits of the current state
+bool rv_vtype_ok(const struct rv_cpu *c, uint64_t vtype);
+uint64_t rv_vlmax(const struct rv_cpu *c, uint64_t vtype);
 
 // ---- exceptions (system/trap.c) ----
 

@@ -57,6 +57,16 @@ static uint32_t get_fcsr(struct rv_cpu *c)
     return (uint32_t)v;
 }
 
+static void copy_vectors(struct rv_cpu *to, const struct rv_cpu *from)
+{
+    memcpy(to->v, from->v, sizeof to->v);
+    to->vl = from->vl;
+    to->vtype = from->vtype;
+    to->vstart = from->vstart;
+    to->vxrm = from->vxrm;
+    to->vxsat = from->vxsat;
+}
+
 static void child(struct env *to, const struct env *from, uint64_t sp, const uint64_t *tls)
 {
     struct rv_cpu *c = rv_cpu(to);
@@ -65,6 +75,7 @@ static void child(struct env *to, const struct env *from, uint64_t sp, const uin
         memcpy(c->x, p->x, sizeof c->x);
         memcpy(c->f, p->f, sizeof c->f);
         rv_csr_write(c, RV_CSR_FCSR, get_fcsr(p));
+        copy_vectors(c, p);
         c->pc = p->pc;
     }
     if (sp)
@@ -97,16 +108,58 @@ struct rt_frame {
         uint32_t fcsr, padding[64], reserved;
         struct {
             uint32_t magic, size;
-        } end; // of the contexts of further extensions: none
+        } extension; // the first of a list, which zeros end
     } uc;
 };
+// What is behind the frame of a hart with vectors (struct __riscv_v_ext_state): this, the
+// registers, and the list's end.
+enum { VECTOR_MAGIC = 0x53465457 };
+struct vector_context {
+    uint64_t vstart, vl, vtype, vcsr, vlenb, data;
+    uint8_t registers[]; // and two words of zero
+};
 _Static_assert(offsetof(struct rt_frame, uc.pc) == 128 + 176, "mcontext");
-_Static_assert(offsetof(struct rt_frame, uc.end) == 128 + 176 + 256 + 520, "extensions");
+_Static_assert(offsetof(struct rt_frame, uc.extension) == 128 + 176 + 256 + 520, "extensions");
+
+static size_t vector_size(const struct rv_cpu *c)
+{
+    return rv_has(c, RV_FEAT_V) ? sizeof(struct vector_context) + 32u * c->vlenb : 0;
+}
+
+static bool vectors_write(struct thread *t, uint64_t at)
+{
+    struct rv_cpu *c = rv_cpu(t->env);
+    const uint64_t end = 0;
+    struct vector_context v = {.vstart = c->vstart,
+                               .vl = c->vl,
+                               .vtype = c->vtype,
+                               .vcsr = (uint64_t)c->vxrm << 1 | c->vxsat,
+                               .vlenb = c->vlenb,
+                               .data = at + sizeof v};
+    size_t n = 32u * c->vlenb;
+    return guest_write(t, at, &v, sizeof v) && guest_write(t, v.data, c->v, n) &&
+           guest_write(t, v.data + n, &end, sizeof end);
+}
+
+static bool vectors_read(struct thread *t, uint64_t at)
+{
+    struct rv_cpu *c = rv_cpu(t->env);
+    struct vector_context v;
+    if (!guest_read(t, at, &v, sizeof v) || !guest_read(t, v.data, c->v, 32u * c->vlenb))
+        return false;
+    bool set = !(v.vtype >> 63) && rv_vtype_ok(c, v.vtype);
+    c->vtype = set ? v.vtype : 1ull << 63;
+    c->vl = set ? MIN(v.vl, rv_vlmax(c, v.vtype)) : 0;
+    rv_csr_write(c, RV_CSR_VSTART, v.vstart);
+    rv_csr_write(c, RV_CSR_VCSR, v.vcsr);
+    return true;
+}
 
 static bool frame_write(struct thread *t, const struct signal_frame *s)
 {
     struct rv_cpu *c = rv_cpu(t->env);
-    uint64_t at = (s->sp - sizeof(struct rt_frame)) & ~15ull;
+    size_t vectors = vector_size(c);
+    uint64_t at = (s->sp - sizeof(struct rt_frame) - (vectors ? vectors + 8 : 0)) & ~15ull;
     struct rt_frame f = {0};
     memcpy(f.info, &s->info, sizeof f.info);
     f.uc.stack_sp = s->alt_sp;
@@ -117,7 +170,11 @@ static bool frame_write(struct thread *t, const struct signal_frame *s)
     memcpy(f.uc.x, c->x + 1, sizeof f.uc.x);
     memcpy(f.uc.f, c->f, sizeof f.uc.f);
     f.uc.fcsr = get_fcsr(c);
-    if (!guest_write(t, at, &f, sizeof f))
+    if (vectors) {
+        f.uc.extension.magic = VECTOR_MAGIC;
+        f.uc.extension.size = (uint32_t)(sizeof f.uc.extension + vectors);
+    }
+    if (!guest_write(t, at, &f, sizeof f) || (vectors && !vectors_write(t, at + sizeof f)))
         return false;
     c->x[RA] = s->restorer;
     c->x[SP] = at;
@@ -133,7 +190,10 @@ static bool frame_read(struct thread *t, uint64_t *mask, uint64_t *stack_addr)
     struct rv_cpu *c = rv_cpu(t->env);
     uint64_t at = c->x[SP];
     struct rt_frame f;
-    if (!guest_read(t, at, &f, sizeof f) || f.uc.reserved || f.uc.end.magic || f.uc.end.size)
+    if (!guest_read(t, at, &f, sizeof f) || f.uc.reserved)
+        return false;
+    bool vectors = f.uc.extension.magic == VECTOR_MAGIC && vector_size(c);
+    if (vectors ? !vectors_read(t, at + sizeof f) : f.uc.extension.magic)
         return false;
     c->pc = f.uc.pc;
     memcpy(c->x + 1, f.uc.x, sizeof f.uc.x);
@@ -173,8 +233,8 @@ static void hwcap(struct env *e, uint64_t *h, uint64_t *h2)
     static const struct {
         enum rv_feature feature;
         char letter;
-    } caps[] = {
-        {RV_FEAT_A, 'a'}, {RV_FEAT_C, 'c'}, {RV_FEAT_D, 'd'}, {RV_FEAT_F, 'f'}, {RV_FEAT_M, 'm'}};
+    } caps[] = {{RV_FEAT_A, 'a'}, {RV_FEAT_C, 'c'}, {RV_FEAT_D, 'd'},
+                {RV_FEAT_F, 'f'}, {RV_FEAT_M, 'm'}, {RV_FEAT_V, 'v'}};
     *h = 1u << ('i' - 'a');
     *h2 = 0;
     for (unsigned n = 0; n < ARRAY_SIZE(caps); n++)
@@ -197,7 +257,8 @@ const struct abi abi_riscv64 = {
     .platform = "riscv64",
     .libc_package = "libc6-riscv64-cross",
     .library_prefix = "/usr/riscv64-linux-gnu",
-    .min_sigstack = sizeof(struct rt_frame) + 16,
+    .min_sigstack =
+        sizeof(struct rt_frame) + sizeof(struct vector_context) + 32 * RV_VLENB_MAX + 32,
     .has_restorer = false,
     .numbers = numbers,
     .n_numbers = CALLS_GENERIC,

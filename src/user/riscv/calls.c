@@ -11,6 +11,7 @@ enum {
     KEY_BASE_BEHAVIOR = 3,
     KEY_IMA_EXT_0 = 4,
     KEY_CPUPERF_0 = 5,
+    KEY_CBOZ_BLOCK = 6,
     KEY_HIGHEST_ADDRESS = 7,
     KEY_TIME_FREQUENCY = 8,
     KEY_MISALIGNED_SCALAR = 9,
@@ -45,6 +46,9 @@ static bool probe(struct thread *t, int64_t key, uint64_t *v)
     case KEY_CPUPERF_0:
     case KEY_MISALIGNED_SCALAR:
         *v = MISALIGNED_FAST;
+        return true;
+    case KEY_CBOZ_BLOCK:
+        *v = rv_has(c, RV_FEAT_ZICBOZ) ? 64 : 0;
         return true;
     case KEY_HIGHEST_ADDRESS:
         *v = t->u->mm.size - 1;

@@ -8,7 +8,8 @@ enum {
     WINDOW_VA = 0x20000000, // memory the cases may touch ...
     WINDOW_SIZE = 8192,
     CODE_VA = WINDOW_VA + WINDOW_SIZE, // ... and the code
-    CODE_STRIDE = 512,                 // bytes of code a case has, the final EBREAK included
+    CODE_STRIDE = 768,                 // bytes of code a case has, the final EBREAK included
+    VECTOR_VA = WINDOW_VA + 7168,      // vector registers come from here and go back
     MAX_CASES = 1024,
 };
 

@@ -1,7 +1,8 @@
 // The differential test of the RISC-V translation: random sequences, executed as host code and by
 // an independent emulator through the runner, must end in the same registers, flags and memory.
 //
-// diff REFERENCE RUNNER [CASES [SEED [UNITS [ONLY]]]]
+// diff REFERENCE RUNNER [CASES [SEED [UNITS [ONLY [CPU [VLEN]]]]]]: CPU is the reference's model,
+// by default rv64, which is taken to have RV64GC, Zba, Zbb, Zbc and Zbs alone; VLEN 0: no vectors
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,8 @@ static _Noreturn void die(const char *what)
 
 // ---- the reference ----
 
-static void run_reference(struct batch *b, const char *reference, const char *runner)
+static void run_reference(struct batch *b, const char *reference, const char *cpu,
+                          const char *runner)
 {
     char in[64], out[64];
     snprintf(in, sizeof in, "/tmp/riscv-diff-%d.in", getpid());
@@ -42,7 +44,7 @@ static void run_reference(struct batch *b, const char *reference, const char *ru
         die(in);
     pid_t pid = fork();
     if (!pid) {
-        execlp(reference, reference, "-cpu", "rv64", runner, in, out, NULL);
+        execlp(reference, reference, "-cpu", cpu, runner, in, out, NULL);
         die(reference);
     }
     int status;
@@ -105,7 +107,7 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
     return true;
 }
 
-static void ours_new(struct ours *w, bool system)
+static void ours_new(struct ours *w, bool system, const char *cpu)
 {
     struct err e;
     struct jit_config c = {.guest = &rv_guest,
@@ -114,7 +116,10 @@ static void ours_new(struct ours *w, bool system)
                            .user_mode = !system,
                            .translate = translate,
                            .opaque = w};
-    struct isa_config config = {.model = "max", .user_mode = true};
+    struct opts features = {0};
+    struct isa_config config = {.model = "max", .user_mode = true, .features = &features};
+    if (opts_parse(&features, cpu, "model", &e) || !opts_get(&features, "model"))
+        die(cpu);
     if (system) {
         w->space = space_new("memory", UINT64_MAX);
         w->ram = ram_new("ram", RAM_SIZE, false, &e);
@@ -235,24 +240,30 @@ int main(int argc, char **argv)
     uint8_t window[WINDOW_SIZE];
     struct diff_state state;
     if (argc < 3) {
-        fprintf(stderr, "usage: diff REFERENCE RUNNER [CASES [SEED [UNITS [ONLY]]]]\n");
+        fprintf(stderr,
+                "usage: diff REFERENCE RUNNER [CASES [SEED [UNITS [ONLY [CPU [VLEN]]]]]]\n");
         return 2;
     }
     unsigned cases = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 0) : 4096;
     uint64_t seed = argc > 4 ? strtoull(argv[4], NULL, 0) : 1;
     unsigned units = argc > 5 ? MIN((unsigned)strtoul(argv[5], NULL, 0), 20u) : 8;
+    const char *only = argc > 6 && *argv[6] ? argv[6] : NULL, *cpu = argc > 7 ? argv[7] : "rv64";
+    unsigned vlen = argc > 8 ? (unsigned)strtoul(argv[8], NULL, 0) : 0;
     unsigned bad = 0, finished = 0;
+    char ours[64], theirs[64];
+    snprintf(ours, sizeof ours, vlen ? "max,vlen=%u" : "max", vlen);
+    snprintf(theirs, sizeof theirs, vlen ? "%s,vlen=%u" : "%s", cpu, vlen);
     for (unsigned k = 0; k < ARRAY_SIZE(ways); k++)
-        ours_new(&ways[k], k);
+        ours_new(&ways[k], k, ours);
     for (unsigned done = 0; done < cases; done += b.n) {
         b.n = MIN(cases - done, (unsigned)MAX_CASES);
         generate_window(&(struct rng){seed}, b.window);
         for (unsigned n = 0; n < b.n; n++) {
             struct rng r = {(seed + done + n) * 0x2545f4914f6cdd1d};
-            generate(&r, argc > 6 ? argv[6] : NULL, units, &b.start[n], b.code[n]);
+            generate(&r, only, units, vlen, strcmp(cpu, "rv64"), &b.start[n], b.code[n]);
             b.start[n].pc = CODE_VA + (uint64_t)n * CODE_STRIDE;
         }
-        run_reference(&b, argv[1], argv[2]);
+        run_reference(&b, argv[1], theirs, argv[2]);
         for (unsigned k = 0; k < ARRAY_SIZE(ways); k++) {
             jit_flush_all(ways[k].jit);
             put(&ways[k], CODE_VA, b.code, (size_t)b.n * CODE_STRIDE);

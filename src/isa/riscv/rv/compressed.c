@@ -23,6 +23,9 @@ struct shape {
         CALL_REG,
         RD_RS2,    // rd = x0 op rs2
         RD_RD_RS2, // rd = rd op rs2
+        CRD_ZERO,  // rd' = rd' op x0
+        CRD_BYTE,  // rd' = rd' op 255
+        CRD_NOT,   // rd' = rd' op -1
         BARE,
     } form;
 };
@@ -64,6 +67,19 @@ static const struct shape shapes[RV_IDS] = {
     [RV_C_FSDSP] = {RV_FSD, STACK_STORE},
     [RV_C_SWSP] = {RV_SW, STACK_STORE},
     [RV_C_SDSP] = {RV_SD, STACK_STORE},
+    [RV_C_LBU] = {RV_LBU, LOAD},
+    [RV_C_LHU] = {RV_LHU, LOAD},
+    [RV_C_LH] = {RV_LH, LOAD},
+    [RV_C_SB] = {RV_SB, STORE},
+    [RV_C_SH] = {RV_SH, STORE},
+    [RV_C_ZEXT_B] = {RV_ANDI, CRD_BYTE},
+    [RV_C_SEXT_B] = {RV_SEXT_B, CRD_ZERO},
+    [RV_C_ZEXT_H] = {RV_ZEXT_H, CRD_ZERO},
+    [RV_C_SEXT_H] = {RV_SEXT_H, CRD_ZERO},
+    [RV_C_ZEXT_W] = {RV_ADD_UW, CRD_ZERO},
+    [RV_C_NOT] = {RV_XORI, CRD_NOT},
+    [RV_C_MUL] = {RV_MUL, CRD_CRS2},
+    [RV_C_MOP] = {RV_MOP_R, BARE},
 };
 
 struct rv_insn rv_expand(const struct rv_insn *c)
@@ -94,6 +110,15 @@ struct rv_insn rv_expand(const struct rv_insn *c)
         break;
     case CRD_CRS2:
         SET(.rd = crd, .rs1 = crd, .rs2 = crs2);
+        break;
+    case CRD_ZERO:
+        SET(.rd = crd, .rs1 = crd);
+        break;
+    case CRD_BYTE:
+        SET(.rd = crd, .rs1 = crd, .imm = 255);
+        break;
+    case CRD_NOT:
+        SET(.rd = crd, .rs1 = crd, .imm = -1);
         break;
     case STACK_ADJUST:
         SET(.rd = 2, .rs1 = 2, .imm = c->imm);

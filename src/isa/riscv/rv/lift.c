@@ -64,21 +64,51 @@ void rv_lift_fence_i(struct lift *l, const struct rv_insn *i)
 
 // ---- one instruction ----
 
+// The other extension that has the instruction; its own where there is none.
+static enum rv_feature also_in(unsigned id)
+{
+    switch (id) {
+    case RV_ANDN:
+    case RV_ORN:
+    case RV_XNOR:
+    case RV_ROL:
+    case RV_ROLW:
+    case RV_ROR:
+    case RV_RORI:
+    case RV_RORW:
+    case RV_RORIW:
+    case RV_REV8:
+    case RV_ZEXT_H: // packw with x0
+        return RV_FEAT_ZBKB;
+    case RV_CLMUL:
+    case RV_CLMULH:
+        return RV_FEAT_ZBKC;
+    case RV_AES64KS1I:
+    case RV_AES64KS2:
+        return RV_FEAT_ZKND;
+    default:
+        return (enum rv_feature)(rv_info[id].feature - 1);
+    }
+}
+
 static void lift_decoded(struct lift *l, const struct rv_insn *i)
 {
     const struct decode_info *info = &rv_info[i->id];
     const struct rv_cpu *c = rv_cpu(l->env);
     bool known = i->id && (l->length == 4 || rv_has(c, RV_FEAT_C));
-    if (!known || (info->feature && !rv_has(c, (enum rv_feature)(info->feature - 1))))
+    if (!known || (info->feature && !rv_has(c, (enum rv_feature)(info->feature - 1)) &&
+                   !rv_has(c, also_in(i->id))))
         rv_lift_illegal(l, i);
-    else if (strncmp(info->cls, "fp_", 3) || rv_lift_fp_ready(l, i))
+    else if ((strncmp(info->cls, "fp_", 3) || rv_lift_fp_ready(l, i)) &&
+             (strncmp(info->cls, "vec_", 4) || rv_lift_vec_ready(l, i)))
         rv_lifts[i->id](l, i);
 }
 
 void rv_lift_compressed(struct lift *l, const struct rv_insn *c)
 {
     struct rv_insn i = rv_expand(c);
-    lift_decoded(l, &i);
+    if (c->id != RV_C_MOP) // writes nothing
+        lift_decoded(l, &i);
 }
 
 // Bytes of the instruction, 0 when not all of them are there; false in *known for no instruction.

@@ -31,6 +31,12 @@ void rv_lift_illegal(struct lift *l, const struct rv_insn *i);
 // False: floating point is off, or its state is about to be marked dirty; the region has ended
 // (system/lift_system.c).
 bool rv_lift_fp_ready(struct lift *l, const struct rv_insn *i);
+bool rv_lift_vec_ready(struct lift *l, const struct rv_insn *i); // the same for vectors
+
+// Floating-point registers as bits (lift_fp.c): I64 for doubles, I32 for singles, which are checked
+// when read and boxed when written.
+ir_ref rv_fp_bits(struct lift *l, bool dbl, unsigned n);
+void rv_fp_set_bits(struct lift *l, unsigned n, ir_ref v);
 
 // The 32-bit instruction that a compressed one stands for (compressed.c).
 struct rv_insn rv_expand(const struct rv_insn *c);

@@ -18,8 +18,7 @@ static ir_ref register_bits(struct lift *l, unsigned n)
     return cast(l, IR_fbits, IR_I64, ir_get(l->b, RV_F0 + n));
 }
 
-// Bits of an operand: I64 for doubles, I32 for singles.
-static ir_ref read_bits(struct lift *l, bool dbl, unsigned n)
+ir_ref rv_fp_bits(struct lift *l, bool dbl, unsigned n)
 {
     ir_ref v = register_bits(l, n);
     if (dbl)
@@ -28,7 +27,7 @@ static ir_ref read_bits(struct lift *l, bool dbl, unsigned n)
     return ir_select(l->b, boxed, ir_trunc(l->b, v), ir_i32(l->b, 0x7fc00000));
 }
 
-static void write_bits(struct lift *l, unsigned n, ir_ref v)
+void rv_fp_set_bits(struct lift *l, unsigned n, ir_ref v)
 {
     if (ir_type_of(l->b, v) == IR_I32)
         v = ir_or(l->b, ir_zext(l->b, IR_I64, v, 32), ir_i64(l->b, 0xffffffffull << 32));
@@ -39,7 +38,7 @@ static ir_ref read(struct lift *l, bool dbl, unsigned n)
 {
     if (dbl)
         return ir_get(l->b, RV_F0 + n);
-    return cast(l, IR_bitsf, IR_F32, read_bits(l, false, n));
+    return cast(l, IR_bitsf, IR_F32, rv_fp_bits(l, false, n));
 }
 
 static void write(struct lift *l, unsigned n, ir_ref v)
@@ -47,7 +46,7 @@ static void write(struct lift *l, unsigned n, ir_ref v)
     if (ir_type_of(l->b, v) == IR_F64)
         ir_put(l->b, RV_F0 + n, v);
     else
-        write_bits(l, n, cast(l, IR_fbits, IR_I32, v));
+        rv_fp_set_bits(l, n, cast(l, IR_fbits, IR_I32, v));
 }
 
 // The aux bits of the instruction's rounding mode; false: it is reserved, and the exception has
@@ -102,14 +101,14 @@ void rv_lift_fp_sign(struct lift *l, const struct rv_insn *i)
     unsigned kind = i->id - (i->dbl ? RV_FSGNJ_D : RV_FSGNJ_S);
     unsigned type = i->dbl ? IR_I64 : IR_I32;
     ir_ref sign = ir_const(l->b, type, i->dbl ? 1ull << 63 : 1u << 31);
-    ir_ref x = read_bits(l, i->dbl, i->rs1), y = read_bits(l, i->dbl, i->rs2);
+    ir_ref x = rv_fp_bits(l, i->dbl, i->rs1), y = rv_fp_bits(l, i->dbl, i->rs2);
     if (kind == 2) {
-        write_bits(l, i->rd, ir_xor(l->b, x, ir_and(l->b, y, sign)));
+        rv_fp_set_bits(l, i->rd, ir_xor(l->b, x, ir_and(l->b, y, sign)));
         return;
     }
     if (kind == 1)
         y = ir_not(l->b, y);
-    write_bits(l, i->rd, ir_or(l->b, ir_andn(l->b, x, sign), ir_and(l->b, y, sign)));
+    rv_fp_set_bits(l, i->rd, ir_or(l->b, ir_andn(l->b, x, sign), ir_and(l->b, y, sign)));
 }
 
 // The number when one operand is a NaN of either kind; the IR's own operation says so of quiet ones
@@ -167,7 +166,7 @@ static const struct ir_helper class_double = {
 
 void rv_lift_fp_class(struct lift *l, const struct rv_insn *i)
 {
-    ir_ref v = read_bits(l, i->dbl, i->rs1);
+    ir_ref v = rv_fp_bits(l, i->dbl, i->rs1);
     rv_set(l, i->rd, ir_callv(l->b, i->dbl ? &class_double : &class_single, v));
 }
 
@@ -181,10 +180,10 @@ void rv_lift_fp_move(struct lift *l, const struct rv_insn *i)
         rv_set(l, i->rd, register_bits(l, i->rs1));
         break;
     case RV_FMV_W_X:
-        write_bits(l, i->rd, rv_w(l, i->rs1));
+        rv_fp_set_bits(l, i->rd, rv_w(l, i->rs1));
         break;
     default:
-        write_bits(l, i->rd, rv_x(l, i->rs1));
+        rv_fp_set_bits(l, i->rd, rv_x(l, i->rs1));
         break;
     }
 }

@@ -23,6 +23,11 @@ void rv_lift_store(struct lift *l, const struct rv_insn *i)
 void rv_lift_fp_load(struct lift *l, const struct rv_insn *i)
 {
     ir_ref v;
+    if (i->id == RV_FLH) {
+        v = ir_load(l->b, IR_I64, address(l, i), MO_16);
+        rv_fp_set_bits(l, i->rd, ir_or(l->b, v, ir_i64(l->b, ~0xffffull)));
+        return;
+    }
     if (i->id == RV_FLD) {
         v = ir_load(l->b, IR_F64, address(l, i), MO_64);
     } else {
@@ -37,7 +42,7 @@ void rv_lift_fp_load(struct lift *l, const struct rv_insn *i)
 void rv_lift_fp_store(struct lift *l, const struct rv_insn *i)
 {
     ir_ref v = ir_get(l->b, RV_F0 + i->rs2);
-    if (i->id == RV_FSW)
+    if (i->id != RV_FSD)
         v = ir_trunc(l->b, ir_emit(l->b, IR_fbits, IR_I64, 0, v, IR_NONE, IR_NONE));
-    ir_store(l->b, address(l, i), v, i->id == RV_FSW ? MO_32 : MO_64);
+    ir_store(l->b, address(l, i), v, i->id == RV_FSW ? MO_32 : i->id == RV_FSH ? MO_16 : MO_64);
 }

@@ -51,3 +51,33 @@ void rv_print_fence(struct disas_out *o, unsigned set)
         if (set >> (3 - n) & 1)
             disas_printf(o, "%c", "iorw"[n]);
 }
+
+void rv_print_vreg(struct disas_out *o, unsigned n)
+{
+    disas_printf(o, "v%u", n);
+}
+
+void rv_print_vmask(struct disas_out *o, bool unmasked)
+{
+    disas_puts(o, unmasked ? "" : ",v0.t");
+}
+
+void rv_print_vsegments(struct disas_out *o, unsigned nf)
+{
+    disas_printf(o, "%u", nf + 1);
+}
+
+void rv_print_vtype(struct disas_out *o, unsigned vtype)
+{
+    static const char *const lmul[8] = {"m1", "m2", "m4", "m8", "?", "mf8", "mf4", "mf2"};
+    if (vtype >> 8 || (vtype >> 3 & 7) > 3 || (vtype & 7) == 4)
+        disas_printf(o, "%u", vtype);
+    else
+        disas_printf(o, "e%u,%s,%s,%s", 8u << (vtype >> 3 & 7), lmul[vtype & 7],
+                     vtype & 64 ? "ta" : "tu", vtype & 128 ? "ma" : "mu");
+}
+
+void rv_print_fli(struct disas_out *o, unsigned n)
+{
+    disas_printf(o, "%u", n);
+}

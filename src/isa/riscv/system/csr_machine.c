@@ -16,8 +16,9 @@ RV_GET(misa)
     static const struct {
         uint8_t feature;
         char letter;
-    } letters[] = {{RV_FEAT_A, 'a'}, {RV_FEAT_C, 'c'}, {RV_FEAT_D, 'd'}, {RV_FEAT_F, 'f'},
-                   {RV_FEAT_H, 'h'}, {RV_FEAT_M, 'm'}, {RV_FEAT_S, 's'}, {RV_FEAT_U, 'u'}};
+    } letters[] = {{RV_FEAT_A, 'a'}, {RV_FEAT_C, 'c'}, {RV_FEAT_D, 'd'},
+                   {RV_FEAT_F, 'f'}, {RV_FEAT_H, 'h'}, {RV_FEAT_M, 'm'},
+                   {RV_FEAT_S, 's'}, {RV_FEAT_U, 'u'}, {RV_FEAT_V, 'v'}};
     uint64_t v = 2ull << 62 | 1u << ('i' - 'a');
     for (unsigned i = 0; i < ARRAY_SIZE(letters); i++)
         if (rv_has(c, letters[i].feature))
@@ -35,7 +36,7 @@ RV_GET(mhartid)
 static uint64_t with_sd(uint64_t v)
 {
     bool dirty = (v & RV_FS) == RV_FS || (v & RV_VS) == RV_VS;
-    return v | (dirty ? RV_SD : 0);
+    return v | (dirty ? RV_STATUS_SD : 0);
 }
 
 RV_GET(mstatus)
@@ -46,7 +47,8 @@ RV_GET(mstatus)
 uint64_t rv_status_mask(const struct rv_cpu *c)
 {
     uint64_t m = RV_SIE | RV_SPIE | RV_SPP | RV_SUM | RV_MXR;
-    return rv_has(c, RV_FEAT_S) ? m | RV_FS : rv_has(c, RV_FEAT_F) ? RV_FS : 0;
+    uint64_t vs = rv_has(c, RV_FEAT_V) ? RV_VS : 0;
+    return vs | (rv_has(c, RV_FEAT_S) ? m | RV_FS : rv_has(c, RV_FEAT_F) ? RV_FS : 0);
 }
 
 RV_SET(mstatus)

@@ -11,7 +11,7 @@ static uint64_t status_view(const struct rv_cpu *c, uint64_t v)
 {
     uint64_t r = v & (RV_SIE | RV_SPIE | RV_SPP | RV_FS | RV_VS | RV_SUM | RV_MXR);
     bool dirty = (v & RV_FS) == RV_FS || (v & RV_VS) == RV_VS;
-    return r | RV_UXL | (dirty ? RV_SD : 0);
+    return r | RV_UXL | (dirty ? RV_STATUS_SD : 0);
 }
 
 static void status_write(struct rv_cpu *c, uint64_t *status, uint64_t v)

@@ -309,16 +309,35 @@ static void help_fp_dirty(struct env *e)
 static const struct ir_helper fp_dirty_helper = {"fp_dirty", (void *)help_fp_dirty, HELPER_STATE,
                                                  IR_VOID};
 
-// xstatus.FS becomes dirty before the first floating-point instruction, not with the first write.
-bool rv_lift_fp_ready(struct lift *l, const struct rv_insn *i)
+static void help_vec_dirty(struct env *e)
 {
-    if (l->mode & RV_MODE_FS_OFF) {
+    rv_vec_dirty(rv_cpu(e));
+    e->exec->leave(e, LEAVE_AGAIN);
+}
+static const struct ir_helper vec_dirty_helper = {"vec_dirty", (void *)help_vec_dirty, HELPER_STATE,
+                                                  IR_VOID};
+
+static bool state_ready(struct lift *l, const struct rv_insn *i, uint64_t off, uint64_t clean,
+                        const struct ir_helper *make_dirty)
+{
+    if (l->mode & off) {
         rv_lift_illegal(l, i);
         return false;
     }
-    if (!(l->mode & RV_MODE_FS_CLEAN))
+    if (!(l->mode & clean))
         return true;
-    ir_call0(l->b, &fp_dirty_helper);
+    ir_call0(l->b, make_dirty);
     ir_leave(l->b, LEAVE_AGAIN, l->pc);
     return false;
+}
+
+// xstatus.FS becomes dirty before the first floating-point instruction, not with the first write.
+bool rv_lift_fp_ready(struct lift *l, const struct rv_insn *i)
+{
+    return state_ready(l, i, RV_MODE_FS_OFF, RV_MODE_FS_CLEAN, &fp_dirty_helper);
+}
+
+bool rv_lift_vec_ready(struct lift *l, const struct rv_insn *i)
+{
+    return state_ready(l, i, RV_MODE_VS_OFF, RV_MODE_VS_CLEAN, &vec_dirty_helper);
 }

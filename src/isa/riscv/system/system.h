@@ -23,7 +23,7 @@
 #define RV_SXL       (2ull << 34)
 #define RV_GVA       (1ull << 38)
 #define RV_MPV       (1ull << 39)
-#define RV_SD        (1ull << 63)
+#define RV_STATUS_SD        (1ull << 63)
 #define RV_MPP_SHIFT 11
 
 // hstatus
@@ -75,7 +75,8 @@ void rv_mret(struct rv_cpu *c);
 void rv_sret(struct rv_cpu *c);
 // After any change to what mode(), translation contexts or interrupt masks depend on.
 void rv_state_changed(struct rv_cpu *c);
-void rv_fp_dirty(struct rv_cpu *c); // floating-point state was written
+void rv_fp_dirty(struct rv_cpu *c);  // floating-point state was written
+void rv_vec_dirty(struct rv_cpu *c); // ... vector state
 uint64_t rv_mode(struct env *e);
 
 // ---- interrupt.c ----

@@ -17,7 +17,7 @@ static uint64_t extension_mode(const struct rv_cpu *c, uint64_t field, uint64_t 
 uint64_t rv_mode(struct env *e)
 {
     const struct rv_cpu *c = rv_cpu(e);
-    return c->mode_cache | (c->frm > FP_RMM ? RV_MODE_RM_INVALID : 0) |
+    return c->mode_cache | rv_vmode(c) | (c->frm > FP_RMM ? RV_MODE_RM_INVALID : 0) |
            (c->debug_step ? IR_MODE_SINGLE : 0);
 }
 
@@ -30,14 +30,24 @@ void rv_state_changed(struct rv_cpu *c)
     rv_update_interrupts(c);
 }
 
-void rv_fp_dirty(struct rv_cpu *c)
+static void set_dirty(struct rv_cpu *c, uint64_t field)
 {
     uint64_t *second = c->virt ? &c->vsstatus : &c->mstatus;
-    if ((c->mstatus & RV_FS) == RV_FS && (*second & RV_FS) == RV_FS)
+    if ((c->mstatus & field) == field && (*second & field) == field)
         return;
-    c->mstatus |= RV_FS;
-    *second |= RV_FS;
+    c->mstatus |= field;
+    *second |= field;
     rv_state_changed(c);
+}
+
+void rv_fp_dirty(struct rv_cpu *c)
+{
+    set_dirty(c, RV_FS);
+}
+
+void rv_vec_dirty(struct rv_cpu *c)
+{
+    set_dirty(c, RV_VS);
 }
 
 void rv_flush_all(struct rv_cpu *c)

@@ -1,0 +1,48 @@
+// Cache blocks (Zicbom, Zicboz), waiting on a reservation (Zawrs), and operations that may be
+// defined one day (Zimop, Zcmop). Caches are coherent here: keeping them so is checking the
+// address.
+#include "isa/riscv/rv/lift.h"
+#include "isa/riscv/system/system.h"
+
+enum { BLOCK = 64 };
+
+// The environment configuration of the levels above allows it by a field that is not zero.
+static void check(struct rv_cpu *c, uint64_t field, uint64_t raw)
+{
+    if (c->priv == RV_M)
+        return;
+    if (!(c->menvcfg & field) || (c->priv == RV_U && !c->virt && !(c->senvcfg & field)))
+        rv_raise(c, RV_CAUSE_ILLEGAL, raw);
+    if (c->virt && (!(c->henvcfg & field) || (c->priv == RV_U && !(c->senvcfg & field))))
+        rv_raise(c, RV_CAUSE_VIRTUAL, raw);
+}
+static void help_touch(struct env *e, uint64_t va, uint64_t raw)
+{
+    check(rv_cpu(e), bits(raw, 31, 20) ? RV_CBCFE : RV_CBIE, raw);
+    e->exec->load(e, va, MO_8);
+}
+static void help_zero(struct env *e, uint64_t va, uint64_t raw)
+{
+    check(rv_cpu(e), RV_CBZE, raw);
+    e->exec->zero(e, va & -(uint64_t)BLOCK, BLOCK, MO_64);
+}
+static const struct ir_helper touch_helper = {"cbo", (void *)help_touch, HELPER_STATE, IR_VOID,
+                                              2,     {IR_I64, IR_I64}};
+static const struct ir_helper zero_helper = {"cbo_zero", (void *)help_zero, HELPER_STATE, IR_VOID,
+                                             2,          {IR_I64, IR_I64}};
+
+void rv_lift_cache_block(struct lift *l, const struct rv_insn *i)
+{
+    ir_callv(l->b, i->id == RV_CBO_ZERO ? &zero_helper : &touch_helper, rv_x(l, i->rs1),
+             ir_i64(l->b, i->raw));
+}
+
+void rv_lift_reservation_wait(struct lift *l, const struct rv_insn *i)
+{
+    ir_leave(l->b, LEAVE_YIELD, l->pc + l->length);
+}
+
+void rv_lift_may_be(struct lift *l, const struct rv_insn *i)
+{
+    rv_set(l, i->rd, ir_i64(l->b, 0));
+}

@@ -1,0 +1,218 @@
+// Scalar cryptography and its bit manipulation: Zbkb, Zbkx, Zknd, Zkne, Zknh, Zksed, Zksh (RISC-V
+// Instruction Set Manual, volume I, chapters 29 and 30). AES works on the halves of a block as the
+// IR's AES operations see the whole; the S-boxes of key schedules are functions.
+#include "isa/riscv/rv/lift.h"
+
+static uint64_t permute(uint64_t x, uint64_t y, unsigned bits_each)
+{
+    uint64_t r = 0, mask = mask_low(bits_each);
+    for (unsigned n = 0; n < 64; n += bits_each) {
+        uint64_t k = y >> n & mask;
+        r |= (k < 64 / bits_each ? x >> k * bits_each & mask : 0) << n;
+    }
+    return r;
+}
+static uint64_t permute4(uint64_t x, uint64_t y)
+{
+    return permute(x, y, 4);
+}
+static uint64_t permute8(uint64_t x, uint64_t y)
+{
+    return permute(x, y, 8);
+}
+
+static uint8_t rotl8(uint8_t x, unsigned n)
+{
+    return (uint8_t)(x << n | x >> (8 - n));
+}
+
+// Multiplication of two bytes modulo `poly` (its low eight bits).
+static uint8_t field_mul(uint8_t x, uint8_t y, uint8_t poly)
+{
+    uint8_t r = 0;
+    for (; y; y >>= 1, x = (uint8_t)(x << 1 ^ (x & 0x80 ? poly : 0)))
+        r ^= y & 1 ? x : 0;
+    return r;
+}
+static uint8_t field_inverse(uint8_t x, uint8_t poly) // x^254
+{
+    uint8_t r = 1;
+    for (unsigned n = 0; n < 7; n++) {
+        x = field_mul(x, x, poly);
+        r = field_mul(r, x, poly);
+    }
+    return r;
+}
+static uint8_t aes_sbox(uint8_t x)
+{
+    uint8_t v = field_inverse(x, 0x1b);
+    return v ^ rotl8(v, 1) ^ rotl8(v, 2) ^ rotl8(v, 3) ^ rotl8(v, 4) ^ 0x63;
+}
+// GB/T 32907-2016: the same affine map before and after inversion in another field.
+static uint8_t sm4_affine(uint8_t x)
+{
+    uint8_t r = 0;
+    for (unsigned n = 0; n < 8; n++)
+        r |= (uint8_t)(__builtin_parity(rotl8(0xa7, n) & x) << n);
+    return r ^ 0xd3;
+}
+static uint8_t sm4_sbox(uint8_t x)
+{
+    return sm4_affine(field_inverse(sm4_affine(x), 0xf5));
+}
+
+static uint64_t key_sub(uint64_t x, uint32_t round)
+{
+    uint32_t w = (uint32_t)(x >> 32), r = 0;
+    if (round < 10)
+        w = w >> 8 | w << 24;
+    for (unsigned n = 0; n < 32; n += 8)
+        r |= (uint32_t)aes_sbox((uint8_t)(w >> n)) << n;
+    uint8_t constant = 1;
+    for (unsigned n = 0; n < round; n++)
+        constant = field_mul(constant, 2, 0x1b);
+    r ^= round < 10 ? constant : 0;
+    return (uint64_t)r << 32 | r;
+}
+
+static uint32_t rotl32(uint32_t x, unsigned n)
+{
+    return n ? x << n | x >> (32 - n) : x;
+}
+static uint32_t sm4(uint32_t x, uint32_t y, uint32_t bs_key)
+{
+    unsigned at = 8 * (bs_key & 3);
+    uint32_t s = sm4_sbox((uint8_t)(y >> at)), t;
+    if (bs_key & 4)
+        t = s ^ (s & 7) << 29 ^ (s & 0xfe) << 7 ^ (s & 1) << 23 ^ (s & 0xf8) << 13;
+    else
+        t = s ^ s << 8 ^ s << 2 ^ s << 18 ^ (s & 0x3f) << 26 ^ (s & 0xc0) << 10;
+    return x ^ rotl32(t, at);
+}
+
+static const struct ir_helper permute4_helper = {"xperm4", (void *)permute4, HELPER_PURE, IR_I64,
+                                                 2,        {IR_I64, IR_I64}};
+static const struct ir_helper permute8_helper = {"xperm8", (void *)permute8, HELPER_PURE, IR_I64,
+                                                 2,        {IR_I64, IR_I64}};
+static const struct ir_helper key_helper = {"aes64ks1i", (void *)key_sub, HELPER_PURE, IR_I64,
+                                            2,           {IR_I64, IR_I32}};
+static const struct ir_helper sm4_helper = {"sm4",  (void *)sm4, HELPER_PURE,
+                                            IR_I32, 3,           {IR_I32, IR_I32, IR_I32}};
+
+// Half of a round on the block rs2:rs1.
+static ir_ref aes_round(struct lift *l, const struct rv_insn *i, unsigned sub, unsigned mix)
+{
+    struct ir_build *b = l->b;
+    ir_ref v = ir_emit(b, IR_vpair, IR_V128, 0, rv_x(l, i->rs1), rv_x(l, i->rs2), IR_NONE);
+    v = ir_v2(b, sub, 0, v, ir_const(b, IR_V128, 0));
+    return ir_vlow(b, IR_I64, mix ? ir_v1(b, mix, 0, v) : v);
+}
+
+static ir_ref key_mix(struct lift *l, const struct rv_insn *i) // aes64ks2
+{
+    struct ir_build *b = l->b;
+    ir_ref x = ir_shri(b, rv_x(l, i->rs1), 32), y = rv_x(l, i->rs2);
+    ir_ref lo = ir_xor(b, x, ir_zext(b, IR_I64, y, 32));
+    ir_ref hi = ir_xor(b, lo, ir_shri(b, y, 32));
+    return ir_or(b, ir_zext(b, IR_I64, lo, 32), ir_shli(b, hi, 32));
+}
+
+// XOR of two rotations and a third, or a shift.
+static ir_ref sigma(struct ir_build *b, ir_ref x, unsigned r1, unsigned r2, unsigned n, bool shift)
+{
+    unsigned type = ir_type_of(b, x);
+    ir_ref last = shift ? ir_shri(b, x, n) : ir_rotr(b, x, ir_const(b, type, n));
+    ir_ref v = ir_rotr(b, x, ir_const(b, type, r1));
+    return ir_xor(b, ir_xor(b, v, ir_rotr(b, x, ir_const(b, type, r2))), last);
+}
+
+static ir_ref hash(struct lift *l, const struct rv_insn *i)
+{
+    struct ir_build *b = l->b;
+    ir_ref w = rv_w(l, i->rs1), x = rv_x(l, i->rs1);
+    switch (i->id) {
+    case RV_SHA256SUM0:
+        return sigma(b, w, 2, 13, 22, false);
+    case RV_SHA256SUM1:
+        return sigma(b, w, 6, 11, 25, false);
+    case RV_SHA256SIG0:
+        return sigma(b, w, 7, 18, 3, true);
+    case RV_SHA256SIG1:
+        return sigma(b, w, 17, 19, 10, true);
+    case RV_SHA512SUM0:
+        return sigma(b, x, 28, 34, 39, false);
+    case RV_SHA512SUM1:
+        return sigma(b, x, 14, 18, 41, false);
+    case RV_SHA512SIG0:
+        return sigma(b, x, 1, 8, 7, true);
+    case RV_SHA512SIG1:
+        return sigma(b, x, 19, 61, 6, true);
+    case RV_SM3P0:
+        return ir_xor(b, w, ir_xor(b, ir_rotr(b, w, ir_i32(b, 23)), ir_rotr(b, w, ir_i32(b, 15))));
+    default: // SM3P1
+        return ir_xor(b, w, ir_xor(b, ir_rotr(b, w, ir_i32(b, 17)), ir_rotr(b, w, ir_i32(b, 9))));
+    }
+}
+
+static ir_ref packed(struct lift *l, const struct rv_insn *i, unsigned half)
+{
+    struct ir_build *b = l->b;
+    ir_ref lo = ir_zext(b, IR_I64, rv_x(l, i->rs1), half);
+    ir_ref hi = ir_zext(b, IR_I64, rv_x(l, i->rs2), half);
+    return ir_or(b, lo, ir_shli(b, hi, half));
+}
+
+void rv_lift_alu_crypto(struct lift *l, const struct rv_insn *i)
+{
+    struct ir_build *b = l->b;
+    ir_ref v;
+    switch (i->id) {
+    case RV_PACK:
+        v = packed(l, i, 32);
+        break;
+    case RV_PACKH:
+        v = packed(l, i, 8);
+        break;
+    case RV_PACKW:
+        v = ir_trunc(b, packed(l, i, 16));
+        break;
+    case RV_BREV8:
+        v = ir_bswap(b, ir_bitrev(b, rv_x(l, i->rs1)));
+        break;
+    case RV_XPERM4:
+    case RV_XPERM8:
+        v = ir_callv(b, i->id == RV_XPERM4 ? &permute4_helper : &permute8_helper, rv_x(l, i->rs1),
+                     rv_x(l, i->rs2));
+        break;
+    case RV_AES64DS:
+        v = aes_round(l, i, IR_aesd, 0);
+        break;
+    case RV_AES64DSM:
+        v = aes_round(l, i, IR_aesd, IR_aesimc);
+        break;
+    case RV_AES64ES:
+        v = aes_round(l, i, IR_aese, 0);
+        break;
+    case RV_AES64ESM:
+        v = aes_round(l, i, IR_aese, IR_aesmc);
+        break;
+    case RV_AES64IM:
+        v = ir_vlow(b, IR_I64, ir_v1(b, IR_aesimc, 0, ir_vzext(b, rv_x(l, i->rs1))));
+        break;
+    case RV_AES64KS1I:
+        v = ir_callv(b, &key_helper, rv_x(l, i->rs1), ir_i32(b, i->rnum));
+        break;
+    case RV_AES64KS2:
+        v = key_mix(l, i);
+        break;
+    case RV_SM4ED:
+    case RV_SM4KS:
+        v = ir_callv(b, &sm4_helper, rv_w(l, i->rs1), rv_w(l, i->rs2),
+                     ir_i32(b, i->bs | (i->id == RV_SM4KS ? 4u : 0)));
+        break;
+    default:
+        v = hash(l, i);
+        break;
+    }
+    rv_set(l, i->rd, v);
+}

@@ -1,0 +1,96 @@
+// Vector loads and stores, element by element: a fault leaves vstart at the element that met it.
+#include "isa/riscv/vec/vec.h"
+
+struct access {
+    struct rv_vec v;
+    bool load;
+    unsigned size;         // log2 of an element's bytes
+    unsigned fields, step; // of a segment; bytes from a field's group to the next
+    uint64_t base;
+};
+
+static void element(struct access *a, uint64_t i, unsigned field, uint64_t va)
+{
+    struct rv_cpu *c = a->v.c;
+    const struct env_exec_ops *x = c->env.exec;
+    uint8_t *group = rv_vreg(c, rv_vd(a->v.raw)) + (size_t)field * a->step;
+    if (a->load)
+        rv_vput(group, a->size, i, x->load(&c->env, va, a->size));
+    else
+        x->store(&c->env, va, rv_vget(group, a->size, i), a->size);
+}
+
+static void segment(struct access *a, uint64_t i, uint64_t va)
+{
+    a->v.c->vstart = i;
+    for (unsigned f = 0; f < a->fields; f++)
+        element(a, i, f, va + ((uint64_t)f << a->size));
+}
+
+// Whole registers and masks: bytes, whatever vtype says.
+static void plain(struct access *a, uint64_t n)
+{
+    struct rv_cpu *c = a->v.c;
+    a->size = 0;
+    for (uint64_t i = c->vstart; i < n; i++) {
+        c->vstart = i;
+        element(a, i, 0, a->base + i);
+    }
+    c->vstart = 0;
+}
+
+// Only the first element may fault; another that cannot be read ends the vector before it.
+static void first_only(struct access *a)
+{
+    struct rv_cpu *c = a->v.c;
+    uint8_t bytes[64];
+    unsigned n = a->fields << a->size;
+    for (uint64_t i = c->vstart; i < a->v.vl; i++) {
+        uint64_t va = a->base + i * n;
+        if (a->v.masked && !rv_vbit(c->v, i))
+            continue;
+        if (i && c->env.exec->peek(&c->env, va, bytes, n)) {
+            c->vl = i;
+            break;
+        }
+        segment(a, i, va);
+    }
+    c->vstart = 0;
+}
+
+void rv_vec_access(struct env *e, uint32_t id, uint32_t raw)
+{
+    static const uint8_t widths[8] = {0, 0, 0, 0, 0, 1, 2, 3};
+    struct rv_cpu *c = rv_cpu(e);
+    struct access a = {.load = !bit(raw, 5), .base = c->x[rv_vs1(raw)]};
+    unsigned width = widths[bits(raw, 14, 12)], mop = (unsigned)bits(raw, 27, 26);
+    a.v = (struct rv_vec){.c = c, .raw = raw, .vl = c->vl, .masked = !rv_vm(raw)};
+    a.v.sew = (unsigned)bits(c->vtype, 4, 3);
+    unsigned whole = rv_vec_whole(id);
+    if (whole) {
+        plain(&a, (uint64_t)whole * c->vlenb);
+        return;
+    }
+    if (id == RV_VLM_V || id == RV_VSM_V) {
+        plain(&a, (c->vl + 7) / 8);
+        return;
+    }
+    int lmul = (int)(c->vtype & 7);
+    lmul = lmul < 4 ? lmul : lmul - 8;
+    int emul = mop & 1 ? lmul : (int)width - (int)a.v.sew + lmul;
+    a.size = mop & 1 ? a.v.sew : width;
+    a.fields = 1 + (unsigned)bits(raw, 31, 29);
+    a.step = c->vlenb << MAX(emul, 0);
+    if (id >= RV_VLE8FF_V && id <= RV_VLE64FF_V) {
+        first_only(&a);
+        return;
+    }
+    uint64_t stride = mop == 2 ? c->x[rv_vs2(raw)] : (uint64_t)a.fields << a.size;
+    for (uint64_t i = c->vstart; i < a.v.vl; i++) {
+        if (a.v.masked && !rv_vbit(c->v, i))
+            continue;
+        uint64_t offset = mop & 1 ? rv_vget(rv_vreg(c, rv_vs2(raw)), width, i) : i * stride;
+        segment(&a, i, a.base + offset);
+    }
+    c->vstart = 0;
+}
