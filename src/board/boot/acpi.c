@@ -94,7 +94,8 @@ void acpi_gas(struct acpi *a, uint8_t bits_, uint8_t access, uint64_t address)
     buf_le64(&a->tables, address);
 }
 
-int acpi_finish(struct acpi *a, struct device *fw_cfg, struct err *e)
+// XSDT and RSDP, the last to be written.
+static void finish_root(struct acpi *a, uint8_t rsdp[36])
 {
     uint32_t xsdt = acpi_table(a, "XSDT", 1);
     for (unsigned i = 0; i < a->n_tables; i++) {
@@ -103,18 +104,65 @@ int acpi_finish(struct acpi *a, struct device *fw_cfg, struct err *e)
     }
     acpi_table_end(a, false);
 
-    uint8_t rsdp[36] = "RSD PTR ";
+    memset(rsdp, 0, 36);
+    memcpy(rsdp, "RSD PTR ", 8);
     memcpy(rsdp + 9, "MYNA  ", 6);
     rsdp[15] = 2;
-    st_le32(rsdp + 20, sizeof rsdp);
+    st_le32(rsdp + 20, 36);
     st_le64(rsdp + 24, xsdt);
     add_pointer(a, rsdp_file, 24, 8);
     add_checksum(a, rsdp_file, 8, 0, 20);
-    add_checksum(a, rsdp_file, 32, 0, sizeof rsdp);
+    add_checksum(a, rsdp_file, 32, 0, 36);
+}
+
+int acpi_finish(struct acpi *a, struct device *fw_cfg, struct err *e)
+{
+    uint8_t rsdp[36];
+    finish_root(a, rsdp);
     int r = fw_cfg_add_file(fw_cfg, rsdp_file, rsdp, sizeof rsdp, e) ||
             fw_cfg_add_file(fw_cfg, tables_file, a->tables.data, a->tables.len, e) ||
             fw_cfg_add_file(fw_cfg, "etc/table-loader", a->loader.data, a->loader.len, e);
     buf_free(&a->tables);
     buf_free(&a->loader);
     return r ? -1 : 0;
+}
+
+// Does what the loader script says, as firmware would: pointers first, then checksums over them.
+static void run_loader(const struct acpi *a, uint8_t *rsdp, uint8_t *tables, uint64_t tables_at)
+{
+    for (size_t i = 0; i < a->loader.len; i += LOADER_ENTRY) {
+        const uint8_t *p = a->loader.data + i;
+        uint8_t *file = strcmp((const char *)p + 4, rsdp_file) ? tables : rsdp;
+        if (ld_le32(p) == LOADER_ADD_POINTER) {
+            uint8_t *at = file + ld_le32(p + 116);
+            if (p[120] == 8)
+                st_le64(at, ld_le64(at) + tables_at);
+            else
+                st_le32(at, ld_le32(at) + (uint32_t)tables_at);
+        }
+    }
+    for (size_t i = 0; i < a->loader.len; i += LOADER_ENTRY) {
+        const uint8_t *p = a->loader.data + i;
+        uint8_t *file = strcmp((const char *)p + 4, rsdp_file) ? tables : rsdp;
+        if (ld_le32(p) != LOADER_ADD_CHECKSUM)
+            continue;
+        uint8_t sum = 0;
+        for (uint32_t k = 0; k < ld_le32(p + 68); k++)
+            sum += file[ld_le32(p + 64) + k];
+        file[ld_le32(p + 60)] -= sum;
+    }
+}
+
+void acpi_finish_at(struct acpi *a, uint64_t base, uint8_t **out, size_t *len)
+{
+    enum { TABLES_AT = 64 };
+    uint8_t rsdp[36];
+    finish_root(a, rsdp);
+    *len = TABLES_AT + a->tables.len;
+    *out = xalloc(*len);
+    memcpy(*out, rsdp, sizeof rsdp);
+    memcpy(*out + TABLES_AT, a->tables.data, a->tables.len);
+    run_loader(a, *out, *out + TABLES_AT, base + TABLES_AT);
+    buf_free(&a->tables);
+    buf_free(&a->loader);
 }

@@ -27,3 +27,6 @@ void acpi_pointer(struct acpi *a, uint32_t offset, unsigned size);
 void acpi_gas(struct acpi *a, uint8_t bits, uint8_t access, uint64_t address);
 // Writes XSDT and RSDP and gives everything to the firmware configuration device; frees a.
 int acpi_finish(struct acpi *a, struct device *fw_cfg, struct err *e) MUST_CHECK;
+// The same without firmware: *out (malloc) is what is to lie in RAM from `base` on, which is
+// 16-byte aligned; the RSDP comes first. Frees a.
+void acpi_finish_at(struct acpi *a, uint64_t base, uint8_t **out, size_t *len);

@@ -222,6 +222,16 @@ void aml_crs_memory32(struct aml *a, uint32_t base, uint32_t size)
     buf_le32(&a->b, size);
 }
 
+void aml_crs_io(struct aml *a, uint16_t base, uint8_t size)
+{
+    buf_u8(&a->b, 0x47);
+    buf_u8(&a->b, 1); // all 16 bits are decoded
+    buf_le16(&a->b, base);
+    buf_le16(&a->b, base);
+    buf_u8(&a->b, 1);
+    buf_u8(&a->b, size);
+}
+
 void aml_crs_irq(struct aml *a, uint32_t gsi, bool edge)
 {
     large_item(a, 0x89, 6);

@@ -35,6 +35,7 @@ void aml_hid(struct aml *a, const char *name, const char *id); // PNP ids are co
 // Resource templates (ACPI 6.4, 6.4): open, descriptors, close.
 void aml_crs(struct aml *a, const char *name);
 void aml_crs_memory32(struct aml *a, uint32_t base, uint32_t size);
+void aml_crs_io(struct aml *a, uint16_t base, uint8_t size);
 void aml_crs_irq(struct aml *a, uint32_t gsi, bool edge);
 enum aml_window { AML_MEMORY = 0, AML_IO = 1, AML_BUS = 2 };
 // [min, max] as the bus sees it, `offset` to what the CPU sees.

@@ -90,7 +90,7 @@ static void reset_state(struct virtio_device *v)
     v->features = 0;
     v->reset_pending = false;
     for (unsigned i = 0; i < v->n_queues; i++)
-        vq_reset(&v->queues[i]);
+        virtio_queue_disable(&v->queues[i]);
     if (v->vtype->reset)
         v->vtype->reset(v);
 }
@@ -229,6 +229,30 @@ void virtio_add_queue(struct virtio_device *v, unsigned size)
     vq_reset(q);
 }
 
+// The kernel took a kick in: what virtio_notified does for one that came to the registers.
+static void bell_rang(void *opaque)
+{
+    struct virtqueue *q = opaque;
+    __atomic_fetch_add(&q->kicks, 1, __ATOMIC_RELAXED);
+    queue_run(q);
+}
+
+static void hang_bell(struct virtio_device *v, struct virtqueue *q)
+{
+    const struct virtio_transport_ops *ops = v->transport->ops;
+    struct doorbell d = {.loop = q->work.loop, .ring = bell_rang, .opaque = q};
+    struct region *r = ops->kick_at ? ops->kick_at(v->transport->transport, q, &d) : NULL;
+    if (r && !q->bell)
+        q->bell = doorbell_add(r, &d);
+}
+
+void virtio_queue_disable(struct virtqueue *q)
+{
+    doorbell_remove(q->bell);
+    q->bell = NULL;
+    vq_reset(q);
+}
+
 static const char *bad_geometry(const struct virtio_device *v, const struct virtqueue *q)
 {
     if (!q->size || q->size > q->max_size)
@@ -252,6 +276,7 @@ void virtio_queue_enable(struct virtio_device *v, unsigned queue)
         return;
     }
     q->enabled = true;
+    hang_bell(v, q);
     if (virtio_running(v))
         loop_defer(&q->work);
 }
@@ -299,8 +324,10 @@ static void base_reset(struct device *d)
 static void base_exit(struct device *d)
 {
     struct virtio_device *v = of(d);
-    for (unsigned i = 0; i < v->n_queues; i++)
+    for (unsigned i = 0; i < v->n_queues; i++) {
+        virtio_queue_disable(&v->queues[i]);
         loop_work_cancel(&v->queues[i].work);
+    }
     v->transport->vdev = NULL;
 }
 

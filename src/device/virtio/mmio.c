@@ -72,7 +72,18 @@ static void config_interrupt(void *opaque)
     update_irq(m);
 }
 
+static struct region *kick_at(void *opaque, const struct virtqueue *q, struct doorbell *d)
+{
+    struct virtio_mmio *m = opaque;
+    d->off = R_QUEUE_NOTIFY;
+    d->size = 4;
+    d->match = true;
+    d->value = q->index;
+    return m->sys.windows[0].region;
+}
+
 static const struct virtio_transport_ops transport_ops = {
+    .kick_at = kick_at,
     .queue_interrupt = queue_interrupt,
     .config_interrupt = config_interrupt,
 };
@@ -169,7 +180,7 @@ static void set_pfn(struct virtio_mmio *m, struct virtqueue *q, uint32_t pfn)
 {
     struct virtio_device *v = m->bus->vdev;
     if (!pfn) {
-        vq_reset(q);
+        virtio_queue_disable(q);
         return;
     }
     if (q->enabled || !is_pow2(m->queue_align) || !is_pow2(m->guest_page_size)) {
@@ -198,7 +209,7 @@ static void write_queue(struct virtio_mmio *m, gpa_t off, uint32_t val)
         if (val & 1)
             virtio_queue_enable(m->bus->vdev, q->index);
         else if (!m->bus->vdev->in_flight)
-            vq_reset(q);
+            virtio_queue_disable(q);
         return;
     }
     if (off == R_QUEUE_PFN) {

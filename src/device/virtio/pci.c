@@ -78,7 +78,15 @@ static void config_interrupt(void *opaque)
     interrupt(p, p->config_vector, ISR_CONFIG);
 }
 
+static struct region *kick_at(void *opaque, const struct virtqueue *q, struct doorbell *d)
+{
+    struct virtio_pci *p = opaque;
+    d->off = AT_NOTIFY + q->index * NOTIFY_MULTIPLE; // a place of its own: any value means it
+    return p->pci.bars[BAR].region;
+}
+
 static const struct virtio_transport_ops transport_ops = {
+    .kick_at = kick_at,
     .queue_interrupt = queue_interrupt,
     .config_interrupt = config_interrupt,
 };

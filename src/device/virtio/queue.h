@@ -32,6 +32,7 @@ struct virtqueue {
     uint16_t index;
     struct virtio_device *dev;
     struct loop_work work;
+    struct doorbell_entry *bell;        // while enabled: kicks need not come by our registers
     uint64_t kicks, chains, interrupts; // for `info virtio`
 };
 

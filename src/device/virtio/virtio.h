@@ -10,6 +10,7 @@
 
 #include "device/device.h"
 #include "device/virtio/queue.h"
+#include "memory/doorbell.h"
 
 enum virtio_id {
     VIRTIO_ID_NET = 1,
@@ -66,6 +67,9 @@ struct virtio_type {
 struct virtio_transport_ops {
     void (*queue_interrupt)(void *transport, struct virtqueue *q);
     void (*config_interrupt)(void *transport);
+    // The write by which the driver kicks queue q: fills offset, size and value, and gives the
+    // region of registers that it goes to. NULL: none is mapped.
+    struct region *(*kick_at)(void *transport, const struct virtqueue *q, struct doorbell *d);
 };
 struct virtio_bus {
     struct bus bus;
@@ -123,6 +127,7 @@ uint64_t virtio_config_read(struct virtio_device *v, unsigned off, unsigned size
 void virtio_config_write(struct virtio_device *v, unsigned off, unsigned size, uint64_t val);
 // Geometry: refused (counted) once the queue is enabled.
 void virtio_queue_enable(struct virtio_device *v, unsigned queue);
+void virtio_queue_disable(struct virtqueue *q);
 // The guest's kick, checked. Needs no lock.
 void virtio_notified(struct virtio_device *v, uint32_t queue);
 void virtio_reset_now(struct virtio_device *v); // system reset: drained before

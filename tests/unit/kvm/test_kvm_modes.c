@@ -22,10 +22,11 @@ static void test_real(void **state)
     rig_close(&r);
 }
 
-PROGRAM(protected_mode, ".code32\n"
-                        "mov $0xd0000010, %esi\n mov (%esi), %eax\n out %eax, $0x10\n"
-                        "movw $0xbeef, 2(%esi)\n mov %ebx, %eax\n out %eax, $0x10\n"
-                        "movzwl 5(%esi), %eax\n out %eax, $0x10\n out %al, $0xf4\n 1: hlt\n jmp 1b");
+PROGRAM(protected_mode,
+        ".code32\n"
+        "mov $0xd0000010, %esi\n mov (%esi), %eax\n out %eax, $0x10\n"
+        "movw $0xbeef, 2(%esi)\n mov %ebx, %eax\n out %eax, $0x10\n"
+        "movzwl 5(%esi), %eax\n out %eax, $0x10\n out %al, $0xf4\n 1: hlt\n jmp 1b");
 
 static void test_protected(void **state)
 {

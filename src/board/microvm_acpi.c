@@ -1,0 +1,209 @@
+// ACPI tables of the `microvm` board (ACPI 6.4, hardware-reduced): FADT, DSDT, MADT and MCFG, from
+// the slot table. The power button is an event of the generic event device.
+#include "base/bits.h"
+#include "board/boot/acpi.h"
+#include "board/boot/aml.h"
+#include "board/microvm.h"
+#include "device/isa/power.h"
+#include "isa/x86/x86.h"
+
+#include <stdio.h>
+
+// ---- DSDT ----
+
+static void put_slot(struct aml *a, const struct microvm_slot *s, const char *letters, unsigned n)
+{
+    char name[8];
+    snprintf(name, sizeof name, "%s%u", letters, n % 10);
+    aml_device(a, name);
+    aml_hid(a, "_HID", s->hid);
+    aml_name_int(a, "_UID", n);
+    if (!s->ports)
+        aml_name_int(a, "_CCA", 1);
+    aml_crs(a, "_CRS");
+    if (s->ports)
+        aml_crs_io(a, (uint16_t)(s->base + n * s->size), (uint8_t)s->size);
+    else
+        aml_crs_memory32(a, (uint32_t)(s->base + n * s->size), (uint32_t)s->size);
+    if (s->gsi >= 0)
+        aml_crs_irq(a, (uint32_t)s->gsi + n, s->ports);
+    aml_crs_close(a);
+    aml_close(a);
+}
+
+static void put_power_button(struct aml *a)
+{
+    aml_device(a, "PWRB");
+    aml_hid(a, "_HID", "PNP0C0C");
+    aml_name_int(a, "_UID", 0);
+    aml_close(a);
+    aml_device(a, "GED");
+    aml_hid(a, "_HID", "ACPI0013");
+    aml_name_int(a, "_UID", 0);
+    aml_crs(a, "_CRS");
+    aml_crs_irq(a, MICROVM_GSI_POWER, true);
+    aml_crs_close(a);
+    aml_method(a, "_EVT", 1); // the button is its only event
+    aml_notify(a, "\\_SB.PWRB", 0x80);
+    aml_close(a);
+    aml_close(a);
+}
+
+// Conventional INTx goes to fixed inputs of the I/O APIC.
+static void put_pci_interrupts(struct aml *a)
+{
+    aml_name(a, "_PRT");
+    aml_package(a, 128);
+    for (unsigned slot = 0; slot < 32; slot++)
+        for (unsigned pin = 0; pin < 4; pin++) {
+            aml_package(a, 4);
+            aml_int(a, slot << 16 | 0xffff);
+            aml_int(a, pin);
+            aml_int(a, 0);
+            aml_int(a, MICROVM_GSI_PCIE + (slot + pin) % 4);
+            aml_close(a);
+        }
+    aml_close(a);
+}
+
+static void put_pcie(const struct microvm *v, struct aml *a)
+{
+    aml_device(a, "PCI0");
+    aml_hid(a, "_HID", "PNP0A08");
+    aml_hid(a, "_CID", "PNP0A03");
+    aml_name_int(a, "_SEG", 0);
+    aml_name_int(a, "_BBN", 0);
+    aml_name_int(a, "_UID", 0);
+    aml_name_int(a, "_CCA", 1);
+    aml_crs(a, "_CRS");
+    aml_crs_window(a, AML_BUS, 0, MICROVM_ECAM_SIZE / MiB - 1, 0);
+    aml_crs_window(a, AML_MEMORY, MICROVM_PCI_MMIO, MICROVM_PCI_MMIO + MICROVM_PCI_SIZE - 1, 0);
+    aml_crs_window(a, AML_MEMORY, v->high_mmio, v->high_mmio + v->high_mmio_size - 1, 0);
+    aml_crs_close(a);
+    put_pci_interrupts(a);
+    // Configuration space is claimed here, so that nobody else takes the addresses.
+    aml_device(a, "RES0");
+    aml_hid(a, "_HID", "PNP0C02");
+    aml_crs(a, "_CRS");
+    aml_crs_memory32(a, (uint32_t)MICROVM_ECAM, (uint32_t)MICROVM_ECAM_SIZE);
+    aml_crs_close(a);
+    aml_close(a);
+    aml_close(a);
+}
+
+static uint32_t put_dsdt(const struct microvm *v, struct acpi *acpi)
+{
+    struct aml a = {0};
+    uint32_t at = acpi_table(acpi, "DSDT", 2);
+    aml_scope(&a, "\\_SB");
+    put_power_button(&a);
+    if (v->serial)
+        put_slot(&a, &microvm_slots[MICROVM_UART], "COM", 0);
+    if (v->rtc)
+        put_slot(&a, &microvm_slots[MICROVM_RTC], "RTC", 0);
+    for (unsigned i = 0; i < microvm_slots[MICROVM_VIRTIO].count; i++)
+        put_slot(&a, &microvm_slots[MICROVM_VIRTIO], "VR0", i);
+    if (v->pcie)
+        put_pcie(v, &a);
+    aml_close(&a);
+    aml_name(&a, "\\_S5");
+    aml_package(&a, 4);
+    for (unsigned i = 0; i < 4; i++)
+        aml_int(&a, i ? 0 : ACPI_POWER_S5);
+    aml_close(&a);
+    buf_put(&acpi->tables, a.b.data, a.b.len);
+    buf_free(&a.b);
+    acpi_table_end(acpi, false);
+    return at;
+}
+
+// ---- other tables ----
+
+// A generic address structure of one byte of I/O port, into a table's bytes.
+static void port_gas(uint8_t *p, uint16_t port)
+{
+    p[0] = 1; // system I/O
+    p[1] = 8;
+    p[3] = 1; // by bytes
+    st_le64(p + 4, port);
+}
+
+static void put_fadt(struct acpi *a, uint32_t dsdt)
+{
+    enum { RESET_REGISTER = 1 << 10, HW_REDUCED = 1 << 20, NO_VGA = 1 << 2 };
+    uint16_t power = (uint16_t)microvm_slots[MICROVM_POWER].base;
+    uint32_t at = acpi_table(a, "FACP", 6);
+    uint8_t p[276] = {0}; // with room for the header, so that offsets are the specification's
+    st_le16(p + 109, NO_VGA);
+    st_le32(p + 112, RESET_REGISTER | HW_REDUCED);
+    port_gas(p + 116, (uint16_t)(power + ACPI_POWER_RESET));
+    p[128] = ACPI_POWER_RESET_VALUE;
+    p[131] = 4; // ACPI 6.4
+    st_le64(p + 140, dsdt);
+    port_gas(p + 244, (uint16_t)(power + ACPI_POWER_SLEEP_CONTROL));
+    port_gas(p + 256, (uint16_t)(power + ACPI_POWER_SLEEP_STATUS));
+    memcpy(p + 268, "MYNA\0\0\0\0", 8);
+    buf_put(&a->tables, p + 36, sizeof p - 36);
+    acpi_pointer(a, at + 140, 8);
+    acpi_table_end(a, true);
+}
+
+static void put_madt(const struct microvm *v, struct acpi *a)
+{
+    const struct machine_config *c = &v->m->config;
+    struct buf *b = &a->tables;
+    acpi_table(a, "APIC", 4);
+    buf_le32(b, X86_APIC_BASE);
+    buf_le32(b, 0); // no 8259 to mask
+    for (unsigned i = 0; i < c->cpus; i++) {
+        uint32_t id = x86_apic_id(c->cores * c->clusters, c->threads, i);
+        if (id < 255) {
+            buf_u8(b, 0);
+            buf_u8(b, 8);
+            buf_u8(b, (uint8_t)i);
+            buf_u8(b, (uint8_t)id);
+            buf_le32(b, 1);
+        } else {
+            buf_u8(b, 9);
+            buf_u8(b, 16);
+            buf_le16(b, 0);
+            buf_le32(b, id);
+            buf_le32(b, 1);
+            buf_le32(b, i);
+        }
+    }
+    buf_u8(b, 1); // I/O APIC
+    buf_u8(b, 12);
+    buf_u8(b, 0);
+    buf_u8(b, 0);
+    buf_le32(b, (uint32_t)MICROVM_IOAPIC);
+    buf_le32(b, 0);
+    acpi_table_end(a, true);
+}
+
+static void put_mcfg(struct acpi *a)
+{
+    acpi_table(a, "MCFG", 1);
+    buf_grow(&a->tables, 8);
+    buf_le64(&a->tables, MICROVM_ECAM);
+    buf_le16(&a->tables, 0);
+    buf_u8(&a->tables, 0);
+    buf_u8(&a->tables, MICROVM_ECAM_SIZE / MiB - 1);
+    buf_le32(&a->tables, 0);
+    acpi_table_end(a, true);
+}
+
+int microvm_place_acpi(const struct microvm *v, struct err *e)
+{
+    struct acpi a;
+    uint8_t *image;
+    size_t len;
+    acpi_start(&a);
+    uint32_t dsdt = put_dsdt(v, &a);
+    put_fadt(&a, dsdt);
+    put_madt(v, &a);
+    if (v->pcie)
+        put_mcfg(&a);
+    acpi_finish_at(&a, X86_BOOT_ACPI, &image, &len);
+    return machine_place(v->m, "ACPI tables", X86_BOOT_ACPI, image, len, e);
+}
