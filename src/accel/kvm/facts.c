@@ -117,7 +117,7 @@ int kvm_facts_judge(const struct kvm_facts *f, const unsigned *needs, struct err
     if (f->api != KVM_API_VERSION)
         return err_set(e, "%s: the kernel speaks KVM version %d, not %d: it is too old", f->path,
                        f->api, KVM_API_VERSION);
-    for (; *needs; needs++)
+    for (; *needs != KVM_FACTS_END; needs++)
         if (*needs < KVM_FACTS_CAPS && !f->caps[*needs]) {
             const char *name = kvm_cap_name(*needs);
             return err_set(e, "%s: the kernel lacks %s (number %u): use a newer one", f->path,
@@ -165,7 +165,7 @@ static void try_msrs(struct kvm_facts *f, int fd) {}
 void kvm_facts_report(const char *path, struct buf *out)
 {
     static const unsigned needs[] = {KVM_CAP_USER_MEMORY, KVM_CAP_DESTROY_MEMORY_REGION_WORKS,
-                                     KVM_CAP_IMMEDIATE_EXIT, 0};
+                                     KVM_CAP_IMMEDIATE_EXIT, KVM_FACTS_END};
     struct kvm_facts f;
     struct err e = {0};
     int fd;

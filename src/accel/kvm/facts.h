@@ -20,7 +20,9 @@ struct kvm_facts {
 };
 // Opens the device and asks; the descriptor stays open in *fd (-1 when there is none).
 void kvm_facts_gather(struct kvm_facts *f, const char *path, int *fd);
-// -1 and one line that says what to do when KVM cannot be used. `needs`: capabilities, ends with 0.
+#define KVM_FACTS_END ~0u
+// -1 and one line that says what to do when KVM cannot be used. `needs`: capabilities, ends with
+// KVM_FACTS_END.
 int kvm_facts_judge(const struct kvm_facts *f, const unsigned *needs, struct err *e);
 // The same facts in plain words, several lines, for a report on the host. Makes a scratch machine
 // to try the MSRs.

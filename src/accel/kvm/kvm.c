@@ -37,13 +37,10 @@ int kvm_enable(struct kvm *k, unsigned capability, uint64_t arg0, uint64_t arg1)
 
 // ---- opening ----
 
-static const unsigned needs[] = {KVM_CAP_USER_MEMORY,
-                                 KVM_CAP_DESTROY_MEMORY_REGION_WORKS,
-                                 KVM_CAP_IMMEDIATE_EXIT,
-                                 KVM_CAP_SIGNAL_MSI,
-                                 KVM_CAP_IRQ_ROUTING,
-                                 KVM_CAP_READONLY_MEM,
-                                 0};
+static const unsigned needs[] = {KVM_CAP_USER_MEMORY,    KVM_CAP_DESTROY_MEMORY_REGION_WORKS,
+                                 KVM_CAP_IMMEDIATE_EXIT, KVM_CAP_SIGNAL_MSI,
+                                 KVM_CAP_IRQ_ROUTING,    KVM_CAP_READONLY_MEM,
+                                 KVM_FACTS_END};
 
 static int parse_irqchip(struct kvm *k, struct opts *o, struct err *e)
 {

@@ -151,7 +151,7 @@ void kvm_debug_hide(struct kvm_vcpu *v, gpa_t pa, uint8_t *bytes, size_t n);
 // ---- per architecture ----
 
 extern const char kvm_arch_isa[];
-extern const unsigned kvm_arch_needs[]; // capabilities, ends with 0
+extern const unsigned kvm_arch_needs[]; // ends with KVM_FACTS_END
 int kvm_arch_open(struct kvm *k, struct opts *o, struct err *e);
 void kvm_arch_close(struct kvm *k);
 int kvm_arch_lines(struct kvm *k, struct accel_irqchip *out, struct err *e);

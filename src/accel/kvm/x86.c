@@ -10,7 +10,7 @@
 const char kvm_arch_isa[] = "x86_64";
 const unsigned kvm_arch_needs[] = {KVM_CAP_IRQCHIP,   KVM_CAP_SET_TSS_ADDR, KVM_CAP_EXT_CPUID,
                                    KVM_CAP_MP_STATE,  KVM_CAP_VCPU_EVENTS,  KVM_CAP_XSAVE,
-                                   KVM_CAP_DEBUGREGS, KVM_CAP_XCRS,         0};
+                                   KVM_CAP_DEBUGREGS, KVM_CAP_XCRS,         KVM_FACTS_END};
 const uint8_t kvm_arch_break_insn[4] = {0xcc};
 const unsigned kvm_arch_break_len = 1;
 enum { IOAPIC_PINS = 24, PIC_PINS = 8, IDENTITY_MAP = 0xfeffc000 };

@@ -1,6 +1,7 @@
 // Every type of devices.def under random register accesses, DMA descriptors and back-end traffic.
 // The only verdict is that the process lives and that the machine still answers afterwards: what a
 // guest does never ends the program. The first argument is the number of operations for each type.
+#include "device/isa/isa.h"
 #include "../virtio/rig.h"
 
 #include "base/bits.h"
@@ -133,6 +134,8 @@ static struct bus *bus_for(const struct device_type *t)
         rig_device(&rig, "virtio-serial-pci,addr=3,id=parent");
     if (t->bus && !strcmp(t->bus, "SCSI"))
         rig_device(&rig, "virtio-scsi-pci,addr=3,id=parent");
+    if (t->bus && !strcmp(t->bus, "ISA"))
+        isa_bus_new(&rig.tree, rig.space, (const struct irq[16]){{0}});
     list_for_each(b, &rig.tree.buses, link) if (t->bus && !strcmp(b->type->name, t->bus)) return b;
     return NULL;
 }
@@ -179,6 +182,8 @@ static bool make(struct subject *s, const struct device_type *t)
         map_windows(s);
     if (in_family(t, "pci-device"))
         add_window(s, ECAM_BASE + (3 << 15), 4096);
+    if (t->bus && !strcmp(t->bus, "ISA"))
+        add_window(s, 0, 0x600); // all ports that they use by default
     bool port =
         !strcmp(t->bus ? t->bus : "", "virtio-serial-bus") || !strcmp(t->bus ? t->bus : "", "SCSI");
     s->pci = in_family(t, "virtio-pci") || port;

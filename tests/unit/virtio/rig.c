@@ -36,6 +36,9 @@ static void *find_backend(void *opaque, enum field_kind kind, const char *id, st
     return p;
 }
 
+static void ignore_reset(void *opaque, const char *reason) {}
+static void ignore_shutdown(void *opaque, const char *reason, int status) {}
+
 void rig_init(struct rig *r)
 {
     struct err e = {0};
@@ -47,7 +50,11 @@ void rig_init(struct rig *r)
     r->loop = loop_new("test");
     r->clock = clock_new();
     clock_start(r->clock);
-    r->env = (struct machine_env){.memory = r->space, .clock = r->clock, .loop = r->loop};
+    r->env = (struct machine_env){.memory = r->space,
+                                  .clock = r->clock,
+                                  .loop = r->loop,
+                                  .request_reset = ignore_reset,
+                                  .request_shutdown = ignore_shutdown};
     r->next = RAM_BASE + 4096;
     r->next_bar = PCI_MMIO + 0x100000;
     device_tree_init(&r->tree, &r->env);
