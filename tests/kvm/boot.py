@@ -45,7 +45,7 @@ verdict() { # NAME CONDITION
     if eval "$2"; then echo "CASE $1: PASS"; else echo "CASE $1: FAIL"; tail -n 15 $LOG $LOG.err; fi
 }
 until_says() { # TEXT COUNT
-    n=0; while [ $n -lt 600 ] && [ "$(grep -ac "$1" $LOG)" -lt $2 ]; do usleep 100000; n=$((n+1)); done
+    n=0; while [ $n -lt 600 ] && [ "$(cat $LOG 2>/dev/null | grep -ac "$1")" -lt $2 ]; do usleep 100000; n=$((n+1)); done
 }
 A="console=ttyS0 quiet panic=-1"
 httpd -p 8080 -h /guest

@@ -49,7 +49,7 @@ def image(program, script, extra=()):
     files += [copied(lib, lib.lstrip("/")) for lib in sorted(libraries(program))]
     files += list(extra)
     init = "#!/bin/busybox sh\n/bin/busybox mount -t devtmpfs dev /dev\n/bin/busybox mount -t proc proc /proc\n/bin/busybox mount -t sysfs sys /sys\n" \
-        "/bin/busybox --install -s /bin\nexport PATH=/bin:/usr/bin\n" + SETUP + insmods + "ln -s /usr/bin/myna /usr/bin/qemu-system-x86_64\n" \
+        "/bin/busybox --install -s /bin\nexport PATH=/bin:/usr/bin\n" + SETUP + insmods + "for n in qemu-system-x86_64 qemu-img; do ln -s myna /usr/bin/$n; done\n" \
         + script + "\necho NEST-IS-DONE\npoweroff -f\n"
     names = [f[0] for f in files]
     entries = [(d, 0o040755, b"") for d in ("bin", "dev", "proc", "sys")] + [d for d in tree(names) if d[0] not in ("bin",)]

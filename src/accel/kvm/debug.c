@@ -1,15 +1,28 @@
-// The debugger's breakpoints and steps. The first few addresses go into the processor's own
-// comparators; further ones replace guest code by a trap instruction, which a debugger's reads do
-// not show.
+// The debugger's breakpoints and steps. A breakpoint replaces guest code by a trap instruction,
+// which a debugger's reads do not show; where nothing is mapped yet, the address goes into one of
+// the processor's own comparators.
 #include "accel/kvm/kvm.h"
 #include "base/log.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
-static unsigned in_hardware(const struct kvm *k)
+static bool patched(const struct kvm *k, uint64_t va)
 {
-    return MIN(k->accel->n_breakpoints, kvm_arch_hw_points(k));
+    for (size_t i = 0; i < k->patches.len; i++)
+        if (k->patches.data[i].va == va)
+            return true;
+    return false;
+}
+
+// Those that could not be patched in, as far as there are comparators.
+static unsigned in_hardware(const struct kvm *k, uint64_t *points, unsigned max)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < k->accel->n_breakpoints && n < max; i++)
+        if (!patched(k, k->accel->breakpoints[i]))
+            points[n++] = k->accel->breakpoints[i];
+    return n;
 }
 
 // Before a vCPU runs: what the kernel is to stop it for.
@@ -21,8 +34,11 @@ void kvm_debug_update(struct kvm_vcpu *v)
     bool wanted = step || k->accel->n_breakpoints;
     if (!wanted && !v->debugging)
         return;
-    if (wanted)
-        kvm_arch_debug_request(v, &d, step, k->accel->breakpoints, in_hardware(k));
+    if (wanted) {
+        uint64_t points[16];
+        unsigned most = MIN(kvm_arch_hw_points(k), (unsigned)ARRAY_SIZE(points));
+        kvm_arch_debug_request(v, &d, step, points, in_hardware(k, points, most));
+    }
     if (kvm_ioctl(v->fd, KVM_SET_GUEST_DEBUG, &d))
         log_warn("-accel kvm: the kernel does not take the debugger's requests: %s",
                  strerror(errno));
@@ -55,10 +71,12 @@ static bool place(struct kvm *k, uint64_t va)
 
 void kvm_debug_points(struct kvm *k)
 {
+    unsigned unplaced = 0;
     restore(k);
-    for (unsigned i = in_hardware(k); i < k->accel->n_breakpoints; i++)
-        if (!place(k, k->accel->breakpoints[i]))
-            log_warn("-accel kvm: no breakpoint at 0x%" PRIx64 ": nothing is mapped there now",
+    for (unsigned i = 0; i < k->accel->n_breakpoints; i++)
+        if (!place(k, k->accel->breakpoints[i]) && ++unplaced > kvm_arch_hw_points(k))
+            log_warn("-accel kvm: no breakpoint at 0x%" PRIx64 ": nothing is mapped there now, and "
+                     "all comparators are in use",
                      k->accel->breakpoints[i]);
 }
 

@@ -168,7 +168,8 @@ void kvm_arch_debug_request(struct kvm_vcpu *v, struct kvm_guest_debug *d, bool 
                             const uint64_t *points, unsigned n);
 extern const uint8_t kvm_arch_break_insn[4];
 extern const unsigned kvm_arch_break_len;
-bool kvm_arch_stepping(struct kvm_vcpu *v); // the debugger steps this CPU
+bool kvm_arch_at_breakpoint(struct kvm_vcpu *v); // its next instruction is one of ours
+bool kvm_arch_stepping(struct kvm_vcpu *v);      // the debugger steps this CPU
 unsigned kvm_arch_hw_points(const struct kvm *k);
 void kvm_arch_describe(struct kvm_vcpu *v, struct buf *out); // one line of state
 void kvm_arch_resumed(struct kvm *k);                        // guest clocks go on

@@ -166,6 +166,9 @@ static enum env_leave internal_error(struct kvm_vcpu *v)
                                         "two faults at once", "an exit while delivering an event",
                                         "an exit it did not expect"};
     uint32_t kind = v->run->internal.suberror;
+    // A kernel that emulates all instructions does not know the trap of a breakpoint.
+    if (kind == KVM_INTERNAL_ERROR_EMULATION && kvm_arch_at_breakpoint(v))
+        return LEAVE_DEBUG;
     return kvm_vcpu_failed(v, kind != KVM_INTERNAL_ERROR_EMULATION, "KVM cannot go on: %s (%u)",
                            kind < ARRAY_SIZE(kinds) ? kinds[kind] : "", kind);
 }

@@ -88,7 +88,8 @@ static struct kvm_slot *free_slot(struct kvm *k)
             return &k->slots.data[i];
     if (k->slots.len >= (size_t)k->facts.caps[KVM_CAP_NR_MEMSLOTS])
         return NULL;
-    vec_push(&k->slots, (struct kvm_slot){.id = (uint32_t)k->slots.len});
+    uint32_t id = (uint32_t)k->slots.len; // its place: what dirty rings name it by
+    vec_push(&k->slots, (struct kvm_slot){.id = id});
     return &k->slots.data[k->slots.len - 1];
 }
 

@@ -214,6 +214,14 @@ void kvm_arch_describe(struct kvm_vcpu *v, struct buf *out)
 
 // ---- debugging ----
 
+bool kvm_arch_at_breakpoint(struct kvm_vcpu *v)
+{
+    struct kvm_regs r;
+    struct kvm_sregs s;
+    return !kvm_ioctl(v->fd, KVM_GET_REGS, &r) && !kvm_ioctl(v->fd, KVM_GET_SREGS, &s) &&
+           kvm_debug_is_ours(v, s.cs.base + r.rip);
+}
+
 bool kvm_arch_stepping(struct kvm_vcpu *v)
 {
     return kvm_x86_cpu(v)->debug_step;

@@ -235,7 +235,7 @@ static void test_debugger(void **state)
     assert_true(rig_wait(&r, &r.stops, 7));
     vcpus_pause(r.vcpus);
     assert_int_equal(rig_reg(&r, 0, "rax"), 1001);
-    // More than the processor compares: code is patched, and reads do not show it.
+    // Code is patched, and reads do not show it.
     for (unsigned i = 0; i < 6; i++)
         vcpus_breakpoint(r.vcpus, CODE + 0x20 + i, true);
     struct env *e = r.vcpus->v[0]->env;
