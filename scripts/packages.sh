@@ -10,7 +10,7 @@ check="busybox-static bzip2 ca-certificates clang clang-format cpio debootstrap
     device-tree-compiler e2fsprogs
     gawk gcc-aarch64-linux-gnu gdb-multiarch git iproute2 libc6-dev-arm64-cross
     libclang-rt-14-dev libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu llvm openssl perl
-    qemu-user-static qemu-utils xz-utils"
+    qemu-system-x86 qemu-user-static qemu-utils xz-utils"
 
 full="debootstrap fdisk"
 

@@ -1,11 +1,14 @@
 // A register that says how far the guest has come: a write of N reports, on the operator's side,
-// the time since the machine was first run. Test programs and initial RAM disks write it.
+// the time since the machine was first run. Test programs and initial RAM disks write it. A guest
+// is told of POINTS times; later ones are dropped.
 #include "base/log.h"
 #include "device/isa/isa.h"
 
+enum { POINTS = 32 };
+
 struct boot_timer {
     struct device dev;
-    uint32_t iobase;
+    uint32_t iobase, points;
     struct region *region;
 };
 
@@ -14,8 +17,9 @@ static enum mem_result port_write(void *opaque, gpa_t off, unsigned size, uint64
 {
     struct boot_timer *t = opaque;
     int64_t us = clock_now(t->dev.env->clock) / 1000;
-    log_info("boot timer: point %u after %lld.%03lld ms", (unsigned)val, (long long)(us / 1000),
-             (long long)(us % 1000));
+    if (t->points++ < POINTS)
+        log_info("boot timer: point %u after %lld.%03lld ms", (unsigned)val, (long long)(us / 1000),
+                 (long long)(us % 1000));
     return MEM_OK;
 }
 
@@ -45,6 +49,7 @@ static void leave(struct device *d)
 static const struct field fields[] = {
     FIELD(struct boot_timer, iobase, .kind = F_U32, .use = FIELD_PROP, .init = 0x5f0,
           .max = 0xfff0),
+    FIELD(struct boot_timer, points, .kind = F_U32, .use = FIELD_STATE | FIELD_RESET),
     {0},
 };
 
