@@ -1,6 +1,7 @@
 // Choosing an accelerator: the first of the operator's list that can be opened.
 #include "accel/accel.h"
 #include "base/log.h"
+#include "base/vec.h"
 #include "isa/isa.h"
 #include <stdlib.h>
 
@@ -36,28 +37,64 @@ static const struct accel_ops *find(const char *name, struct err *e)
     return NULL;
 }
 
+// "kvm:tcg" is two entries with the same options.
+struct preference {
+    struct opts opts;
+    const char *name;
+};
+struct preferences {
+    struct preference *data;
+    size_t len, cap;
+};
+
+static void prefer(struct preferences *p, const struct opts *o, const char *name, size_t n)
+{
+    struct preference one = {0};
+    char text[32] = "";
+    memcpy(text, name, MIN(n, sizeof text - 1));
+    for (size_t i = 0; o && i < o->len; i++)
+        opts_set(&one.opts, o->data[i].key, o->data[i].val);
+    opts_set(&one.opts, "accel", text);
+    one.name = opts_get(&one.opts, "accel");
+    vec_push(p, one);
+}
+
+static void list_preferences(struct preferences *p, struct opts *list, unsigned n,
+                             const struct isa *isa)
+{
+    for (unsigned i = 0; i < n; i++) {
+        const char *name = opts_get(&list[i], "accel");
+        for (const char *at = name ? name : ""; at;) {
+            size_t k = strcspn(at, ":");
+            prefer(p, &list[i], at, k);
+            at = at[k] ? at + k + 1 : NULL;
+        }
+    }
+    if (!n) {
+        const char *name = isa->lift ? "dbt" : "kvm";
+        prefer(p, NULL, name, strlen(name));
+    }
+}
+
 struct accel *accel_open(struct opts *list, unsigned n, const struct isa *isa, unsigned max_vcpus,
                          struct space *memory, struct err *e)
 {
-    struct opts none = {0};
-    if (!n) {
-        opts_set(&none, "accel", isa->lift ? "dbt" : "kvm");
-        list = &none;
-        n = 1;
-    }
+    struct preferences p = {0};
     struct accel *a = xalloc(sizeof *a);
-    for (unsigned i = 0; i < n; i++) {
-        const char *name = opts_get(&list[i], "accel");
-        const struct accel_ops *ops = find(name ? name : "", e);
+    bool open = false;
+    list_preferences(&p, list, n, isa);
+    for (size_t i = 0; i < p.len && !open; i++) {
+        const struct accel_ops *ops = find(p.data[i].name, e);
         *a = (struct accel){.ops = ops, .isa = isa, .max_vcpus = max_vcpus, .memory = memory};
-        if (ops && !ops->open(a, &list[i], e)) {
-            opts_free(&none);
-            return a;
-        }
-        if (i + 1 < n)
-            log_warn("%s; trying %s", e->msg, opts_get(&list[i + 1], "accel"));
+        open = ops && !ops->open(a, &p.data[i].opts, e);
+        if (!open && i + 1 < p.len)
+            log_warn("%s; trying %s", e->msg, p.data[i + 1].name);
     }
-    opts_free(&none);
+    for (size_t i = 0; i < p.len; i++)
+        opts_free(&p.data[i].opts);
+    vec_free(&p);
+    if (open)
+        return a;
     free(a);
     return NULL;
 }

@@ -188,12 +188,20 @@ static int choose_board(struct startup *s, struct err *e)
 static int machine_accels(struct startup *s, struct err *e)
 {
     const char *list = opts_get(&s->c.machine, "accel");
+    const char *irqchip = opts_get(&s->c.machine, "kernel-irqchip");
+    for (size_t i = 0; irqchip && i < s->c.accels.len; i++) {
+        const char *name = opts_get(&s->c.accels.data[i], "accel");
+        if (name && !strcmp(name, "kvm") && !opts_has(&s->c.accels.data[i], "kernel-irqchip"))
+            opts_set(&s->c.accels.data[i], "kernel-irqchip", irqchip);
+    }
     if (!list)
         return 0;
     char *copy = xstrdup(list), *save = NULL;
     for (char *a = strtok_r(copy, ":", &save); a; a = strtok_r(NULL, ":", &save)) {
         struct opts o = {0};
         opts_set(&o, "accel", a);
+        if (irqchip && !strcmp(a, "kvm"))
+            opts_set(&o, "kernel-irqchip", irqchip);
         vec_push(&s->c.accels, o);
     }
     free(copy);

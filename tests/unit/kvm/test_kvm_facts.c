@@ -76,6 +76,10 @@ static void test_open(void **state)
     struct accel *a = open_with("kvm,device=/dev/null", "tcg", isa_find("aarch64"), &e);
     assert_non_null(a);
     assert_string_equal(a->ops->name, "dbt");
+    accel_close(a);
+    a = open_with("kvm:tcg", NULL, isa_find("aarch64"), &e);
+    assert_non_null(a);
+    assert_string_equal(a->ops->name, "dbt");
     struct space *s = a->memory;
     accel_close(a);
     space_free(s);
