@@ -36,7 +36,7 @@ struct ram {
     pthread_mutex_t source_lock;        // dirty_source, and its calls
     void (*collect)(void *opaque, struct ram *r);
     void *collect_opaque;
-    struct list regions;                // mapping it; under the topology lock of space.c
+    struct list regions; // mapping it; under the topology lock of space.c
 };
 
 int page_map_new(struct page_map *m, uint64_t size, struct err *e) MUST_CHECK;
