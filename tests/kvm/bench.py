@@ -36,8 +36,8 @@ s=$(cut -d" " -f1 /proc/uptime); wget -q -O /dev/null http://10.0.2.2:8080/big; 
 echo BENCH net-MB/s $(echo "$s $e" | awk '{ printf "%%.2f", 16 / ($2 - $1) }')
 """
 OUTER = r"""
-httpd -p 8080 -h /tmp/www
-mkdir /tmp/www; dd if=/dev/urandom of=/tmp/www/big bs=1M count=16 2>/dev/null
+mkdir /tmp/www; httpd -p 8080 -h /tmp/www
+dd if=/dev/urandom of=/tmp/www/big bs=1M count=16 2>/dev/null
 qemu-img create -f qcow2 /tmp/disk.qcow2 16M >/dev/null
 up() { cut -d" " -f1 /proc/uptime; }
 ours() { /usr/bin/qemu-system-x86_64 "$@"; }
