@@ -172,6 +172,15 @@ int64_t signal_action(struct thread *t, int sig, const struct guest_action *set,
     return r;
 }
 
+void signal_reclaim(struct thread *t)
+{
+    enum { CANCEL = 32, SETXID = 33 };
+    mutex_lock(&t->sighand->lock);
+    for (int sig = CANCEL; sig <= SETXID; sig++)
+        install(sig, &t->sighand->action[sig]);
+    mutex_unlock(&t->sighand->lock);
+}
+
 void signal_init(struct user *u, struct thread *t)
 {
     pthread_mutex_init(&t->sighand->lock, NULL);

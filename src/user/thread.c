@@ -266,6 +266,7 @@ static int64_t clone_thread(struct thread *t, const struct clone_request *r)
     if (!why)
         while (sem_wait(&s.ready))
             ;
+    signal_reclaim(t);
     signal_restore(mask);
     sem_destroy(&s.ready);
     if (!why)

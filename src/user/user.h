@@ -111,6 +111,9 @@ int64_t thread_clone(struct thread *t, const struct clone_request *r);
 // ---- signal.c ----
 void signal_init(struct user *u, struct thread *t); // what the process was started with
 void signal_thread_init(void);                      // on each thread, after the accelerator's
+// After a thread was made, signals blocked: the host's C library takes signals for itself then that
+// are the guest's.
+void signal_reclaim(struct thread *t);
 void signal_deliver(struct thread *t); // what has been captured, on the way to the guest
 void signal_force(struct thread *t, int sig, int code, uint64_t addr); // a fault's
 _Noreturn void signal_die(struct thread *t, int sig);

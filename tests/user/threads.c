@@ -40,6 +40,18 @@ static void *sleep_on(void *arg)
         sleep(1);
 }
 
+// The C library changes identities in every thread, by a signal of its own.
+static void change_identity(void)
+{
+    pthread_t t;
+    gid_t mine = getgid();
+    pthread_create(&t, NULL, sleep_on, NULL);
+    usleep(10000);
+    CHECK(!setgid(mine) && !setuid(getuid()));
+    pthread_cancel(t);
+    CHECK(!pthread_join(t, NULL));
+}
+
 int main(void)
 {
     pthread_t t[THREADS];
@@ -59,5 +71,6 @@ int main(void)
     pthread_create(&t[0], NULL, sleep_on, NULL);
     pthread_cancel(t[0]);
     CHECK(!pthread_join(t[0], &r) && r == PTHREAD_CANCELED);
+    change_identity();
     return failures != 0;
 }
