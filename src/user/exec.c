@@ -179,12 +179,20 @@ static int64_t run_ourselves(struct exec_request *r)
     for (size_t i = 1; i < r->argv.len; i++)
         word(w, r->argv.data[i]);
     word(w, NULL);
+    // A program given by its descriptor: closed on exec for the program, but not before we have
+    // read it.
+    bool by_fd = r->flags & AT_EMPTY_PATH && !r->path[0];
+    int flags = by_fd ? fcntl(r->dirfd, F_GETFD) : 0;
+    if (by_fd)
+        fcntl(r->dirfd, F_SETFD, 0);
     // The descriptor tells the new process where to find its own executable (main.c).
     fcntl(t->u->self_fd, F_SETFD, 0);
     int64_t e =
         CALL_HOST(t, execveat, (uint64_t)t->u->self_fd, (uint64_t)(uintptr_t) "",
                   (uint64_t)(uintptr_t)w->data, (uint64_t)(uintptr_t)r->env.data, AT_EMPTY_PATH);
     fcntl(t->u->self_fd, F_SETFD, FD_CLOEXEC);
+    if (by_fd)
+        fcntl(r->dirfd, F_SETFD, flags);
     return e;
 }
 

@@ -196,10 +196,10 @@ case("openjdk", r"""
 export PATH=$PATH:/usr/lib/jvm/java-17-openjdk-arm64/bin; java -version 2>&1 | grep -c '64-Bit Server VM'; java -XX:+UseSerialGC -Xcomp -version 2>&1 | grep -c 'mixed\|compiled'; java -Xint -version 2>&1 | grep -c interpreted; java -XX:+UseG1GC --list-modules | grep -c '^java.base'
 """, "1\n1\n1\n1\n", LARGE, 900)
 
-# Left out: what needs packages that are not there (cppext, distutils, ensurepip, idle, sundry, venv), counts open descriptors and meets
-# one of ours (subprocess), or takes very long (tools, peg_generator, lib2to3, unparse, tokenize, compileall).
+# Left out: what needs packages that are not there (cppext, distutils, ensurepip, idle, sundry, sysconfig, venv), counts open descriptors
+# and meets one of ours (subprocess), or takes very long (tools, peg_generator, lib2to3, unparse, tokenize, compileall).
 case("python3 test package", r"""
-cd /tmp; export HOME=/tmp; python3 -m test -j2 --timeout 900 -x test_cppext test_distutils test_ensurepip test_idle test_sundry test_venv test_subprocess \
+cd /tmp; export HOME=/tmp; python3 -m test -j2 --timeout 1800 -x test_cppext test_distutils test_ensurepip test_idle test_sundry test_sysconfig test_venv test_subprocess \
     test_tools test_peg_generator test_lib2to3 test_unparse test_tokenize test_compileall > log 2>&1
 grep -aE '^Tests result' log; grep -a -A9 'tests\? failed:$' log
 """, "Tests result: SUCCESS\n", LARGE, 7200)
