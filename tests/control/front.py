@@ -53,6 +53,8 @@ def instruction():
     assert myna("explain", "--insn", "20 00 02 8b", "--cpu", "cortex-a72").split("IR:")[1].split("host code")[0] == text.split("IR:")[1].split("host code")[0]
     text = myna("explain", "--insn", "1e622820")  # fadd d0, d1, d2: floating point is not trapped
     assert "fadd" in text and "exception" not in text, text
+    text = myna("explain", "--insn", "00c58533", "--arch", "riscv64")
+    assert re.search(r"00c58533 +add +a0, a1, a2\n", text) and "x10" in text and "host code" in text, text
     if shutil.which("aarch64-linux-gnu-as"):
         assert "8b020020" in myna("explain", "--insn", "add x0, x1, x2")
         assert "neither hexadecimal" in myna("explain", "--insn", "frobnicate x0", status=1)

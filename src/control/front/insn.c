@@ -114,10 +114,13 @@ static void translate(struct vcpu *v, void *opaque)
     const struct isa *isa = v->isa;
     char text[128];
     uint64_t pc = isa->get_pc(v->env);
-    for (unsigned i = 0; i < isa->n_regs; i++) // a kernel that lets floating point be used
-        if (!strcmp(isa->regs[i].name, "cpacr_el1"))
+    unsigned level = 3; // RISC-V's machine mode, whose accesses nothing forbids
+    for (unsigned i = 0; i < isa->n_regs; i++)
+        if (!strcmp(isa->regs[i].name, "cpacr_el1")) { // Arm: a kernel, floating point not trapped
             isa->regs[i].set(v->env, &isa->regs[i], &(uint64_t){3ull << 20});
-    isa->start(v->env, pc, 0, 1);
+            level = 1;
+        }
+    isa->start(v->env, pc, 0, level);
     unsigned used = isa->disas(q->code, q->len, pc, text, sizeof text);
     buf_printf(&q->out, "guest code, %s:\n  %" PRIx64 ": ", isa->name, pc);
     for (unsigned i = q->len; i-- > 0;)
