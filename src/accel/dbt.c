@@ -309,10 +309,12 @@ static enum env_leave dbt_run(struct accel *a, struct env *e)
 static void dbt_notice(struct accel *a, enum accel_notice what)
 {
     struct dbt *d = a->priv;
-    if (what == ACCEL_MEMORY)
+    if (what == ACCEL_MEMORY) {
         jit_memory_changed(d->jit);
-    else if (what == ACCEL_CODE)
+    } else if (what == ACCEL_CODE) {
+        jit_pin(d->jit, a->n_breakpoints != 0);
         jit_flush_all(d->jit);
+    }
 }
 
 static void dbt_print(struct accel *a, struct buf *out)

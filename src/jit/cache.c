@@ -148,29 +148,53 @@ struct block *jit_block_at(struct jit *j, const void *host_pc)
 
 // ---- links ----
 
-void jit_link(struct jit *j, struct link *l, struct block *to, uint32_t id)
+bool jit_link(struct jit *j, struct link *l, struct block *to, uint32_t id)
 {
     if (j->c.no_chain || !l->from->valid || !to->valid || !id)
-        return;
+        return false;
     // Once another thread may stand between guard and jump, the jump may only ever lead to the
     // same code of the same page.
     if (l->key && l->key != to->page[0])
-        return;
+        return false;
     l->key = to->page[0];
     if (l->guard)
         j->host->patch_guard(l, id);
     if (l->to == to)
-        return;
+        return true;
     list_remove(&l->in);
     l->to = to;
     list_append(&to->incoming, &l->in);
     j->host->patch(j, l, to->code);
+    __atomic_store_n(&l->target, to->code, __ATOMIC_RELEASE);
+    return true;
+}
+
+unsigned jit_link_slot(struct jit *j)
+{
+    struct arena *a = &j->arena[j->cur_arena];
+    if (a->n_slots == ARENA_LINK_SLOTS)
+        return 0;
+    unsigned slot = j->cur_arena * ARENA_LINK_SLOTS + a->n_slots++;
+    return slot ? slot : jit_link_slot(j);
+}
+
+// No CPU is in code of this arena: what they know of its links is of no more use.
+static void forget_link_slots(struct jit *j, struct arena *a)
+{
+    size_t first = (size_t)(a - j->arena) * ARENA_LINK_SLOTS;
+    for (unsigned k = 0; a->n_slots && k < j->c.max_vcpus; k++) {
+        struct jit_vcpu *v = __atomic_load_n(&j->vcpu[k], __ATOMIC_ACQUIRE);
+        if (v)
+            memset(&v->link_ok[first], 0, a->n_slots * sizeof v->link_ok[0]);
+    }
+    a->n_slots = 0;
 }
 
 static void unlink_one(struct jit *j, struct link *l)
 {
     list_remove(&l->in);
     l->to = NULL;
+    l->target = 0;
     j->host->patch(j, l, l->stub);
 }
 
@@ -197,13 +221,17 @@ void jit_block_add(struct jit *j, struct block *b)
 // A vCPU's jump table may be written by its owner meanwhile; jit_jump_fill looks again at `valid`.
 static void drop_jumps(struct jit *j, const struct block *b)
 {
+    // A movable block may be there under any page address.
+    size_t step = b->mode & IR_MODE_MOVABLE ? PAGE_SIZE >> 2 : JUMP_SIZE;
     for (unsigned k = 0; k < j->c.max_vcpus; k++) {
         struct jit_vcpu *v = __atomic_load_n(&j->vcpu[k], __ATOMIC_ACQUIRE);
         if (!v)
             continue;
-        struct jump_entry *e = &v->jump[b->pc >> 2 & (JUMP_SIZE - 1)];
-        if (e->code == b->code && e->id)
-            atomic_store(&e->pc, ~b->pc);
+        for (size_t n = b->pc >> 2 & (JUMP_SIZE - 1) & (step - 1); n < JUMP_SIZE; n += step) {
+            struct jump_entry *e = &v->jump[n];
+            if (e->code == b->code && e->id)
+                atomic_store(&e->pc, ~e->pc);
+        }
     }
 }
 
@@ -225,8 +253,9 @@ void jit_block_kill(struct jit *j, struct block *b)
     hash_remove(j, b);
     while (!list_empty(&b->incoming))
         unlink_one(j, list_entry(b->incoming.next, struct link, in));
-    for (unsigned k = 0; k < b->n_links; k++)
-        list_remove(&b->links[k].in);
+    for (unsigned k = 0; k < b->n_links; k++) // landings of b may still be returned to
+        if (b->links[k].to)
+            unlink_one(j, &b->links[k]);
     for (unsigned k = 0; k < 2 && b->page[k]; k++)
         list_remove(&b->page_in[k]);
     drop_jumps(j, b);
@@ -259,6 +288,7 @@ void jit_cache_room(struct jit *j, size_t want)
             if (j->cur_arena != from)
                 continue;
             arena_free_blocks(a);
+            forget_link_slots(j, a);
         }
         a->freed_epoch = 0;
         j->cur_arena = (from + 1) % JIT_ARENAS;

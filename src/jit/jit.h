@@ -18,16 +18,16 @@ struct jit_config {
     unsigned max_vcpus;
     bool user_mode; // guest addresses are host addresses + user_base, no soft MMU
     uint8_t *user_base;
-    // Fill `r` with the region at pc in `mode` for e's current state, of at most max_insns guest
-    // instructions (1: exactly one is executed). `code` points at guest bytes from pc to the end of
-    // its page (host memory, write-protected for the translator), `avail` of them; for an
-    // instruction that crosses into the next page the callback uses jit_fetch. False: the guest's
-    // exception for the fetch was taken (state changed).
+    // Fill `r` with the region at virtual address pc in `mode` for e's current state, of at most
+    // max_insns guest instructions (1: exactly one is executed). `code` points at guest bytes from
+    // pc to the end of its page (host memory, write-protected for the translator), `avail` of them;
+    // for an instruction that crosses into the next page the callback uses jit_fetch. False: the
+    // guest's exception for the fetch was taken (state changed).
     bool (*translate)(void *opaque, struct env *e, uint64_t pc, uint64_t mode, const uint8_t *code,
                       unsigned avail, unsigned max_insns, struct ir_region *r);
     void *opaque;
     // Switches: on by default, each can be turned off to measure or to find a bug.
-    bool no_chain, no_returns, no_inline_lookup, no_inline_tlb, no_host_fp, no_loops;
+    bool no_chain, no_returns, no_inline_lookup, no_inline_tlb, no_host_fp, no_loops, no_sharing;
     bool baseline;  // only instructions every supported host has (x86-64-v2)
     bool interpret; // run the IR interpreter instead of host code
     bool verify;    // each region also by the IR interpreter, on a copy, and compare (slow)
@@ -52,6 +52,8 @@ unsigned jit_fetch(struct env *e, uint64_t va, void *dst, unsigned n);
 // The address space changed: every vCPU drops cached look-ups at its next poll.
 void jit_memory_changed(struct jit *j);
 void jit_flush_all(struct jit *j); // all translated code, e.g. breakpoints changed; any thread
+// What code means hangs on its virtual address (breakpoints) or no longer: from the next flush on.
+void jit_pin(struct jit *j, bool pinned);
 
 // Around fork(2) in user mode. Prepare makes a copy of the code cache for the child and keeps every
 // other thread from translating; then parent or child. The child keeps `self`'s vCPU alone.

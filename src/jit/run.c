@@ -151,8 +151,13 @@ void jit_thread_leave(struct env *e)
 
 static uint64_t jit_mode(struct jit_vcpu *v)
 {
-    bool strict = v->strict_fp || v->jit->c.no_host_fp;
-    return jit_env(v)->isa->mode(jit_env(v)) | (strict ? JIT_MODE_STRICT_FP : 0);
+    const struct jit *j = v->jit;
+    uint64_t mode = jit_env(v)->isa->mode(jit_env(v));
+    if (v->strict_fp || j->c.no_host_fp)
+        mode |= JIT_MODE_STRICT_FP;
+    if (j->c.user_mode || j->c.no_sharing || j->pinned || mode & IR_MODE_SINGLE)
+        mode &= ~IR_MODE_MOVABLE;
+    return mode;
 }
 
 static void serve(struct jit_vcpu *v)
@@ -185,6 +190,7 @@ static bool enter(struct jit_vcpu *v, const struct block *b, struct run_result *
 {
     atomic_store(&v->in_code, 1);
     bool go = !atomic_load(&v->pending);
+    v->page_va = jit_pc(v) & PAGE_MASK;
     if (go)
         *res = v->jit->host->enter(v->jit, jit_env(v), b->code);
     atomic_store_explicit(&v->in_code, 0, memory_order_release);
@@ -199,8 +205,9 @@ static void try_link(struct jit_vcpu *v, struct link *l, struct block *b)
         return;
     jit_lock(j);
     // A new epoch may have freed l's block.
-    if (atomic_load(&j->epoch) == atomic_load(&v->epoch_seen))
-        jit_link(j, l, b, v->code_id);
+    if (atomic_load(&j->epoch) == atomic_load(&v->epoch_seen) && jit_link(j, l, b, v->code_id) &&
+        l->slot)
+        v->link_ok[l->slot] = v->page_va | v->link_key;
     jit_unlock(j);
 }
 
@@ -224,7 +231,7 @@ static enum env_leave run_pass(struct jit_vcpu *v)
         switch (res.kind) {
         case RUN_LINK:
             from = (struct link *)(uintptr_t)res.arg;
-            jit_set_pc(v, from->pc);
+            jit_set_pc(v, from->pc + ir_pc_base(mode, v->page_va));
             break;
         case RUN_LOOKUP:
             from = NULL;
@@ -294,6 +301,11 @@ void jit_flush_all(struct jit *j)
             jit_block_kill(j, j->arena[k].blocks.data[b]);
     jit_epoch_next(j);
     jit_unlock(j);
+}
+
+void jit_pin(struct jit *j, bool pinned)
+{
+    atomic_store(&j->pinned, pinned);
 }
 
 void jit_get_stats(struct jit *j, struct jit_stats *s)

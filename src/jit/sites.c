@@ -96,7 +96,7 @@ static union ir_val take_value(struct reader *r, unsigned kind)
         v = r->v->spill[n];
         break;
     case LOC_SLOT:
-        memcpy(&v, (uint8_t *)jit_env(r->v) + n, sizeof v);
+        memcpy(&v, (uint8_t *)jit_env(r->v) + (int64_t)n, sizeof v); // before env: the vCPU's
         break;
     }
     return v;
@@ -129,9 +129,10 @@ bool jit_state_rebuild(struct jit_vcpu *v, const void *host_pc)
         return false;
     uint32_t want = (uint32_t)((const uint8_t *)host_pc - (v->jit->rx + b->code)), off = 0;
     struct reader r = {b->sites, v};
+    uint64_t base = ir_pc_base(b->mode, v->page_va);
     while (r.p < b->sites + b->sites_size) {
         off += (uint32_t)take(&r);
-        uint64_t pc = b->pc + (uint64_t)take_signed(&r);
+        uint64_t pc = base + b->pc + (uint64_t)take_signed(&r);
         unsigned n = (unsigned)take(&r);
         union ir_val val[IR_MAX_SLOTS];
         uint16_t slot[IR_MAX_SLOTS];

@@ -58,8 +58,6 @@ static void drop_range(struct tlb_entry *t, uint64_t va, uint64_t len)
         drop(t);
 }
 
-#define PIECE_BITS 21
-
 static unsigned piece_hash(uint64_t va)
 {
     return (unsigned)((va >> PIECE_BITS) * 0x9e3779b97f4a7c15ull >> 54);
@@ -76,7 +74,7 @@ static void note_large(struct jit_vcpu *v, uint64_t va, uint64_t size)
 }
 
 // May an entry of a larger mapping overlap [va, va+len)? Only then need all entries be looked at.
-static bool near_large(const struct jit_vcpu *v, uint64_t va, uint64_t len)
+bool jit_near_large(const struct jit_vcpu *v, uint64_t va, uint64_t len)
 {
     uint64_t last = va + (len - 1);
     if (va <= v->huge_hi && last >= v->huge_lo)
@@ -95,7 +93,7 @@ static void flush_range(struct jit_vcpu *v, uint64_t va, uint64_t len)
 {
     uint64_t from = va & PAGE_MASK;
     len = ((va + len + ~PAGE_MASK) & PAGE_MASK) - from;
-    if (near_large(v, from, len) || len > 64 * PAGE_SIZE) {
+    if (jit_near_large(v, from, len) || len > 64 * PAGE_SIZE) {
         for (unsigned k = 0; k < TLB_SIZE; k++)
             drop_range(&v->tlb[k], from, len);
     } else {
@@ -107,34 +105,22 @@ static void flush_range(struct jit_vcpu *v, uint64_t va, uint64_t len)
     }
     for (unsigned k = 0; k < TLB_VICTIMS; k++)
         drop_range(&v->victim[k], from, len);
-    memset(v->itlb, 0, sizeof v->itlb);
-}
-
-static bool bloom_hit(const struct jit_vcpu *v, const struct env_flush *f)
-{
-    uint64_t n = (f->len + PAGE_SIZE - 1) >> PAGE_BITS;
-    if (n > 32 || near_large(v, f->va, f->len))
-        return true;
-    for (uint64_t p = f->va >> PAGE_BITS, end = p + n; p <= end; p++) {
-        uint64_t h = p * 0x9e3779b97f4a7c15ull >> 54;
-        if (v->code_bloom[h >> 6] >> (h & 63) & 1)
-            return true;
+    if (len > ITLB_SIZE * PAGE_SIZE || jit_near_large(v, from, len)) {
+        memset(v->itlb, 0, sizeof v->itlb);
+        return;
     }
-    return false;
-}
-
-static void renew_all_code(struct jit_vcpu *v)
-{
-    jit_code_ids_renew(v->jit, &(struct env_flush){0});
-    memset(v->code_bloom, 0, sizeof v->code_bloom);
+    for (uint64_t at = from; at - from < len; at += PAGE_SIZE) {
+        struct code_fetch *c = &v->itlb[at >> PAGE_BITS & (ITLB_SIZE - 1)];
+        if (in_range(c->va, at, PAGE_SIZE))
+            c->host = NULL;
+    }
 }
 
 void jit_tlb_flush(struct jit_vcpu *v, const struct env_flush *f)
 {
     if (f->len) {
         flush_range(v, f->va, f->len);
-        if (bloom_hit(v, f))
-            renew_all_code(v);
+        jit_code_forget(v, f);
     } else {
         jit_keys_forget(v, f);
         memset(v->itlb, 0, sizeof v->itlb);
@@ -147,7 +133,7 @@ void jit_flush_queue(struct jit_vcpu *v)
     mutex_lock(&v->queue_lock);
     if (v->queued > FLUSH_QUEUE) {
         jit_tlb_flush_all(v);
-        renew_all_code(v);
+        jit_code_forget_all(v);
         jit_code_id_refresh(v);
     } else {
         for (unsigned k = 0; k < v->queued; k++)
@@ -338,6 +324,7 @@ int jit_resolve_code(struct jit_vcpu *v, uint64_t va, struct code_fetch *out, st
     *c = *out;
     if (x.page_size > PAGE_SIZE) { // so that flushes inside it look at code, too
         note_large(v, va, x.page_size);
+        v->huge_code |= x.page_size > 1ull << PIECE_BITS;
     }
     return 0;
 }

@@ -11,6 +11,8 @@
 #include <setjmp.h>
 #include <stdatomic.h>
 
+#define JIT_ARENAS 16
+
 #define JIT_KEY_REG 13 // where translated code keeps the current key
 
 #define PAGE_BITS 12
@@ -48,8 +50,27 @@ struct jump_entry {
     uint32_t code; // offset in the code cache
 };
 
+// Jumps between pages of movable code: where the jump's own slot holds the page it was made on and
+// the key of the address space as it is now, the page it leads to is known to be mapped at the
+// right distance. Slots belong to arenas; 0 is none.
+#define LINK_SLOTS       (JIT_ARENAS * ARENA_LINK_SLOTS)
+#define ARENA_LINK_SLOTS 4096
+
 #define JIT_SPILLS 256
-#define ITLB_SIZE  64
+#define ITLB_SIZE  256
+
+// Which pages of an address space code was looked up on, as a Bloom filter of pages and of pieces
+// of 2 MiB: what a flush must hit to concern code.
+struct code_seen {
+    uint64_t bits[32];
+};
+
+// What is known of the code of an address space while its key lives: see context.c.
+struct code_space {
+    uint32_t id; // of the code there; a new one when a mapping of it may have changed
+    uint8_t gen; // the same as part of link keys
+    struct code_seen seen;
+};
 
 // Flushes by other vCPUs that wait for this one. One that sleeps or is off must not collect them.
 #define FLUSH_QUEUE 64
@@ -78,6 +99,7 @@ enum { FPC_ABS64, FPC_ABS32, FPC_SIGN64, FPC_SIGN32, FPC_MIN64, FPC_MIN32, FP_CO
 enum tlb_mmu { MMU_MAIN, MMU_USER, MMU_CONTEXTS };
 
 struct jit_vcpu {
+    uint64_t link_ok[LINK_SLOTS]; // page | link key
     struct tlb_entry tlb[TLB_SIZE];
     struct jump_entry jump[JUMP_SIZE];
     union ir_val spill[JIT_SPILLS];
@@ -101,7 +123,11 @@ struct jit_vcpu {
     // size, the hull of all larger ones (empty: lo > hi).
     uint64_t large_bloom[16];
     uint64_t huge_lo, huge_hi;
-    uint64_t code_bloom[16]; // pages code was looked up on, hashed
+    struct code_space space[TLB_KEYS / KEY_STEP]; // by key
+    uint32_t next_space;
+    uint64_t space_lo, space_hi; // the hull of all pages seen there
+    bool huge_code;              // some code lies in a mapping of more than 2 MiB
+    struct code_seen code_seen;  // of code that is not movable
     uint64_t mode;
     bool mode_known;
     struct code_class *class;           // of the current mode
@@ -132,10 +158,12 @@ struct jit_vcpu {
     uint64_t c_sp, jit_sp, jit_base; // C stack; stack of guest calls, and its base
     uint64_t slow_ra;
     uint64_t key[MMU_CONTEXTS];
+    uint8_t *user_base;
+    uint64_t page_va;  // of the page of code that runs; kept up by movable code alone
+    uint64_t link_key; // low bits of link_ok's entries
     uint32_t code_id;
     uint32_t mxcsr, mxcsr_c;
     uint32_t pad_;
-    uint8_t *user_base;
 } __attribute__((aligned(64)));
 
 enum { PEND_FLUSH = 1, PEND_TLB_ALL = 2, PEND_EPOCH = 4, PEND_LOOP = 8 };
@@ -155,23 +183,26 @@ static inline struct env *jit_env(struct jit_vcpu *v)
 
 struct block;
 
-// An exit to a constant pc. While unlinked its jump goes to a stub that comes back with the link.
+// An exit to a constant pc. While unlinked its jump goes to a stub that comes back with the link;
+// v->page_va is then the page of `from`.
 struct link {
     struct list in; // in `to`'s list of incoming links
     struct block *from, *to;
     uint64_t pc;
-    uint8_t *jump;  // writable address of the aligned 32-bit displacement
-    uint8_t *guard; // of the 32-bit code id compared before the jump; NULL inside one page
-    uint32_t stub;  // cache offset
-    uintptr_t key;  // host page of the only block this link may ever go to; 0 until first linked
+    uint8_t *jump;   // writable address of the aligned 32-bit displacement
+    uint8_t *guard;  // of the 32-bit code id compared before the jump; NULL inside one page
+    uint32_t stub;   // cache offset
+    uint32_t slot;   // in link_ok, of a jump between pages of movable code; else 0
+    uint32_t target; // cache offset of `to`, 0 while unlinked; read by translated code
+    uintptr_t key;   // host page of the only block this link may ever go to; 0 until first linked
 };
 
 #define CODE_CHUNKS 64 // per page, for write detection
 
 struct block {
     struct block *_Atomic hash_next;
-    struct list page_in[2]; // in the lists of each page's blocks
-    uint64_t pc, mode;
+    struct list page_in[2];   // in the lists of each page's blocks
+    uint64_t pc, mode;        // movable code: pc is the offset in its page
     uintptr_t page[2];        // host pages of the guest code; [1] is 0 when it lies in one page
     uint64_t chunks[2];       // of each page that the code covers
     uint32_t code, code_size; // cache offset, bytes
@@ -197,6 +228,7 @@ struct code_page {
 // other code has one per address space.
 struct code_class {
     uint64_t mode;
+    unsigned index;
     bool shared, decided;
 };
 
@@ -209,9 +241,9 @@ struct code_id {
 struct arena {
     uint32_t start, end;
     VEC(struct block *) blocks; // by ascending address
+    unsigned n_slots;           // of its link slots that are taken
     uint64_t freed_epoch;
 };
-#define JIT_ARENAS     16
 #define JIT_HASH_BITS  18
 #define JIT_STACK_SIZE (256 * KiB)
 
@@ -250,10 +282,11 @@ struct jit {
     struct ir_region region;
     struct cg *cg;
     struct ir_loop_pass loop_pass;
-    bool lazy_flags;  // the guest has at most one FLAGS slot
-    bool translating; // pages stay marked though no block is on them yet
-    uint64_t killed;  // blocks, by writes
-    int fork_fd;      // the copy of the code cache between jit_fork_prepare and what follows it
+    bool lazy_flags;     // the guest has at most one FLAGS slot
+    _Atomic bool pinned; // see jit_pin
+    bool translating;    // pages stay marked though no block is on them yet
+    uint64_t killed;     // blocks, by writes
+    int fork_fd;         // the copy of the code cache between jit_fork_prepare and what follows it
 };
 
 static inline uint8_t *jit_rw(struct jit *j, uint32_t off)
@@ -296,7 +329,9 @@ void jit_cache_exit(struct jit *j);
 void jit_cache_room(struct jit *j, size_t want);     // lock held
 void jit_block_add(struct jit *j, struct block *b);  // lock held; pages already marked
 void jit_block_kill(struct jit *j, struct block *b); // lock held: never entered again
-void jit_link(struct jit *j, struct link *l, struct block *to, uint32_t id); // lock held
+// Lock held. True when l leads to `to` now.
+bool jit_link(struct jit *j, struct link *l, struct block *to, uint32_t id);
+unsigned jit_link_slot(struct jit *j); // in the current arena; 0: none is left. Lock held
 
 // ---- translate.c ----
 // The block for pc, translated if need be; NULL: the guest's exception for the fetch was taken, or
@@ -335,9 +370,14 @@ void jit_mode_enter(struct jit_vcpu *v, uint64_t mode);
 void jit_code_id_refresh(struct jit_vcpu *v);
 void jit_code_ids_renew(struct jit *j, const struct env_flush *f); // those that f concerns
 // A page of code was looked up: may code on it be linked to and cached under the current id?
-bool jit_code_page_seen(struct jit_vcpu *v, uint64_t va, bool global);
+bool jit_code_page_seen(struct jit_vcpu *v, uint64_t va, const struct code_fetch *f);
+void jit_code_forget(struct jit_vcpu *v, const struct env_flush *f); // a range: mappings changed
+void jit_code_forget_all(struct jit_vcpu *v); // what is not movable; keys are renewed for the rest
 
 // ---- softmmu.c ----
+#define PIECE_BITS 21
+// May a mapping larger than a page overlap [va, va+len)?
+bool jit_near_large(const struct jit_vcpu *v, uint64_t va, uint64_t len);
 struct access {
     uint8_t *host; // NULL: not RAM that may be touched directly
     struct env_xlat x;

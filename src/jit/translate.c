@@ -101,16 +101,16 @@ static uint64_t chunks_of(uint64_t first, uint64_t last)
 
 // The part of the code that lies on the next page, marked too. True when it was not marked before:
 // then the bytes must be read again.
-static bool second_page(struct jit_vcpu *v, struct block *b, const struct ir_region *r)
+static bool second_page(struct jit_vcpu *v, struct block *b, uint64_t va, const struct ir_region *r)
 {
-    uint64_t first = r->pc & ~PAGE_MASK, end = first + MAX(r->n_bytes, 1u);
+    uint64_t first = va & ~PAGE_MASK, end = first + MAX(r->n_bytes, 1u);
     b->chunks[0] = chunks_of(first, MIN(end, PAGE_SIZE) - 1);
     b->page[1] = 0;
     if (end <= PAGE_SIZE)
         return false;
     struct code_fetch c;
     struct env_fault f;
-    if (code_page(v, (r->pc & PAGE_MASK) + PAGE_SIZE, &c, &f))
+    if (code_page(v, (va & PAGE_MASK) + PAGE_SIZE, &c, &f))
         return false;
     bool fresh = !map_get(&v->jit->pages, (uintptr_t)c.host >> PAGE_BITS);
     jit_code_page_mark(v->jit, &c);
@@ -140,7 +140,7 @@ static struct block *compile(struct jit_vcpu *v, uint64_t pc, const struct code_
 {
     struct jit *j = v->jit;
     struct block *b = xalloc(sizeof *b);
-    b->pc = pc;
+    b->pc = pc - ir_pc_base(v->mode, pc);
     b->mode = v->mode;
     b->page[0] = (uintptr_t)c->host;
     unsigned off = (unsigned)(pc & ~PAGE_MASK);
@@ -153,7 +153,7 @@ static struct block *compile(struct jit_vcpu *v, uint64_t pc, const struct code_
                 free(b);
                 return NULL;
             }
-        } while (second_page(v, b, r));
+        } while (second_page(v, b, pc, r));
         if (!j->c.no_loops)
             ir_form_loop(&j->loop_pass, r);
         if (log_on(LOG_IR))
@@ -179,7 +179,7 @@ static struct block *translate(struct jit_vcpu *v, uint64_t pc, const struct cod
     struct jit *j = v->jit;
     jit_lock(j);
     jit_cache_room(j, ROOM);
-    struct block *b = jit_block_find(j, pc, v->mode, (uintptr_t)c->host);
+    struct block *b = jit_block_find(j, pc - ir_pc_base(v->mode, pc), v->mode, (uintptr_t)c->host);
     if (!b) {
         int64_t t = host_monotonic_ns();
         j->translating = true;
@@ -193,23 +193,23 @@ static struct block *translate(struct jit_vcpu *v, uint64_t pc, const struct cod
 }
 
 // Blocks of two pages: is the second one still there?
-static bool same_second_page(struct jit_vcpu *v, const struct block *b)
+static bool same_second_page(struct jit_vcpu *v, const struct block *b, uint64_t pc)
 {
     struct code_fetch c;
     struct env_fault f;
-    return !b->page[1] || (!code_page(v, (b->pc & PAGE_MASK) + PAGE_SIZE, &c, &f) &&
-                           (uintptr_t)c.host == b->page[1]);
+    return !b->page[1] ||
+           (!code_page(v, (pc & PAGE_MASK) + PAGE_SIZE, &c, &f) && (uintptr_t)c.host == b->page[1]);
 }
 
-static void jump_fill(struct jit_vcpu *v, const struct block *b)
+static void jump_fill(struct jit_vcpu *v, uint64_t pc, const struct block *b)
 {
-    struct jump_entry *e = &v->jump[b->pc >> 2 & (JUMP_SIZE - 1)];
-    atomic_store(&e->pc, ~b->pc);
+    struct jump_entry *e = &v->jump[pc >> 2 & (JUMP_SIZE - 1)];
+    atomic_store(&e->pc, ~pc);
     e->id = v->code_id;
     e->code = b->code;
-    atomic_store(&e->pc, b->pc);
+    atomic_store(&e->pc, pc);
     if (!atomic_load(&b->valid)) // killed meanwhile: whoever did may have looked here too early
-        atomic_store(&e->pc, ~b->pc);
+        atomic_store(&e->pc, ~pc);
 }
 
 struct block *jit_find(struct jit_vcpu *v, uint64_t pc)
@@ -226,9 +226,10 @@ struct block *jit_find(struct jit_vcpu *v, uint64_t pc)
         v->step = true;
         return NULL;
     }
-    v->linkable = v->jit->c.user_mode || jit_code_page_seen(v, pc, c.global);
-    struct block *b = jit_block_find(v->jit, pc, v->mode, (uintptr_t)c.host);
-    if (b && unlikely(!same_second_page(v, b))) {
+    v->linkable = v->jit->c.user_mode || jit_code_page_seen(v, pc, &c);
+    struct block *b =
+        jit_block_find(v->jit, pc - ir_pc_base(v->mode, pc), v->mode, (uintptr_t)c.host);
+    if (b && unlikely(!same_second_page(v, b, pc))) {
         jit_lock(v->jit);
         jit_block_kill(v->jit, b);
         jit_unlock(v->jit);
@@ -238,8 +239,10 @@ struct block *jit_find(struct jit_vcpu *v, uint64_t pc)
         v->stats.lookup_misses++;
         b = translate(v, pc, &c);
     }
+    if (b && b->page[1] && !v->jit->c.user_mode)
+        v->linkable = false; // only looking it up compares the second page
     if (b && v->linkable)
-        jump_fill(v, b);
+        jump_fill(v, pc, b);
     return b;
 }
 
@@ -248,12 +251,13 @@ bool jit_region_again(struct jit_vcpu *v, const struct block *b, struct ir_regio
     struct jit *j = v->jit;
     struct code_fetch c;
     struct env_fault f;
-    unsigned off = (unsigned)(b->pc & ~PAGE_MASK);
-    if (code_page(v, b->pc, &c, &f))
+    uint64_t pc = ir_pc_base(b->mode, jit_pc(v)) + b->pc;
+    unsigned off = (unsigned)(pc & ~PAGE_MASK);
+    if (code_page(v, pc, &c, &f))
         return false;
     jit_lock(j);
-    ir_region_reset(r, j->c.guest, b->pc, isa_mode(v));
-    bool ok = j->c.translate(j->c.opaque, jit_env(v), b->pc, isa_mode(v), c.host + off,
+    ir_region_reset(r, j->c.guest, pc, isa_mode(v));
+    bool ok = j->c.translate(j->c.opaque, jit_env(v), pc, isa_mode(v), c.host + off,
                              (unsigned)PAGE_SIZE - off, JIT_MAX_INSNS, r);
     if (ok && b->loops)
         ir_form_loop(&j->loop_pass, r);

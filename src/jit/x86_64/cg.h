@@ -100,7 +100,8 @@ struct cg {
         const uint8_t *start; // its code
         ir_ref owner[32];     // what is in registers there
     } loop;
-    bool guards; // jumps to other pages compare the code id
+    bool guards;  // jumps to other pages compare the code id
+    bool movable; // pcs count from v->page_va
     struct sites_buf sites;
 };
 
@@ -145,6 +146,22 @@ static inline bool cg_is_const(const struct cg *c, ir_ref i, uint64_t *v)
         return false;
     *v = c->in[i].type == IR_I64 ? c->in[i].imm : (uint32_t)c->in[i].imm;
     return true;
+}
+// Operand k is where the operation goes, known now: nobody needs its value.
+static inline bool cg_is_target(const struct cg *c, const struct ir_insn *in, unsigned k)
+{
+    uint64_t pc;
+    switch (in->op) {
+    case IR_exit_if:
+        return k == 1;
+    case IR_goto:
+    case IR_again:
+        return true;
+    case IR_callto:
+        return k == 0 && ir_region_pc(c->r, in->a, &pc);
+    default:
+        return false;
+    }
 }
 static inline int32_t cg_slot_off(const struct cg *c, unsigned slot)
 {
@@ -198,7 +215,8 @@ void cg_note_flags(struct cg *c,
 void cg_store_slots(struct cg *c, uint32_t snap); // hot: the snapshot's values into their slots
 void cg_eval(struct cg *c, ir_ref i);             // out of line, by ir_eval
 void cg_emit_stubs(struct cg *c);
-void cg_emit_lookup_thunk(struct cg *c, const uint8_t *on_miss);
+// Fixed code: on to the pc in rax. `fill`: it was the link in rsi whose slot did not match.
+void cg_emit_lookup_thunk(struct cg *c, const uint8_t *on_miss, bool fill);
 void cg_c_call(struct cg *c, const void *fn); // on the C stack; arguments are set
 
 void cg_copy_all(struct cg *c, struct cg_copy *m,

@@ -81,6 +81,7 @@ static void begin(struct cg *c, const struct ir_region *r, struct block *b)
     c->r = r;
     c->in = r->insns.data;
     c->b = b;
+    c->movable = r->mode & IR_MODE_MOVABLE;
     c->failed = false;
     c->eflags = IR_NONE;
     c->loop.at = ir_loop_of(r);
@@ -117,7 +118,7 @@ static void advance(struct cg *c, ir_ref i)
     bool plain = in->op == IR_load || in->op == IR_store;
     const ir_ref ops[3] = {plain ? cg_address(c, in, &disp) : in->a, in->b, in->c};
     for (unsigned k = 3; k-- > 0;)
-        if (ops[k]) {
+        if (ops[k] && !cg_is_target(c, in, k)) {
             struct val *v = &c->v[ops[k]];
             v->next = c->nu[i][k];
             if (v->reg != NO_REG)
@@ -149,6 +150,7 @@ static bool compile(struct jit *j, const struct ir_region *r, struct block *b)
     c->as.p = c->start = jit_rw(j, j->next);
     c->as.rx_delta = (intptr_t)(j->rx - j->rw);
     c->limit = jit_rw(j, j->arena[j->cur_arena].end) - MAX_INSN_BYTES;
+    unsigned slots = j->arena[j->cur_arena].n_slots;
     b->links = xcalloc(count_links(r), sizeof *b->links);
     cg_analyse(c);
     for (ir_ref i = 1; i < r->insns.len && !c->failed; i++) {
@@ -162,6 +164,7 @@ static bool compile(struct jit *j, const struct ir_region *r, struct block *b)
     if (!c->failed)
         cg_emit_stubs(c);
     if (c->failed) {
+        j->arena[j->cur_arena].n_slots = slots;
         free(b->links);
         b->links = NULL;
         return false;

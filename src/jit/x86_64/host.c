@@ -86,13 +86,13 @@ static void emit_lookups(struct jit *j, struct cg *c)
     x_alui(a, 0, ALU_CMP, rm_env((int32_t)offsetof(struct env, interrupt)), 0);
     x_jcc_to(a, CC_NE, j->thunk.exit_interrupt);
     j->thunk.lookup = as_here(a);
-    cg_emit_lookup_thunk(c, j->thunk.exit_lookup);
+    cg_emit_lookup_thunk(c, j->thunk.exit_lookup, false);
 
     const uint8_t *miss = as_here(a);
     x_mov_rr(a, X_W, RAX, RSI);
     x_jmp_to(a, j->thunk.exit_link);
     j->thunk.guard_miss = as_here(a); // rax: pc, rsi: link
-    cg_emit_lookup_thunk(c, miss);
+    cg_emit_lookup_thunk(c, miss, true);
 }
 
 static struct rm saved_gpr(int r)

@@ -4,7 +4,7 @@
 // rax.
 #include "jit/x86_64/cg.h"
 
-_Static_assert(VOFF(code_id) >= -128, "the hot fields are in reach of 8-bit displacements");
+_Static_assert(VOFF(user_base) >= -128, "the hot fields are in reach of 8-bit displacements");
 
 // ---- slots ----
 
@@ -50,16 +50,43 @@ void cg_store_slots(struct cg *c, uint32_t snap)
         }
 }
 
+// ---- pcs ----
+
+// A pc of the region. EFLAGS may go.
+static void emit_pc(struct cg *c, int reg, uint64_t pc)
+{
+    bool near = (int64_t)pc == (int32_t)pc;
+    if (!c->movable || !near)
+        x_movi(&c->as, reg, pc);
+    if (!c->movable)
+        return;
+    if (!near) {
+        x_alu(&c->as, X_W, ALU_ADD, reg, rm_env(VOFF(page_va)));
+        return;
+    }
+    x_mov(&c->as, X_W, reg, rm_env(VOFF(page_va)));
+    if (pc)
+        x_alui(&c->as, X_W, ALU_ADD, rm_reg(reg), (int32_t)pc);
+}
+
 static void store_pc(struct cg *c, uint64_t pc)
 {
     struct rm m = rm_env(cg_slot_off(c, c->r->guest->pc));
-    if ((int64_t)pc == (int32_t)pc) {
+    if (!c->movable && (int64_t)pc == (int32_t)pc) {
         x_storei(&c->as, X_W, m, (int32_t)pc);
         return;
     }
     int t = cg_tmp(c);
-    x_movi(&c->as, t, pc);
+    emit_pc(c, t, pc);
     x_store(&c->as, X_W, m, t);
+    c->eflags = IR_NONE;
+}
+
+// rax is where the code goes on: note its page.
+static void emit_enter_page(struct cg *c)
+{
+    x_alui(&c->as, X_W, ALU_AND, rm_reg(RAX), -(int32_t)PAGE_SIZE);
+    x_store(&c->as, X_W, rm_env(VOFF(page_va)), RAX);
 }
 
 // ---- links ----
@@ -83,17 +110,49 @@ static void add_stub(struct cg *c, struct stub s)
     vec_push(&c->stubs, s);
 }
 
+static uint8_t *emit_id_guard(struct cg *c, struct link *l)
+{
+    as_align(&c->as, 4, 4);
+    x_op(&c->as, 0x81, ALU_CMP, rm_env(VOFF(code_id)));
+    l->guard = c->as.p;
+    as_u32(&c->as, 0);
+    return x_jcc(&c->as, CC_NE);
+}
+
+// Movable code: the same link leads elsewhere in other address spaces, and from other places in
+// the same one. What it compares is this CPU's own knowledge of it (struct jit_vcpu.link_ok).
+static uint8_t *emit_slot_guard(struct cg *c, struct link *l)
+{
+    x_mov(&c->as, X_W, RCX, rm_env(VOFF(page_va)));
+    x_mov(&c->as, X_W, RDX, rm_env(VOFF(link_key)));
+    x_alu_rr(&c->as, X_W, ALU_OR, RDX, RCX);
+    x_alu(&c->as, X_W, ALU_CMP, RDX, rm_env(VOFF(link_ok) + (int32_t)(l->slot * 8)));
+    uint8_t *miss = x_jcc(&c->as, CC_NE);
+    x_alui(&c->as, X_W, ALU_ADD, rm_reg(RCX), (int32_t)(l->pc & PAGE_MASK));
+    x_store(&c->as, X_W, rm_env(VOFF(page_va)), RCX);
+    return miss;
+}
+
 // A jump (0xe9) or call (0xe8) along l; goes to its stub until it is linked. Aligned, so that it
 // can be patched while others run it.
 static void emit_link(struct cg *c, unsigned opcode, struct link *l)
 {
     struct stub miss = {.kind = STUB_GUARD, .link = l, .pc = l->pc};
-    if (needs_guard(c, l->pc)) {
-        as_align(&c->as, 4, 4);
-        x_op(&c->as, 0x81, ALU_CMP, rm_env(VOFF(code_id)));
-        l->guard = c->as.p;
-        as_u32(&c->as, 0);
-        miss.from = x_jcc(&c->as, CC_NE);
+    bool guard = needs_guard(c, l->pc);
+    if (guard && c->movable) {
+        bool near = (int64_t)l->pc == (int32_t)l->pc;
+        l->slot = near ? jit_link_slot(c->j) : 0;
+        if (!l->slot) { // like a computed one
+            emit_pc(c, RAX, l->pc);
+            if (opcode == 0xe8)
+                x_call_c(&c->as, c->j->thunk.lookup);
+            else
+                x_jmp_to(&c->as, c->j->thunk.lookup);
+            return;
+        }
+        miss.from = emit_slot_guard(c, l);
+    } else if (guard) {
+        miss.from = emit_id_guard(c, l);
     }
     as_align(&c->as, 4, 1);
     as_u8(&c->as, opcode);
@@ -115,9 +174,9 @@ static void emit_poll(struct cg *c, bool pc_in_rax, uint64_t pc)
                               .pc = pc});
 }
 
-// Look rax up among this vCPU's jump targets; rcx is the target, or the jump returned is taken.
-// Clobbers rcx, rdx.
-static void emit_lookup(struct cg *c, uint8_t *miss[2])
+// Look rax up among this vCPU's jump targets; ecx is the target in the cache, or the jump returned
+// is taken. Clobbers rcx, rdx.
+static void emit_find(struct cg *c, uint8_t *miss[2])
 {
     x_lea(&c->as, 0, RCX, (struct rm){.base = -1, .index = RAX, .scale_log2 = 2, .mem = true});
     x_alui(&c->as, 0, ALU_AND, rm_reg(RCX), (JUMP_SIZE - 1) << 4);
@@ -130,15 +189,46 @@ static void emit_lookup(struct cg *c, uint8_t *miss[2])
           rm_sib(R_ENV, RCX, 0, at + (int32_t)offsetof(struct jump_entry, id)));
     miss[1] = x_jcc(&c->as, CC_NE);
     x_mov(&c->as, 0, RCX, rm_sib(R_ENV, RCX, 0, at + (int32_t)offsetof(struct jump_entry, code)));
+}
+
+static void emit_address(struct cg *c)
+{
     x_lea_rip(&c->as, RDX, c->j->rx);
     x_alu_rr(&c->as, X_W, ALU_ADD, RCX, RDX);
 }
 
-// The same, not inline: as part of the fixed code.
-void cg_emit_lookup_thunk(struct cg *c, const uint8_t *on_miss)
+// The same, to the address in rcx.
+static void emit_lookup(struct cg *c, uint8_t *miss[2])
+{
+    emit_find(c, miss);
+    emit_address(c);
+    if (c->movable)
+        emit_enter_page(c);
+}
+
+// Where the link in rsi leads to the block that was found, its slot may say so from now on.
+static void emit_fill_slot(struct cg *c)
+{
+    x_alu(&c->as, 0, ALU_CMP, RCX, rm_mem(RSI, offsetof(struct link, target)));
+    uint8_t *other = x_jcc8(&c->as, CC_NE);
+    x_mov(&c->as, 0, RDI, rm_mem(RSI, offsetof(struct link, slot)));
+    x_test_rr(&c->as, 0, RDI, RDI);
+    uint8_t *none = x_jcc8(&c->as, CC_E);
+    x_mov(&c->as, X_W, RDX, rm_env(VOFF(page_va)));
+    x_alu(&c->as, X_W, ALU_OR, RDX, rm_env(VOFF(link_key)));
+    x_store(&c->as, X_W, rm_sib(R_ENV, RDI, 3, VOFF(link_ok)), RDX);
+    as_bind8(&c->as, other);
+    as_bind8(&c->as, none);
+}
+
+void cg_emit_lookup_thunk(struct cg *c, const uint8_t *on_miss, bool fill)
 {
     uint8_t *miss[2];
-    emit_lookup(c, miss);
+    emit_find(c, miss);
+    if (fill)
+        emit_fill_slot(c);
+    emit_address(c);
+    emit_enter_page(c); // of no use to code that is not movable, and no harm
     x_op(&c->as, 0xff, 4, rm_reg(RCX));
     as_bind(&c->as, miss[0]);
     as_bind(&c->as, miss[1]);
@@ -166,7 +256,7 @@ RULE(exit_if)
     const struct ir_insn *in = cg_insn(c, i);
     const struct ir_snap *s = &c->r->snaps.data[in->imm];
     uint64_t pc;
-    BUG_ON(!cg_is_const(c, in->b, &pc));
+    BUG_ON(!ir_region_pc(c->r, in->b, &pc));
     enum x86_cc cc = cg_cond(c, in->a);
     struct stub st = {.kind = STUB_EXIT, .pc = pc, .poll = in->aux & EXIT_POLL};
     cg_record(c, (uint32_t)in->imm, &st.first_loc, &st.n_locs);
@@ -183,10 +273,10 @@ RULE(goto)
 {
     const struct ir_insn *in = cg_insn(c, i);
     uint64_t pc;
-    BUG_ON(!cg_is_const(c, in->a, &pc));
+    BUG_ON(!ir_region_pc(c->r, in->a, &pc));
     cg_store_slots(c, (uint32_t)in->imm);
     if (in->aux & EXIT_MODE) {
-        x_movi(&c->as, RAX, pc);
+        emit_pc(c, RAX, pc);
         leave_for_mode(c);
         return;
     }
@@ -300,24 +390,39 @@ RULE(indirect)
     bind_to(c, miss[1], c->j->thunk.exit_lookup);
 }
 
+// Where a call comes back to, with the pc in rax. Movable code finds the pc it called from beside
+// the return address.
 static void emit_landing(struct cg *c, uint64_t pc)
 {
-    if ((int64_t)pc == (int32_t)pc) {
+    if (c->movable) {
+        x_pop(&c->as, RCX);
+        x_alu_rr(&c->as, X_W, ALU_CMP, RAX, RCX);
+    } else if ((int64_t)pc == (int32_t)pc) {
         x_alui(&c->as, X_W, ALU_CMP, rm_reg(RAX), (int32_t)pc);
     } else {
         x_movi(&c->as, RCX, pc);
         x_alu_rr(&c->as, X_W, ALU_CMP, RAX, RCX);
     }
     x_jcc_to(&c->as, CC_NE, c->j->thunk.ret_miss);
+    if (c->movable) {
+        x_lea(&c->as, X_W, RCX, rm_mem(RCX, -(int32_t)pc));
+        x_store(&c->as, X_W, rm_env(VOFF(page_va)), RCX);
+    }
     emit_link(c, 0xe9, new_link(c, pc));
+}
+
+static void push_return_pc(struct cg *c, const struct ir_insn *in)
+{
+    if (c->movable)
+        x_op(&c->as, 0xff, 6, cg_use_rm(c, in->b));
 }
 
 RULE(callto)
 {
     const struct ir_insn *in = cg_insn(c, i);
     uint64_t pc, back;
-    BUG_ON(!cg_is_const(c, in->b, &back));
-    bool fixed = cg_is_const(c, in->a, &pc);
+    BUG_ON(!ir_region_pc(c->r, in->b, &back));
+    bool fixed = ir_region_pc(c->r, in->a, &pc);
     if (c->j->c.no_returns) {
         if (fixed)
             lower_goto(c, i);
@@ -329,10 +434,12 @@ RULE(callto)
         cg_store_slots(c, (uint32_t)in->imm);
         if (in->aux & EXIT_POLL)
             emit_poll(c, false, pc);
+        push_return_pc(c, in);
         emit_link(c, 0xe8, new_link(c, pc));
     } else {
         target_to_rax(c, in);
         emit_poll(c, true, 0);
+        push_return_pc(c, in);
         struct stub s = {.kind = STUB_CALL_MISS};
         uint8_t *miss[2];
         emit_lookup(c, miss);
@@ -655,7 +762,7 @@ static void stub_exit(struct cg *c, const struct stub *s)
     if (flags)
         stub_flags(c, flags, s->flags_live);
     if (!s->link) {
-        x_movi(&c->as, RAX, s->pc);
+        emit_pc(c, RAX, s->pc);
         leave_for_mode(c);
         return;
     }
@@ -673,6 +780,8 @@ static void emit_stub(struct cg *c, const struct stub *s)
         break;
     case STUB_LINK:
         s->link->stub = (uint32_t)(as_here(&c->as) - c->j->rx);
+        if (s->link->slot) // the guard has moved it on
+            x_alui(&c->as, X_W, ALU_SUB, rm_env(VOFF(page_va)), (int32_t)(s->link->pc & PAGE_MASK));
         x_movi(&c->as, RAX, (uintptr_t)s->link);
         x_jmp_to(&c->as, c->j->thunk.exit_link);
         break;
@@ -681,7 +790,7 @@ static void emit_stub(struct cg *c, const struct stub *s)
             x_lea_rip(&c->as, RCX, s->back);
             x_push(&c->as, RCX);
         }
-        x_movi(&c->as, RAX, s->pc);
+        emit_pc(c, RAX, s->pc);
         x_movi(&c->as, RSI, (uintptr_t)s->link);
         x_jmp_to(&c->as, c->j->thunk.guard_miss);
         break;
@@ -693,7 +802,7 @@ static void emit_stub(struct cg *c, const struct stub *s)
         break;
     case STUB_INTERRUPT:
         if (!s->pc_in_rax)
-            x_movi(&c->as, RAX, s->pc);
+            emit_pc(c, RAX, s->pc);
         x_jmp_to(&c->as, c->j->thunk.exit_interrupt);
         break;
     case STUB_FP:

@@ -176,7 +176,7 @@ void cg_analyse(struct cg *c)
         bool plain = in->op == IR_load || in->op == IR_store;
         const ir_ref ops[3] = {plain ? cg_address(c, in, &disp) : in->a, in->b, in->c};
         for (unsigned k = 0; k < 3; k++)
-            if (ops[k]) {
+            if (ops[k] && !cg_is_target(c, in, k)) {
                 bool cond = takes_lazy(in->op) && !(in->op == IR_select && k > 0);
                 if (!cond)
                     force(c, ops[k]);
@@ -190,7 +190,8 @@ void cg_analyse(struct cg *c)
 static bool has_home(const struct cg *c, ir_ref i)
 {
     const struct ir_insn *in = &c->in[i];
-    return c->v[i].spill || in->op == IR_const || (in->op == IR_get && !(c->v[i].flags & V_NOSLOT));
+    return c->v[i].spill || in->op == IR_const || in->op == IR_pcbase ||
+           (in->op == IR_get && !(c->v[i].flags & V_NOSLOT));
 }
 
 static struct rm spill_rm(unsigned slot)
@@ -204,6 +205,8 @@ static bool in_memory(const struct cg *c, ir_ref i, struct rm *m)
         *m = spill_rm(c->v[i].spill - 1u);
     else if (c->in[i].op == IR_get && !(c->v[i].flags & V_NOSLOT))
         *m = rm_env(cg_slot_off(c, c->in[i].aux));
+    else if (c->in[i].op == IR_pcbase)
+        *m = rm_env(VOFF(page_va));
     else
         return false;
     return true;
@@ -548,9 +551,9 @@ static void operand_loc(struct cg *c, ir_ref i, uint8_t *kind, uint64_t *v)
         *kind = LOC_SPILL;
         *v = c->v[i].spill - 1u;
     } else {
-        BUG_ON(in->op != IR_get);
+        BUG_ON(in->op != IR_get && in->op != IR_pcbase);
         *kind = LOC_SLOT;
-        *v = (uint64_t)cg_slot_off(c, in->aux);
+        *v = (uint64_t)(int64_t)(in->op == IR_get ? cg_slot_off(c, in->aux) : VOFF(page_va));
     }
 }
 

@@ -36,6 +36,7 @@ enum m_op {
     M_CTX,   // address space = xa
     M_AADD,  // atomically [xb] += xc, old value in xa
     M_SHL,   // xa = xb << c
+    M_ADR,   // xa = pc
 };
 #define I(op, a, b, c)                                                                             \
     ((uint32_t)(op) | (uint32_t)(a) << 8 | (uint32_t)((b)&0xff) << 16 | (uint32_t)((c)&0xff) << 24)
@@ -56,7 +57,9 @@ struct machine {
     unsigned faults, walks;
     uint64_t handler; // pc faults go to; 0: the CPU stops
     uint64_t mmio;    // the register at M_MMIO
+    uint64_t mode;
 };
+static uint64_t m_next_mode; // of machines opened from now on
 static struct machine *m_of(struct env *e)
 {
     return e->vcpu;
@@ -64,7 +67,7 @@ static struct machine *m_of(struct env *e)
 
 static uint64_t m_mode(struct env *e)
 {
-    return 0;
+    return m_of(e)->mode;
 }
 static int m_translate(struct env *e, gva_t va, enum env_access access, unsigned mmu,
                        struct env_xlat *x, struct env_fault *f)
@@ -156,6 +159,9 @@ static void m_lift(struct ir_build *b, uint64_t pc, const uint8_t *in)
     case M_SUB:
         ir_put(b, a, ir_sub(b, ir_get(b, x), ir_get(b, y)));
         break;
+    case M_ADR:
+        ir_put(b, a, ir_pc(b, pc));
+        break;
     case M_SHL:
         ir_put(b, a, ir_shli(b, ir_get(b, x), in[3]));
         break;
@@ -180,12 +186,12 @@ static void m_lift(struct ir_build *b, uint64_t pc, const uint8_t *in)
                      pc + (uint64_t)(imm * 4), pc + 4);
         break;
     case M_CALL:
-        ir_put(b, S_X7, ir_i64(b, pc + 4));
-        ir_callto(b, ir_i64(b, pc + (uint64_t)((int16_t)(in[2] | in[3] << 8) * 4)), pc + 4);
+        ir_put(b, S_X7, ir_pc(b, pc + 4));
+        ir_callto(b, ir_pc(b, pc + (uint64_t)((int16_t)(in[2] | in[3] << 8) * 4)), pc + 4);
         break;
     case M_CALLR:
         addr = ir_get(b, a);
-        ir_put(b, S_X7, ir_i64(b, pc + 4));
+        ir_put(b, S_X7, ir_pc(b, pc + 4));
         ir_callto(b, addr, pc + 4);
         break;
     case M_RET:
@@ -215,6 +221,7 @@ static bool m_region(void *opaque, struct env *e, uint64_t pc, uint64_t mode, co
     struct ir_switches on = ir_switches_all;
     on.spans = true;
     ir_build_begin(b, r, &on);
+    pc = r->pc;
     for (; n < max_insns && n < 32 && n * 4 < avail && !b->ended; n++) {
         ir_build_insn(b, pc + n * 4);
         m_lift(b, pc + n * 4, code + n * 4);
@@ -257,6 +264,7 @@ static inline struct machine *m_open(unsigned cpus, struct jit_config c)
     for (unsigned s = 0; s < 4; s++)
         for (unsigned k = 0; k < M_PAGES; k++)
             m->map[s][k] = (struct m_pte){k, ENV_READ | ENV_WRITE | ENV_EXEC};
+    m->mode = m_next_mode;
     c.guest = &test_guest;
     c.cpu_size = sizeof(struct test_cpu);
     c.max_vcpus = M_CPUS;
@@ -300,4 +308,21 @@ static inline enum env_leave m_run(struct machine *m, unsigned cpu, uint64_t pc)
     } while (why == LEAVE_AGAIN);
     jit_thread_leave(e);
     return why;
+}
+#define LOAD(m, at, ...)                                                                           \
+    m_load(m, at, (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
+
+// In every way there is, over code that is translated for its address and code that may move.
+static inline void m_run_all(void (*test)(struct jit_config c))
+{
+    static const uint64_t modes[] = {0, IR_MODE_MOVABLE};
+    for (unsigned k = 0; k < ARRAY_SIZE(modes); k++) {
+        m_next_mode = modes[k];
+        test((struct jit_config){0});
+        test((struct jit_config){.no_chain = true});
+        test((struct jit_config){.no_returns = true});
+        test((struct jit_config){.no_inline_lookup = true, .no_inline_tlb = true});
+        test((struct jit_config){.interpret = true});
+        test((struct jit_config){.cache_size = 8 * MiB});
+    }
 }

@@ -3,19 +3,6 @@
 
 #include <malloc.h>
 
-#define LOAD(m, at, ...)                                                                           \
-    m_load(m, at, (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
-
-static void run_all(void (*test)(struct jit_config c))
-{
-    test((struct jit_config){0});
-    test((struct jit_config){.no_chain = true});
-    test((struct jit_config){.no_returns = true});
-    test((struct jit_config){.no_inline_lookup = true, .no_inline_tlb = true});
-    test((struct jit_config){.interpret = true});
-    test((struct jit_config){.cache_size = 8 * MiB});
-}
-
 static void loop(struct jit_config c)
 {
     struct machine *m = m_open(1, c);
@@ -28,7 +15,7 @@ static void loop(struct jit_config c)
 }
 static void loops(void **state)
 {
-    run_all(loop);
+    m_run_all(loop);
 }
 
 // fib(n) by recursion; the stack is at x5. Code on two pages, so that calls cross.
@@ -54,7 +41,7 @@ static void recursion(struct jit_config c)
 }
 static void recursions(void **state)
 {
-    run_all(recursion);
+    m_run_all(recursion);
 }
 
 // Deeper than the stack of guest calls: sum 1..n, one frame each.
@@ -75,7 +62,7 @@ static void deep(struct jit_config c)
 }
 static void deep_recursion(void **state)
 {
-    run_all(deep);
+    m_run_all(deep);
 }
 
 // Rewrites the instruction just ahead of it, in the same block, and one in a called function.
@@ -99,7 +86,7 @@ static void smc(struct jit_config c)
 }
 static void self_modifying(void **state)
 {
-    run_all(smc);
+    m_run_all(smc);
 }
 
 // A page is remapped while code on it is linked to from elsewhere.
@@ -122,7 +109,7 @@ static void remap(struct jit_config c)
 }
 static void remapping(void **state)
 {
-    run_all(remap);
+    m_run_all(remap);
 }
 
 // Two address spaces with different pages at one address, a shared kernel that switches between.
@@ -151,7 +138,7 @@ static void spaces(struct jit_config c)
 }
 static void address_spaces(void **state)
 {
-    run_all(spaces);
+    m_run_all(spaces);
 }
 
 static void fault(struct jit_config c)
@@ -183,7 +170,7 @@ static void fault(struct jit_config c)
 }
 static void faults(void **state)
 {
-    run_all(fault);
+    m_run_all(fault);
 }
 
 static void mmio(struct jit_config c)
@@ -198,7 +185,7 @@ static void mmio(struct jit_config c)
 }
 static void registers(void **state)
 {
-    run_all(mmio);
+    m_run_all(mmio);
 }
 
 // Several accesses off one base: within a page, across into another, into one that is not there.
@@ -276,7 +263,7 @@ static void two_cpus(struct jit_config c)
 }
 static void several_cpus(void **state)
 {
-    run_all(two_cpus);
+    m_run_all(two_cpus);
 }
 
 // One CPU keeps rewriting a function that the other calls: every result is one of those written,
@@ -305,7 +292,7 @@ static void cross_smc(struct jit_config c)
 static void cross_modifying(void **state)
 {
     for (unsigned k = 0; k < 10; k++)
-        run_all(cross_smc);
+        m_run_all(cross_smc);
 }
 
 // One CPU goes round a loop for ever until the other one writes a stop into it.
@@ -335,9 +322,10 @@ static void stopping_a_loop(void **state)
 }
 
 // More code than the cache holds: arenas are reused.
-static void much_code(void **state)
+static void much(struct jit_config c)
 {
-    struct machine *m = m_open(1, (struct jit_config){.cache_size = 8 * MiB});
+    c.cache_size = 8 * MiB;
+    struct machine *m = m_open(1, c);
     uint64_t sum = 0;
     for (unsigned round = 0; round < 60; round++) {
         for (unsigned k = 0; k < 1000; k++) {
@@ -353,6 +341,13 @@ static void much_code(void **state)
         assert_int_equal(m->cpu[0]->x[3], sum);
     }
     m_close(m);
+}
+static void much_code(void **state)
+{
+    for (unsigned k = 0; k < 2; k++) {
+        m_next_mode = k ? IR_MODE_MOVABLE : 0;
+        much((struct jit_config){0});
+    }
 }
 
 static size_t allocated(void)
