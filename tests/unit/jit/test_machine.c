@@ -318,7 +318,7 @@ static void stopped_loop(struct jit_config c)
 static void stopping_a_loop(void **state)
 {
     for (unsigned k = 0; k < 10; k++)
-        run_all(stopped_loop);
+        m_run_all(stopped_loop);
 }
 
 // More code than the cache holds: arenas are reused.
