@@ -227,7 +227,7 @@ static void off_one_base(struct jit_config c)
 }
 static void accesses_off_one_base(void **state)
 {
-    run_all(off_one_base);
+    m_run_all(off_one_base);
 }
 
 // ---- several CPUs ----
