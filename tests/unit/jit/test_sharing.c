@@ -3,7 +3,7 @@
 #include "machine.h"
 
 // Pages of RAM that the tests put at several virtual pages.
-enum { P_CODE = 0x40, P_NEXT1 = 0x50, P_NEXT2 = 0x51, V_A = 0x10, V_B = 0x20 };
+enum { P_CODE = 0x40, P_NEXT1 = 0x50, P_NEXT2 = 0x51, V_A = 0x10, V_B = 0x21 };
 enum { VA_A = V_A << 12, VA_B = V_B << 12 };
 
 static uint64_t translations(struct machine *m)
