@@ -73,7 +73,7 @@ void a64_lift_vec_literal(struct lift *l, const struct a64_insn *i)
 {
     if (!arm_lift_fp_check(l))
         return;
-    ir_ref addr = ir_i64(l->b, l->pc + (uint64_t)((int64_t)i->simm * 4));
+    ir_ref addr = ir_pc(l->b, l->pc + (uint64_t)((int64_t)i->simm * 4));
     load_store(l, true, i->opc + 2u, i->Rt, addr);
 }
 

@@ -267,8 +267,9 @@ static uint64_t compute_mode(const struct arm_cpu *c)
         m |= ARM_MODE_TRAPS;
     if (c->el < 3 && c->has_el3 && (c->mdcr_el3 & ~0x8000ull))
         m |= ARM_MODE_TRAPS;
-    // Programs and their libraries are mapped at many places; kernels are not.
-    if (c->el == 0 && !(m & (ARM_MODE_HW_BREAK | IR_MODE_SINGLE)))
+    // Programs and their libraries are mapped at many places; kernels are not. Breakpoints are at
+    // addresses, and one mapping of a page may be guarded where another is not.
+    if (c->el == 0 && !(m & (ARM_MODE_HW_BREAK | ARM_MODE_GUARDED | IR_MODE_SINGLE)))
         m |= IR_MODE_MOVABLE;
     return m;
 }
