@@ -47,7 +47,7 @@ struct machine_config {
     uint64_t ram_size;                          // 0: the board's default
     bool ram_shared;
 
-    struct opts *props;  // -machine, all but the type; unknown ones are errors; or NULL
+    struct opts *props; // -machine, all but the type; unknown ones are errors; or NULL
     const struct device_global *globals; // -global, for the board's own devices, too
     unsigned n_globals;
     struct opts *accels; // -accel in order of preference

@@ -32,7 +32,7 @@ enum {
     ARM_MODE_SP_ALIGN = 1 << 6, // SCTLR.SA / SA0
     ARM_MODE_GUARDED = 1 << 7,  // guarded pages are in use: landings of computed branches matter
     ARM_MODE_LANDING = 1 << 8,  // one landed where it should not, unless the page is not guarded
-    ARM_MODE_SS = 1 << 9,           // PSTATE.SS
+    ARM_MODE_SS = 1 << 9,       // PSTATE.SS
     ARM_MODE_STEP_ACTIVE = 1 << 10, // software step is active (IR_MODE_SINGLE is set too)
     ARM_MODE_IL = 1 << 11,          // PSTATE.IL: every instruction is illegal
     ARM_MODE_E2H = 1 << 12,         // HCR_EL2.E2H: EL1 register names at EL2 mean EL2's
@@ -248,7 +248,7 @@ int arm_translate(struct env *e, gva_t va, enum env_access access, unsigned mmu,
 void arm_mmu_set_contexts(struct arm_cpu *c); // tell the executor which contexts are current
 void arm_tlbi(struct arm_cpu *c, uint32_t key, uint64_t arg);
 void arm_address_translate(struct arm_cpu *c, uint32_t key,
-                           uint64_t va); // AT instructions: sets PAR_EL1
+                           uint64_t va);            // AT instructions: sets PAR_EL1
 bool arm_page_guarded(struct arm_cpu *c, gva_t va); // as the current level sees it
 void arm_fault_take(struct env *e, const struct env_fault *f);
 void arm_bus_fault(struct env *e, gva_t va, enum env_access access, enum mem_result why,

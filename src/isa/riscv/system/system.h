@@ -23,7 +23,7 @@
 #define RV_SXL       (2ull << 34)
 #define RV_GVA       (1ull << 38)
 #define RV_MPV       (1ull << 39)
-#define RV_STATUS_SD        (1ull << 63)
+#define RV_STATUS_SD (1ull << 63)
 #define RV_MPP_SHIFT 11
 
 // hstatus
