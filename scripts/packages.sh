@@ -8,8 +8,9 @@ build="gcc libc6-dev meson ninja-build pkg-config python3 libcapstone-dev libcmo
     libjson-c-dev libslirp-dev liburing-dev libzstd-dev zlib1g-dev"
 check="busybox-static bzip2 ca-certificates clang clang-format cpio debootstrap
     device-tree-compiler e2fsprogs
-    gawk gcc-aarch64-linux-gnu gdb-multiarch git iproute2 libc6-dev-arm64-cross
-    libclang-rt-14-dev libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu llvm openssl perl
+    gawk gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu gdb-multiarch git iproute2 libc6-dev-arm64-cross
+    libclang-rt-14-dev libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu llvm openssl opensbi
+    perl
     qemu-system-x86 qemu-user-static qemu-utils xz-utils"
 
 full="debootstrap fdisk"

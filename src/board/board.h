@@ -22,6 +22,7 @@ struct board {
     const char *arch; // isa name
     unsigned max_cpus;
     uint64_t default_ram;
+    bool no_nic; // there is no bus for a network card: none is made unless asked for
     const struct board_prop *props; // ends with .name == NULL
     // Check the configuration, make spaces, RAM, vCPUs, devices and buses. -1 with one line.
     int (*create)(struct machine *m, struct err *e);

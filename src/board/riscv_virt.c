@@ -6,10 +6,9 @@
 
 #include "base/bits.h"
 #include "board/boot/offer.h"
-#include "board/boot/riscv_rom.h"
 #include "board/boot/smbios.h"
+#include "board/riscv_harts.h"
 #include "device/firmware/fw_cfg.h"
-#include "device/irqchip/riscv/aclint.h"
 #include "device/irqchip/riscv/plic.h"
 #include "device/pci/host_ecam.h"
 #include "device/power/sifive_test.h"
@@ -19,11 +18,9 @@
 #include "device/virtio/mmio.h"
 #include "isa/riscv/riscv.h"
 
-#include <elf.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define COMPATIBLE(text) .compatible = text, .compatible_len = sizeof(text)
 const struct rvirt_slot rvirt_slots[RVIRT_SLOTS] = {
@@ -72,19 +69,7 @@ static int parse_props(struct rvirt *v, struct err *e)
     return opts_get_bool(o, "aclint", &v->aclint, e);
 }
 
-// ---- harts and interrupts ----
-
-static void configure_cpu(void *opaque, unsigned i, struct isa_config *c)
-{
-    struct rvirt *v = opaque;
-    c->model = v->m->config.cpu;
-    c->features = v->m->config.cpu_features;
-    c->index = i;
-    c->hw_id = i;
-    c->memory = v->m->memory;
-    c->clock = v->m->env.clock;
-    c->loop = v->m->timers;
-}
+// ---- interrupts ----
 
 static int set_u32(struct device *d, const char *prop, unsigned val, struct err *e)
 {
@@ -119,33 +104,6 @@ static int make_plic(struct rvirt *v, struct err *e)
         plic_connect(d, 2 * i + 1, vcpu_line(v->m->vcpus->v[i], RV_INT_SEI));
     }
     sys_map(container_of(d, struct sys_device, dev), 0, v->m->memory, rvirt_slots[RVIRT_PLIC].base);
-    return 0;
-}
-
-static int make_aclint(struct rvirt *v, struct err *e)
-{
-    unsigned harts = v->m->vcpus->n;
-    const struct rvirt_slot *s = &rvirt_slots[RVIRT_CLINT];
-    struct device *d = device_new(&v->m->tree, &aclint_type, NULL);
-    aclint_set_loop(d, v->m->timers);
-    if (set_u32(d, "num-harts", harts, e) || set_u32(d, "timebase-frequency", RVIRT_TIMEBASE, e)) {
-        device_discard(d);
-        return -1;
-    }
-    if (start(v, d, e))
-        return -1;
-    v->aclint_dev = d;
-    struct sys_device *sys = container_of(d, struct sys_device, dev);
-    sys_map(sys, 0, v->m->memory, s->base);
-    sys_map(sys, 1, v->m->memory, s->base + ACLINT_SWI_SIZE);
-    if (v->aclint)
-        sys_map(sys, 2, v->m->memory, rvirt_slots[RVIRT_SSWI].base);
-    for (unsigned i = 0; i < harts; i++) {
-        struct vcpu *cpu = v->m->vcpus->v[i];
-        aclint_connect(d, i, ACLINT_MSI, vcpu_line(cpu, RV_INT_MSI));
-        aclint_connect(d, i, ACLINT_MTI, vcpu_line(cpu, RV_INT_MTI));
-        aclint_connect(d, i, ACLINT_SSI, vcpu_line(cpu, RV_INT_SSI));
-    }
     return 0;
 }
 
@@ -222,16 +180,6 @@ static int make_pcie(struct rvirt *v, struct err *e)
     return pci_ecam_create(&v->m->tree, &b, e) ? 0 : -1;
 }
 
-static int make_rom(struct rvirt *v, struct err *e)
-{
-    const struct rvirt_slot *s = &rvirt_slots[RVIRT_ROM];
-    v->rom = ram_new("rom", s->size, false, e);
-    if (!v->rom)
-        return -1;
-    v->rom_region = space_map_ram(v->m->memory, "rom", s->base, v->rom, 0, s->size, true, 0);
-    return 0;
-}
-
 static int rvirt_create(struct machine *m, struct err *e)
 {
     struct rvirt *v = xalloc(sizeof *v);
@@ -244,8 +192,13 @@ static int rvirt_create(struct machine *m, struct err *e)
                        m->config.ram_size / GiB);
     v->high_mmio_size = 16 * GiB;
     v->high_mmio = align_up(rvirt_slots[RVIRT_RAM].base + m->config.ram_size, 16 * GiB);
-    if (parse_props(v, e) || machine_add_ram(m, rvirt_slots[RVIRT_RAM].base, e) || make_rom(v, e) ||
-        machine_add_cpus(m, configure_cpu, v, e) || make_aclint(v, e) || make_plic(v, e))
+    if (parse_props(v, e) || machine_add_ram(m, rvirt_slots[RVIRT_RAM].base, e) ||
+        riscv_boot_make_rom(&v->boot, m, rvirt_slots[RVIRT_ROM].base, rvirt_slots[RVIRT_ROM].size,
+                            e) ||
+        riscv_add_harts(m, e) ||
+        riscv_add_aclint(m, rvirt_slots[RVIRT_CLINT].base,
+                         v->aclint ? rvirt_slots[RVIRT_SSWI].base : 0, e) ||
+        make_plic(v, e))
         return -1;
     for (unsigned id = 0; id < RVIRT_SLOTS; id++)
         if (rvirt_slots[id].type && make_slot(v, id, e))
@@ -254,81 +207,6 @@ static int rvirt_create(struct machine *m, struct err *e)
 }
 
 // ---- boot ----
-
-static const char *const opensbi_paths[] = {
-    "/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin",
-    "/usr/share/opensbi/lp64/generic/firmware/fw_dynamic.bin",
-    "/usr/share/qemu/opensbi-riscv64-generic-fw_dynamic.bin",
-};
-
-static const char *find_opensbi(void)
-{
-    for (unsigned i = 0; i < ARRAY_SIZE(opensbi_paths); i++)
-        if (!access(opensbi_paths[i], R_OK))
-            return opensbi_paths[i];
-    return NULL;
-}
-
-// -bios none, FILE, or default: OpenSBI. It goes to the start of RAM unless it is an ELF file.
-static int load_firmware(struct rvirt *v, struct err *e)
-{
-    struct machine *m = v->m;
-    const char *path = m->config.bios;
-    struct boot_file f;
-    if (path && !strcmp(path, "none"))
-        return 0;
-    if (!path || !strcmp(path, "default"))
-        path = find_opensbi();
-    if (!path)
-        return err_set(e,
-                       "-bios default: %s is missing; install the package opensbi, or give "
-                       "-bios FILE or -bios none",
-                       opensbi_paths[0]);
-    if (boot_file_read("firmware", path, ram_size(m->ram), &f, e))
-        return -1;
-    v->has_firmware = true;
-    int r = boot_load_elf(m, path, f.data, f.len, EM_RISCV, &v->firmware, e);
-    if (r != 1) {
-        boot_file_free(&f);
-        return r;
-    }
-    v->firmware =
-        (struct boot_kernel){.entry = m->ram_base, .low = m->ram_base, .high = m->ram_base + f.len};
-    return machine_place(m, "firmware", m->ram_base, f.data, f.len, e);
-}
-
-// The initial RAM disk goes 128 MiB above the kernel, or to the middle of a small RAM.
-static int place_initrd(struct rvirt *v, struct err *e)
-{
-    struct machine *m = v->m;
-    struct boot_file f;
-    if (boot_file_read("initrd", m->config.initrd, ram_size(m->ram), &f, e))
-        return -1;
-    gpa_t at = m->ram_base + MIN(m->config.ram_size / 2, 128 * MiB);
-    v->initrd = align_up(MAX(at, v->kernel.high), 4096);
-    v->initrd_len = f.len;
-    return machine_place(m, "initrd", v->initrd, f.data, f.len, e);
-}
-
-// At the end of RAM, below 3 GiB; firmware adds to it, so the end of a 2 MiB block is kept free.
-static int place_dtb(struct rvirt *v, struct err *e)
-{
-    struct machine *m = v->m;
-    struct boot_file f = {0};
-    if (m->config.dtb ? boot_read_dtb(m->config.dtb, &f, e)
-                      : rvirt_build_fdt(v, &f.data, &f.len, e))
-        return -1;
-    if (v->dumpdtb) {
-        int r = boot_dump_dtb(m, v->dumpdtb, &f, e);
-        boot_file_free(&f);
-        return r;
-    }
-    gpa_t end = MIN(m->ram_base + m->config.ram_size, (gpa_t)3 * GiB);
-    v->dtb = align_down(end - MIN(2 * MiB, m->config.ram_size / 4), 4096);
-    if (end >= m->ram_base + 8 * MiB)
-        v->dtb = align_down(v->dtb, 2 * MiB);
-    return machine_place(m, "device tree", v->dtb, f.data, f.len, e);
-}
 
 static int fill_fw_cfg(struct rvirt *v, struct err *e)
 {
@@ -354,30 +232,18 @@ static int fill_fw_cfg(struct rvirt *v, struct err *e)
 static int rvirt_finish(struct machine *m, struct err *e)
 {
     struct rvirt *v = of(m);
-    const struct machine_config *c = &m->config;
-    const gpa_t flash = rvirt_slots[RVIRT_FLASH].base;
-    if (!c->kernel && (c->initrd || c->append))
-        return err_set(e, "-initrd and -append need -kernel");
-    if (load_firmware(v, e))
+    const gpa_t flash = m->config.pflash[0] ? rvirt_slots[RVIRT_FLASH].base : 0;
+    struct boot_file dtb = {0};
+    if (riscv_boot_load(&v->boot, flash, e) || fill_fw_cfg(v, e) ||
+        (m->config.dtb ? boot_read_dtb(m->config.dtb, &dtb, e)
+                       : rvirt_build_fdt(v, &dtb.data, &dtb.len, e)))
         return -1;
-    gpa_t kernel_base = v->has_firmware ? align_up(v->firmware.high, 2 * MiB) : m->ram_base;
-    if (c->kernel && (boot_load_riscv64(m, c->kernel, kernel_base, &v->kernel, e) ||
-                      (c->initrd && place_initrd(v, e))))
-        return -1;
-    v->next = c->kernel ? v->kernel.entry : c->pflash[0] ? flash : 0;
-    v->entry = v->has_firmware ? v->firmware.entry : v->next ? v->next : m->ram_base;
-    if (fill_fw_cfg(v, e) || place_dtb(v, e))
-        return -1;
-    uint32_t rom[RISCV_ROM_WORDS];
-    riscv_rom_fill(rom, v->entry, v->dtb, v->next);
-    ram_write(v->rom, 0, rom, sizeof rom);
-    return 0;
+    return riscv_boot_place_dtb(&v->boot, &dtb, v->dumpdtb, e);
 }
 
 static void rvirt_reset(struct machine *m)
 {
-    for (unsigned i = 0; i < m->vcpus->n; i++)
-        vcpu_power_on(m->vcpus->v[i], rvirt_slots[RVIRT_ROM].base, 0, RV_M);
+    riscv_start_harts(m, rvirt_slots[RVIRT_ROM].base);
 }
 
 // There is no power button: the request ends the machine.
@@ -391,10 +257,7 @@ static void rvirt_destroy(struct machine *m)
     struct rvirt *v = of(m);
     if (!v)
         return;
-    if (v->rom) {
-        region_unmap(v->rom_region);
-        ram_free(v->rom);
-    }
+    riscv_boot_free(&v->boot);
     free(v);
     m->priv = NULL;
 }

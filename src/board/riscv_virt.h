@@ -4,7 +4,7 @@
 #pragma once
 
 #include "board/board.h"
-#include "board/boot/kernel.h"
+#include "board/boot/riscv.h"
 
 enum rvirt_slot_id {
     RVIRT_ROM,
@@ -52,15 +52,7 @@ struct rvirt {
     gpa_t high_mmio;
     uint64_t high_mmio_size;
     struct device *plic, *aclint_dev, *fw_cfg;
-    struct ram *rom;
-    struct region *rom_region;
-
-    // Boot
-    struct boot_kernel kernel, firmware;
-    bool has_firmware; // in RAM, at machine level, before the kernel
-    gpa_t initrd, dtb;
-    uint64_t initrd_len;
-    gpa_t entry, next; // where harts start; where firmware goes on
+    struct riscv_boot boot;
 };
 
 // The device tree as a malloc'ed blob.

@@ -2,125 +2,22 @@
 // from QEMU's board of that name; bindings from the Linux documentation (riscv/cpus.yaml,
 // sifive,plic-1.0.0, sifive,clint, pci-host-ecam-generic, syscon-poweroff, cfi-flash, …).
 #include "board/boot/fdt_out.h"
+#include "board/riscv_harts.h"
 #include "board/riscv_virt.h"
 #include "device/irqchip/riscv/aclint.h"
 #include "device/irqchip/riscv/plic.h"
 #include "device/power/sifive_test.h"
 #include "isa/riscv/riscv.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 enum { // phandles
     PH_TEST = 0x8000,
     PH_PLIC = 0x8001,
-    PH_CPU0 = 0x1000,
-    PH_INTC0 = 0x2000,
 };
 
-static void put_chosen(const struct rvirt *v, struct fdt_out *o)
-{
-    const struct machine_config *c = &v->m->config;
-    uint8_t seed[32];
-    fdt_out_node(o, "chosen");
-    if (c->append)
-        fdt_out_str(o, "bootargs", c->append);
-    if (v->initrd_len) {
-        fdt_out_u64(o, "linux,initrd-start", v->initrd);
-        fdt_out_u64(o, "linux,initrd-end", v->initrd + v->initrd_len);
-    }
-    fdt_out_str(o, "stdout-path", "/soc/serial@10000000");
-    if (getrandom(seed, sizeof seed, 0) == sizeof seed)
-        fdt_out_bytes(o, "rng-seed", seed, sizeof seed);
-    fdt_out_end(o);
-}
-
-static void put_memory(const struct rvirt *v, struct fdt_out *o)
-{
-    fdt_out_node(o, "memory@%llx", (unsigned long long)v->m->ram_base);
-    fdt_out_str(o, "device_type", "memory");
-    fdt_out_reg(o, v->m->ram_base, v->m->config.ram_size);
-    fdt_out_end(o);
-}
-
-// ---- harts ----
-
-static void put_isa(const struct rv_cpu *cpu, struct fdt_out *o)
-{
-    char text[1024];
-    rv_isa_string(cpu, text, sizeof text);
-    fdt_out_str(o, "riscv,isa", text);
-    fdt_out_str(o, "riscv,isa-base", "rv64i");
-    fdt_out_bytes(o, "riscv,isa-extensions", text, rv_isa_extensions(cpu, text, sizeof text));
-    const char *mmu = rv_has(cpu, RV_FEAT_SV57)   ? "riscv,sv57"
-                      : rv_has(cpu, RV_FEAT_SV48) ? "riscv,sv48"
-                      : rv_has(cpu, RV_FEAT_SV39) ? "riscv,sv39"
-                                                  : "riscv,none";
-    fdt_out_str(o, "mmu-type", mmu);
-}
-
-static void put_cpu_map(const struct machine_config *c, struct fdt_out *o)
-{
-    unsigned cpu = 0;
-    fdt_out_node(o, "cpu-map");
-    for (unsigned s = 0; s < c->sockets && cpu < c->cpus; s++) {
-        unsigned per_socket = c->clusters * c->cores * c->threads;
-        fdt_out_node(o, "cluster%u", s);
-        for (unsigned n = 0; n < per_socket && cpu < c->cpus; n++) {
-            fdt_out_node(o, "core%u", n);
-            fdt_out_cells(o, "cpu", PH_CPU0 + cpu++);
-            fdt_out_end(o);
-        }
-        fdt_out_end(o);
-    }
-    fdt_out_end(o);
-}
-
-static void put_cpus(const struct rvirt *v, struct fdt_out *o)
-{
-    fdt_out_node(o, "cpus");
-    fdt_out_cells(o, "#address-cells", 1);
-    fdt_out_cells(o, "#size-cells", 0);
-    fdt_out_cells(o, "timebase-frequency", RVIRT_TIMEBASE);
-    for (unsigned i = 0; i < v->m->vcpus->n; i++) {
-        fdt_out_node(o, "cpu@%u", i);
-        fdt_out_str(o, "device_type", "cpu");
-        fdt_out_cells(o, "reg", i);
-        fdt_out_str(o, "status", "okay");
-        fdt_out_str(o, "compatible", "riscv");
-        put_isa(rv_cpu(v->m->vcpus->v[i]->env), o);
-        fdt_out_cells(o, "phandle", PH_CPU0 + i);
-        fdt_out_node(o, "interrupt-controller");
-        fdt_out_cells(o, "#interrupt-cells", 1);
-        fdt_out_empty(o, "interrupt-controller");
-        fdt_out_str(o, "compatible", "riscv,cpu-intc");
-        fdt_out_cells(o, "phandle", PH_INTC0 + i);
-        fdt_out_end(o);
-        fdt_out_end(o);
-    }
-    put_cpu_map(&v->m->config, o);
-    fdt_out_end(o);
-}
-
 // ---- interrupts ----
-
-// The harts' inputs a controller drives: for each hart `a`, and `b` unless it is 0.
-static void put_targets(const struct rvirt *v, unsigned a, unsigned b, struct fdt_out *o)
-{
-    unsigned harts = v->m->vcpus->n, n = 0;
-    uint32_t *cells = xcalloc(harts, 4 * sizeof *cells);
-    for (unsigned i = 0; i < harts; i++) {
-        cells[n++] = PH_INTC0 + i;
-        cells[n++] = a;
-        if (b) {
-            cells[n++] = PH_INTC0 + i;
-            cells[n++] = b;
-        }
-    }
-    fdt_out_cells_n(o, "interrupts-extended", cells, n);
-    free(cells);
-}
 
 static void put_swi(const struct rvirt *v, gpa_t base, const char *compatible, unsigned line,
                     struct fdt_out *o)
@@ -130,7 +27,7 @@ static void put_swi(const struct rvirt *v, gpa_t base, const char *compatible, u
     fdt_out_reg(o, base, ACLINT_SWI_SIZE);
     fdt_out_empty(o, "interrupt-controller");
     fdt_out_cells(o, "#interrupt-cells", 0);
-    put_targets(v, line, 0, o);
+    riscv_fdt_targets(v->m, line, 0, o);
     fdt_out_end(o);
 }
 
@@ -144,16 +41,11 @@ static void put_clint(const struct rvirt *v, struct fdt_out *o)
         fdt_out_node(o, "mtimer@%llx", (unsigned long long)timer);
         fdt_out_str(o, "compatible", "riscv,aclint-mtimer");
         fdt_out_reg(o, timer + 0x7ff8, 8, timer, 0x7ff8);
-        put_targets(v, RV_INT_MTI, 0, o);
+        riscv_fdt_targets(v->m, RV_INT_MTI, 0, o);
         fdt_out_end(o);
         return;
     }
-    static const char compatible[] = "sifive,clint0\0riscv,clint0";
-    fdt_out_node(o, "clint@%llx", (unsigned long long)s->base);
-    fdt_out_bytes(o, "compatible", compatible, sizeof compatible);
-    fdt_out_reg(o, s->base, s->size);
-    put_targets(v, RV_INT_MSI, RV_INT_MTI, o);
-    fdt_out_end(o);
+    riscv_fdt_clint(v->m, s->base, o);
 }
 
 static void put_plic(const struct rvirt *v, struct fdt_out *o)
@@ -167,7 +59,7 @@ static void put_plic(const struct rvirt *v, struct fdt_out *o)
     fdt_out_cells(o, "#interrupt-cells", 1);
     fdt_out_cells(o, "#address-cells", 0);
     fdt_out_cells(o, "riscv,ndev", RVIRT_SOURCES - 1);
-    put_targets(v, RV_INT_MEI, RV_INT_SEI, o);
+    riscv_fdt_targets(v->m, RV_INT_MEI, RV_INT_SEI, o);
     fdt_out_cells(o, "phandle", PH_PLIC);
     fdt_out_end(o);
 }
@@ -329,9 +221,8 @@ int rvirt_build_fdt(const struct rvirt *v, uint8_t **blob, size_t *len, struct e
     fdt_out_str(&o, "model", "riscv-virtio,qemu");
     fdt_out_cells(&o, "#address-cells", 2);
     fdt_out_cells(&o, "#size-cells", 2);
-    put_chosen(v, &o);
-    put_memory(v, &o);
-    put_cpus(v, &o);
+    riscv_fdt_chosen(&v->boot, "/soc/serial@10000000", &o);
+    riscv_fdt_cpus(v->m, &o);
     put_power("poweroff", FINISHER_PASS, &o);
     put_power("reboot", FINISHER_RESET, &o);
     put_fw_cfg(&o);

@@ -7,7 +7,7 @@ if [ ! -e "$dir/.complete" ]; then
     mirror=$(sed -n 's/^\(deb\( \[[^]]*\]\)\?\|URIs:\) *\([^ ]*\).*/\3/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -v security | head -n 1)
     rm -rf "$dir"
     mkdir -p "$dir"
-    debootstrap --variant=minbase --include=qemu-system-arm,qemu-system-misc,qemu-user,qemu-utils sid "$dir" "$mirror" >&2
+    debootstrap --variant=minbase --include=qemu-system-arm,qemu-system-misc,qemu-system-riscv,qemu-user,qemu-utils sid "$dir" "$mirror" >&2
     touch "$dir/.complete"
 fi
 echo "$dir"

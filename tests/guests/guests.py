@@ -10,7 +10,7 @@
 Everything is kept under build/guests (or $GUESTS), so a second run needs no network. Packages come from the machine's own
 mirror, through a private apt state; an architecture that this suite lacks comes from a later one.
 """
-import gzip, glob, hashlib, os, re, shutil, subprocess, sys
+import gzip, glob, hashlib, lzma, os, re, shutil, subprocess, sys
 
 ROOT = os.environ.get("GUESTS") or os.path.join(os.path.dirname(__file__), "..", "..", "build", "guests")
 SUITE = {"arm64": "bookworm", "riscv64": "trixie"}
@@ -123,16 +123,22 @@ def kernel(arch, meta=None, suite=None):
     return glob.glob(unpack(arch, kernel_package(arch, meta, suite), suite) + "/boot/vmlinu?-*")[0]
 
 
+def module_bytes(path):
+    """A kernel module, unpacked where the package has it compressed."""
+    data = open(path, "rb").read()
+    return lzma.decompress(data) if path.endswith(".xz") else data
+
+
 def depends(path):
     """What a kernel module's own .modinfo names as its dependencies."""
-    m = re.search(rb"\0depends=([^\0]*)", open(path, "rb").read())
+    m = re.search(rb"\0depends=([^\0]*)", module_bytes(path))
     return [d for d in m.group(1).decode().split(",") if d] if m else []
 
 
 def modules(arch, *names):
     """(initramfs entries, shell lines) for the modules and all that they need, in order. A name that is built in is left out."""
-    root = os.path.join(unpack(arch, kernel_package(arch)), "lib", "modules")
-    paths = {os.path.basename(p)[:-3].replace("-", "_"): p for p in glob.glob(root + "/**/*.ko", recursive=True)}
+    root = unpack(arch, kernel_package(arch))
+    paths = {os.path.basename(p).split(".ko")[0].replace("-", "_"): p for p in glob.glob(root + "/**/*.ko", recursive=True) + glob.glob(root + "/**/*.ko.xz", recursive=True)}
     order = []
 
     def add(name):
@@ -144,7 +150,7 @@ def modules(arch, *names):
 
     for n in names:
         add(n)
-    entries = [("mod", 0o040755, b"")] + [("mod/%s.ko" % n, 0o100644, open(paths[n], "rb").read()) for n in order]
+    entries = [("mod", 0o040755, b"")] + [("mod/%s.ko" % n, 0o100644, module_bytes(paths[n])) for n in order]
     return entries, "".join("insmod /mod/%s.ko\n" % n for n in order)
 
 

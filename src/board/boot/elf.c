@@ -79,3 +79,38 @@ int boot_load_elf(struct machine *m, const char *path, const uint8_t *data, size
         return err_set(e, "kernel %s: ELF file has nothing to load", path);
     return 0;
 }
+
+// Section header n, or false when it or what it describes lies outside the file.
+static bool section(const uint8_t *data, size_t len, const Elf64_Ehdr *h, unsigned n, Elf64_Shdr *s)
+{
+    uint64_t at;
+    if (n >= h->e_shnum || h->e_shentsize != sizeof *s ||
+        __builtin_add_overflow(h->e_shoff, (uint64_t)n * sizeof *s, &at) || at > len ||
+        len - at < sizeof *s)
+        return false;
+    memcpy(s, data + at, sizeof *s);
+    return s->sh_type == SHT_NOBITS || (s->sh_offset <= len && s->sh_size <= len - s->sh_offset);
+}
+
+uint64_t boot_elf_symbol(const uint8_t *data, size_t len, const char *name)
+{
+    Elf64_Ehdr h;
+    Elf64_Shdr table, strings;
+    if (len < sizeof h || memcmp(data, ELFMAG, SELFMAG) || data[EI_CLASS] != ELFCLASS64 ||
+        data[EI_DATA] != ELFDATA2LSB)
+        return 0;
+    memcpy(&h, data, sizeof h);
+    for (unsigned n = 0; n < h.e_shnum; n++) {
+        if (!section(data, len, &h, n, &table) || table.sh_type != SHT_SYMTAB ||
+            !section(data, len, &h, table.sh_link, &strings) || strings.sh_type != SHT_STRTAB)
+            continue;
+        for (uint64_t at = 0; at + sizeof(Elf64_Sym) <= table.sh_size; at += sizeof(Elf64_Sym)) {
+            Elf64_Sym sym;
+            memcpy(&sym, data + table.sh_offset + at, sizeof sym);
+            if (sym.st_name < strings.sh_size && strlen(name) < strings.sh_size - sym.st_name &&
+                !memcmp(data + strings.sh_offset + sym.st_name, name, strlen(name) + 1))
+                return sym.st_value;
+        }
+    }
+    return 0;
+}

@@ -12,10 +12,8 @@ struct boot_kernel {
 // 1: not an ELF file.
 int boot_load_elf(struct machine *m, const char *path, const uint8_t *data, size_t len,
                   unsigned machine, struct boot_kernel *k, struct err *e) MUST_CHECK;
-// Loads a riscv64 kernel at `base` (2 MiB aligned, behind the firmware): a Linux Image (plain or
-// compressed), an ELF file at its own addresses, or else raw code.
-int boot_load_riscv64(struct machine *m, const char *path, gpa_t base, struct boot_kernel *k,
-                      struct err *e) MUST_CHECK;
+// The value of a symbol of an ELF file; 0: there is none, or it is no such file.
+uint64_t boot_elf_symbol(const uint8_t *data, size_t len, const char *name);
 // Loads an arm64 kernel: a Linux Image (plain or compressed), an ELF file, or else raw code that is
 // placed 512 KiB into RAM.
 int boot_load_arm64(struct machine *m, const char *path, struct boot_kernel *k,

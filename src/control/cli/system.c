@@ -438,7 +438,8 @@ static int add_nics(struct startup *s, struct err *e)
 {
     struct net_legacy *l = &s->c.nics;
     bool asked = l->none || l->items.len || l->pending.len || s->c.netdevs.len;
-    if (!asked && !s->c.nodefaults && s->config.board->default_ram && net_legacy_nic(l, "user", e))
+    bool wanted = s->config.board->default_ram && !s->config.board->no_nic;
+    if (!asked && !s->c.nodefaults && wanted && net_legacy_nic(l, "user", e))
         return -1;
     net_legacy_finish(l);
     for (size_t i = 0; i < l->items.len; i++)

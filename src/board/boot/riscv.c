@@ -1,0 +1,243 @@
+// Starting a RISC-V machine: OpenSBI or other firmware, a kernel behind it, the initial RAM disk,
+// the device tree, and the boot ROM in machine code that leads to them (the structure in it is
+// OpenSBI's fw_dynamic information, docs/firmware/fw_dynamic.md, version 2).
+#include "board/boot/riscv.h"
+
+#include "base/bits.h"
+#include "board/boot/offer.h"
+
+#include <elf.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+// ---- the boot ROM ----
+
+enum { ROM_WORDS = 24, CODE_WORDS = 8, DATA_ENTRY = 8, DATA_DTB = 10, DATA_INFO = 12 };
+
+static void put64(uint32_t *at, uint64_t v)
+{
+    at[0] = (uint32_t)v;
+    at[1] = (uint32_t)(v >> 32);
+}
+
+static void fill_rom(uint32_t rom[ROM_WORDS], uint64_t entry, uint64_t dtb, uint64_t next)
+{
+    static const uint32_t code[CODE_WORDS] = {
+        0x00000297,                         // auipc t0, 0
+        0x00028613 | DATA_INFO * 4u << 20,  // addi  a2, t0, info
+        0xf1402573,                         // csrr  a0, mhartid
+        0x0002b583 | DATA_DTB * 4u << 20,   // ld    a1, dtb(t0)
+        0x0002b283 | DATA_ENTRY * 4u << 20, // ld    t0, entry(t0)
+        0x00028067,                         // jr    t0
+        0x00000013,                         // nop
+        0x00000013,
+    };
+    const uint64_t info[6] = {
+        0x4942534f, // "OSBI"
+        2,          // version
+        next,
+        1, // supervisor mode
+        0, // options
+        0, // preferred boot hart
+    };
+    memcpy(rom, code, sizeof code);
+    put64(rom + DATA_ENTRY, entry);
+    put64(rom + DATA_DTB, dtb);
+    for (unsigned i = 0; i < ARRAY_SIZE(info); i++)
+        put64(rom + DATA_INFO + 2 * i, info[i]);
+}
+
+int riscv_boot_make_rom(struct riscv_boot *b, struct machine *m, gpa_t base, uint64_t size,
+                        struct err *e)
+{
+    b->m = m;
+    b->rom = ram_new("rom", size, false, e);
+    if (!b->rom)
+        return -1;
+    b->rom_region = space_map_ram(m->memory, "rom", base, b->rom, 0, size, true, 0);
+    return 0;
+}
+
+void riscv_boot_free(struct riscv_boot *b)
+{
+    if (!b->rom)
+        return;
+    region_unmap(b->rom_region);
+    ram_free(b->rom);
+}
+
+// ---- images ----
+
+static void note_symbols(struct riscv_boot *b, const struct boot_file *f)
+{
+    for (unsigned i = 0; i < RISCV_SYMBOLS; i++) {
+        static const char *const names[RISCV_SYMBOLS] = {"tohost", "fromhost", "begin_signature",
+                                                         "end_signature"};
+        if (!b->symbol[i])
+            b->symbol[i] = boot_elf_symbol(f->data, f->len, names[i]);
+    }
+}
+
+static const char *const opensbi_paths[] = {
+    "/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin",
+    "/usr/share/opensbi/lp64/generic/firmware/fw_dynamic.bin",
+    "/usr/share/qemu/opensbi-riscv64-generic-fw_dynamic.bin",
+};
+
+static const char *find_opensbi(void)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(opensbi_paths); i++)
+        if (!access(opensbi_paths[i], R_OK))
+            return opensbi_paths[i];
+    return NULL;
+}
+
+// -bios none, FILE, or default: OpenSBI. It goes to the start of RAM unless it is an ELF file.
+static int load_firmware(struct riscv_boot *b, struct err *e)
+{
+    struct machine *m = b->m;
+    const char *path = m->config.bios;
+    struct boot_file f;
+    if (path && !strcmp(path, "none"))
+        return 0;
+    if (!path || !strcmp(path, "default"))
+        path = find_opensbi();
+    if (!path)
+        return err_set(e,
+                       "-bios default: %s is missing; install the package opensbi, or give "
+                       "-bios FILE or -bios none",
+                       opensbi_paths[0]);
+    if (boot_file_read("firmware", path, ram_size(m->ram), &f, e))
+        return -1;
+    b->has_firmware = true;
+    note_symbols(b, &f);
+    int r = boot_load_elf(m, path, f.data, f.len, EM_RISCV, &b->firmware, e);
+    if (r != 1) {
+        boot_file_free(&f);
+        return r;
+    }
+    b->firmware =
+        (struct boot_kernel){.entry = m->ram_base, .low = m->ram_base, .high = m->ram_base + f.len};
+    return machine_place(m, "firmware", m->ram_base, f.data, f.len, e);
+}
+
+// Linux's own boot protocol (Documentation/arch/riscv/boot-image-header.rst): the 64-byte header
+// says how far from a 2 MiB boundary the image goes and how much memory it needs.
+enum {
+    HEADER_SIZE = 64,
+    HEADER_TEXT_OFFSET = 8,
+    HEADER_IMAGE_SIZE = 16,
+    HEADER_MAGIC = 56,
+};
+
+static bool is_image(const struct boot_file *f)
+{
+    return f->len >= HEADER_SIZE && !memcmp(f->data + HEADER_MAGIC, "RSC\x05", 4);
+}
+
+// Does it at least look like something else that is commonly given by mistake?
+static const char *foreign_kind(const struct boot_file *f)
+{
+    if (f->len >= 0x206 && !memcmp(f->data + 0x202, "HdrS", 4))
+        return "an x86 Linux kernel (bzImage)";
+    if (f->len >= HEADER_SIZE && !memcmp(f->data + HEADER_MAGIC, "ARM\x64", 4))
+        return "an arm64 Linux kernel";
+    return NULL;
+}
+
+static int place_image(struct machine *m, const char *path, gpa_t base, struct boot_file *f,
+                       struct boot_kernel *k, struct err *e)
+{
+    uint64_t offset = 0, size = f->len, room = m->ram_base + ram_size(m->ram) - base;
+    if (is_image(f)) {
+        offset = ld_le64(f->data + HEADER_TEXT_OFFSET) & (2 * MiB - 1);
+        size = MAX(ld_le64(f->data + HEADER_IMAGE_SIZE), size);
+        k->linux_image = true;
+    }
+    if (base > m->ram_base + ram_size(m->ram) || offset > room || size > room - offset)
+        return err_set(e,
+                       "kernel %s: needs %" PRIu64 " MiB of RAM above 0x%" PRIx64
+                       ", the machine has %" PRIu64 " MiB in all (-m)",
+                       path, (size + MiB - 1) / MiB, base, ram_size(m->ram) / MiB);
+    k->entry = k->low = base + offset;
+    k->high = k->low + size;
+    int r = machine_place(m, "kernel", k->low, f->data, f->len, e);
+    *f = (struct boot_file){0};
+    return r;
+}
+
+static int load_kernel(struct riscv_boot *b, const char *path, gpa_t base, struct err *e)
+{
+    struct machine *m = b->m;
+    struct boot_kernel *k = &b->kernel;
+    struct boot_file f;
+    const uint64_t limit = ram_size(m->ram);
+    if (boot_file_read("kernel", path, limit, &f, e))
+        return -1;
+    *k = (struct boot_kernel){0};
+    int r = -1;
+    const char *foreign = NULL;
+    if (!f.len)
+        err_set(e, "kernel %s: file is empty", path);
+    else if (boot_file_unpack(path, limit, &f, e))
+        r = -1;
+    else if (note_symbols(b, &f), (r = boot_load_elf(m, path, f.data, f.len, EM_RISCV, k, e)) != 1)
+        ;
+    else if ((foreign = foreign_kind(&f)))
+        r = err_set(e, "kernel %s: this is %s, this machine is RISC-V", path, foreign);
+    else
+        r = place_image(m, path, base, &f, k, e);
+    boot_file_free(&f);
+    return r;
+}
+
+// The initial RAM disk goes 128 MiB above the kernel, or to the middle of a small RAM.
+static int place_initrd(struct riscv_boot *b, struct err *e)
+{
+    struct machine *m = b->m;
+    struct boot_file f;
+    if (boot_file_read("initrd", m->config.initrd, ram_size(m->ram), &f, e))
+        return -1;
+    gpa_t at = m->ram_base + MIN(m->config.ram_size / 2, 128 * MiB);
+    b->initrd = align_up(MAX(at, b->kernel.high), 4096);
+    b->initrd_len = f.len;
+    return machine_place(m, "initrd", b->initrd, f.data, f.len, e);
+}
+
+int riscv_boot_load(struct riscv_boot *b, gpa_t flash, struct err *e)
+{
+    struct machine *m = b->m;
+    const struct machine_config *c = &m->config;
+    if (!c->kernel && (c->initrd || c->append))
+        return err_set(e, "-initrd and -append need -kernel");
+    if (load_firmware(b, e))
+        return -1;
+    gpa_t base = b->has_firmware ? align_up(b->firmware.high, 2 * MiB) : m->ram_base;
+    if (c->kernel && (load_kernel(b, c->kernel, base, e) || (c->initrd && place_initrd(b, e))))
+        return -1;
+    b->next = c->kernel ? b->kernel.entry : flash;
+    b->entry = b->has_firmware ? b->firmware.entry : b->next ? b->next : m->ram_base;
+    return 0;
+}
+
+// At the end of RAM, below 3 GiB; firmware adds to it, so the end of a 2 MiB block is kept free.
+int riscv_boot_place_dtb(struct riscv_boot *b, struct boot_file *f, const char *dump, struct err *e)
+{
+    struct machine *m = b->m;
+    if (dump) {
+        int r = boot_dump_dtb(m, dump, f, e);
+        boot_file_free(f);
+        return r;
+    }
+    gpa_t end = MIN(m->ram_base + m->config.ram_size, (gpa_t)3 * GiB);
+    b->dtb = align_down(end - MIN(2 * MiB, m->config.ram_size / 4), 4096);
+    if (end >= m->ram_base + 8 * MiB)
+        b->dtb = align_down(b->dtb, 2 * MiB);
+    if (machine_place(m, "device tree", b->dtb, f->data, f->len, e))
+        return -1;
+    uint32_t rom[ROM_WORDS];
+    fill_rom(rom, b->entry, b->dtb, b->next);
+    ram_write(b->rom, 0, rom, sizeof rom);
+    return 0;
+}

@@ -1,0 +1,168 @@
+// The harts of RISC-V boards with their software interrupts and timer, and the parts of a device
+// tree that describe them (Linux documentation, riscv/cpus.yaml and sifive,clint).
+#include "board/riscv_harts.h"
+
+#include "device/irqchip/riscv/aclint.h"
+#include "isa/riscv/riscv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+static void configure_cpu(void *opaque, unsigned i, struct isa_config *c)
+{
+    struct machine *m = opaque;
+    c->model = m->config.cpu;
+    c->features = m->config.cpu_features;
+    c->index = i;
+    c->hw_id = i;
+    c->memory = m->memory;
+    c->clock = m->env.clock;
+    c->loop = m->timers;
+}
+
+int riscv_add_harts(struct machine *m, struct err *e)
+{
+    return machine_add_cpus(m, configure_cpu, m, e);
+}
+
+void riscv_start_harts(struct machine *m, gpa_t entry)
+{
+    for (unsigned i = 0; i < m->vcpus->n; i++)
+        vcpu_power_on(m->vcpus->v[i], entry, 0, RV_M);
+}
+
+int riscv_add_aclint(struct machine *m, gpa_t base, gpa_t sswi, struct err *e)
+{
+    unsigned harts = m->vcpus->n;
+    struct device *d = device_new(&m->tree, &aclint_type, NULL);
+    aclint_set_loop(d, m->timers);
+    char text[16];
+    snprintf(text, sizeof text, "%u", harts);
+    if (device_set(d, "num-harts", text, e)) {
+        device_discard(d);
+        return -1;
+    }
+    if (device_start(&m->tree, d, NULL, e))
+        return -1;
+    struct sys_device *sys = container_of(d, struct sys_device, dev);
+    sys_map(sys, 0, m->memory, base);
+    sys_map(sys, 1, m->memory, base + ACLINT_SWI_SIZE);
+    if (sswi)
+        sys_map(sys, 2, m->memory, sswi);
+    for (unsigned i = 0; i < harts; i++) {
+        struct vcpu *cpu = m->vcpus->v[i];
+        aclint_connect(d, i, ACLINT_MSI, vcpu_line(cpu, RV_INT_MSI));
+        aclint_connect(d, i, ACLINT_MTI, vcpu_line(cpu, RV_INT_MTI));
+        aclint_connect(d, i, ACLINT_SSI, vcpu_line(cpu, RV_INT_SSI));
+    }
+    return 0;
+}
+
+// ---- device tree ----
+
+enum { PH_CPU0 = 0x1000, PH_INTC0 = 0x2000 }; // phandles
+
+void riscv_fdt_chosen(const struct riscv_boot *b, const char *console, struct fdt_out *o)
+{
+    const struct machine_config *c = &b->m->config;
+    uint8_t seed[32];
+    fdt_out_node(o, "chosen");
+    if (c->append)
+        fdt_out_str(o, "bootargs", c->append);
+    if (b->initrd_len) {
+        fdt_out_u64(o, "linux,initrd-start", b->initrd);
+        fdt_out_u64(o, "linux,initrd-end", b->initrd + b->initrd_len);
+    }
+    fdt_out_str(o, "stdout-path", console);
+    if (getrandom(seed, sizeof seed, 0) == sizeof seed)
+        fdt_out_bytes(o, "rng-seed", seed, sizeof seed);
+    fdt_out_end(o);
+    fdt_out_node(o, "memory@%llx", (unsigned long long)b->m->ram_base);
+    fdt_out_str(o, "device_type", "memory");
+    fdt_out_reg(o, b->m->ram_base, b->m->config.ram_size);
+    fdt_out_end(o);
+}
+
+static void put_isa(const struct rv_cpu *cpu, struct fdt_out *o)
+{
+    char text[1024];
+    rv_isa_string(cpu, text, sizeof text);
+    fdt_out_str(o, "riscv,isa", text);
+    fdt_out_str(o, "riscv,isa-base", "rv64i");
+    fdt_out_bytes(o, "riscv,isa-extensions", text, rv_isa_extensions(cpu, text, sizeof text));
+    const char *mmu = rv_has(cpu, RV_FEAT_SV57)   ? "riscv,sv57"
+                      : rv_has(cpu, RV_FEAT_SV48) ? "riscv,sv48"
+                      : rv_has(cpu, RV_FEAT_SV39) ? "riscv,sv39"
+                                                  : "riscv,none";
+    fdt_out_str(o, "mmu-type", mmu);
+}
+
+static void put_cpu_map(const struct machine_config *c, struct fdt_out *o)
+{
+    unsigned cpu = 0;
+    fdt_out_node(o, "cpu-map");
+    for (unsigned s = 0; s < c->sockets && cpu < c->cpus; s++) {
+        unsigned per_socket = c->clusters * c->cores * c->threads;
+        fdt_out_node(o, "cluster%u", s);
+        for (unsigned n = 0; n < per_socket && cpu < c->cpus; n++) {
+            fdt_out_node(o, "core%u", n);
+            fdt_out_cells(o, "cpu", PH_CPU0 + cpu++);
+            fdt_out_end(o);
+        }
+        fdt_out_end(o);
+    }
+    fdt_out_end(o);
+}
+
+void riscv_fdt_cpus(struct machine *m, struct fdt_out *o)
+{
+    fdt_out_node(o, "cpus");
+    fdt_out_cells(o, "#address-cells", 1);
+    fdt_out_cells(o, "#size-cells", 0);
+    fdt_out_cells(o, "timebase-frequency", RV_TIMEBASE_HZ);
+    for (unsigned i = 0; i < m->vcpus->n; i++) {
+        fdt_out_node(o, "cpu@%u", i);
+        fdt_out_str(o, "device_type", "cpu");
+        fdt_out_cells(o, "reg", i);
+        fdt_out_str(o, "status", "okay");
+        fdt_out_str(o, "compatible", "riscv");
+        put_isa(rv_cpu(m->vcpus->v[i]->env), o);
+        fdt_out_cells(o, "phandle", PH_CPU0 + i);
+        fdt_out_node(o, "interrupt-controller");
+        fdt_out_cells(o, "#interrupt-cells", 1);
+        fdt_out_empty(o, "interrupt-controller");
+        fdt_out_str(o, "compatible", "riscv,cpu-intc");
+        fdt_out_cells(o, "phandle", PH_INTC0 + i);
+        fdt_out_end(o);
+        fdt_out_end(o);
+    }
+    put_cpu_map(&m->config, o);
+    fdt_out_end(o);
+}
+
+void riscv_fdt_targets(const struct machine *m, unsigned a, unsigned b, struct fdt_out *o)
+{
+    unsigned harts = m->vcpus->n, n = 0;
+    uint32_t *cells = xcalloc(harts, 4 * sizeof *cells);
+    for (unsigned i = 0; i < harts; i++) {
+        cells[n++] = PH_INTC0 + i;
+        cells[n++] = a;
+        if (b) {
+            cells[n++] = PH_INTC0 + i;
+            cells[n++] = b;
+        }
+    }
+    fdt_out_cells_n(o, "interrupts-extended", cells, n);
+    free(cells);
+}
+
+void riscv_fdt_clint(const struct machine *m, gpa_t base, struct fdt_out *o)
+{
+    static const char compatible[] = "sifive,clint0\0riscv,clint0";
+    fdt_out_node(o, "clint@%llx", (unsigned long long)base);
+    fdt_out_bytes(o, "compatible", compatible, sizeof compatible);
+    fdt_out_reg(o, base, 0x10000);
+    riscv_fdt_targets(m, RV_INT_MSI, RV_INT_MTI, o);
+    fdt_out_end(o);
+}

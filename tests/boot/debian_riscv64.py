@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""debian_riscv64.py PROGRAM-DIR [PATTERN]: Debian's riscv64 kernel under OpenSBI with a busybox initramfs to a marker and a clean power-off, over hart counts and CPU options; virtio disk and network from inside; U-Boot's prompt at machine and supervisor level."""
+import os, re, sys, tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
+import guests
+from machine import Machine, tap
+
+PROGRAM = os.path.join(sys.argv[1], "qemu-system-riscv64")
+PATTERN = sys.argv[2] if len(sys.argv) > 2 else ""
+COMMON = ["-m", "512", "-nographic", "-no-reboot"]
+
+
+def finish(m):
+    assert m.wait(60) == 0, "exit status %s" % m.process.returncode
+
+
+def linux(initrd, extra):
+    return Machine([PROGRAM] + COMMON + extra + ["-kernel", guests.kernel("riscv64"), "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet"])
+
+
+def boot(harts, board, cpu):
+    def run():
+        with linux(guests.initrd("riscv64"), ["-M", board, "-cpu", cpu, "-smp", str(harts), "-nic", "none"]) as m:
+            m.expect(guests.MARKER, 120)
+            line = m.expect("\n", 10)
+            assert line.split() == ["riscv64", str(harts)], "the guest saw %r" % line
+            finish(m)
+    return run
+
+
+def devices(disk, nic):
+    """A sector written and read back, and an address by DHCP."""
+    def run():
+        names = ["virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net"]
+        entries, load = guests.modules("riscv64", *names)
+        script = load + ("i=0; while [ ! -b /dev/vda ] && [ $i -lt 50 ]; do sleep 0.1; i=$((i+1)); done\n"
+                         "echo kept-on-disk | dd of=/dev/vda bs=512 seek=9 conv=notrunc 2>/dev/null; sync\n"
+                         "echo 3 > /proc/sys/vm/drop_caches\necho disk: $(dd if=/dev/vda bs=512 skip=9 count=1 2>/dev/null | head -n 1)\n"
+                         "ip link set eth0 up; udhcpc -i eth0 -n -q -t 8 -T 2 -s /bin/true >/tmp/dhcp 2>&1\n"
+                         "grep -o 'lease of [0-9.]*' /tmp/dhcp\necho %s" % guests.MARKER)
+        initrd = guests.initrd("riscv64", script, entries, "devices")
+        with tempfile.NamedTemporaryFile() as image:
+            image.truncate(8 << 20)
+            with linux(initrd, ["-M", "virt", "-drive", "file=%s,format=raw,if=none,id=d0" % image.name, "-device", disk + ",drive=d0",
+                                "-netdev", "user,id=n0", "-device", nic + ",netdev=n0"]) as m:
+                m.expect("disk: kept-on-disk", 120)
+                m.expect("lease of 10.0.2.15", 60)
+                m.expect(guests.MARKER, 30)
+                finish(m)
+            image.seek(9 * 512)
+            assert image.read(12) == b"kept-on-disk", "the host does not see what the guest wrote"
+    return run
+
+
+def uboot(option, level):
+    def run():
+        image = os.path.join(guests.unpack("all", "u-boot-qemu:all"), "usr/lib/u-boot/qemu-riscv64%s/u-boot.bin" % level)
+        with Machine([PROGRAM, "-M", "virt"] + COMMON + ["-nic", "none", option, image]) as m:
+            m.expect("Hit any key", 60)
+            m.send("\n")
+            m.expect("=> ", 30)
+    return run
+
+
+cases = [("smp %d, %s, %s" % (n, b, c), boot(n, b, c)) for n, b, c in [(1, "virt", "max"), (2, "virt", "rv64"), (4, "virt,aclint=on", "max"), (8, "virt", "rv64"),
+                                                                   (1, "virt", "max,sstc=off,svadu=off"), (1, "virt", "max,sv57=off"), (1, "virt", "max,sv48=off")]]
+cases += [("virtio-mmio devices", devices("virtio-blk-device", "virtio-net-device")), ("virtio-pci devices", devices("virtio-blk-pci", "virtio-net-pci"))]
+cases += [("U-Boot at machine level", uboot("-bios", "")), ("U-Boot under OpenSBI", uboot("-kernel", "_smode"))]
+sys.exit(tap([c for c in cases if re.search(PATTERN, c[0])]))
