@@ -15,7 +15,12 @@ enum { U = 0, S = 1, M = 3 };
 enum { ILLEGAL = 2, LOAD_ACCESS = 5, STORE_ACCESS = 7, ECALL_U = 8, ECALL_S = 9, ECALL_VS = 10 };
 enum { FETCH_PAGE = 12, LOAD_PAGE = 13, STORE_PAGE = 15, LOAD_GUEST = 21, VIRTUAL_INSN = 22 };
 
-#define READ(csr)     ({ u64 v_; __asm__ volatile("csrr %0, " #csr : "=r"(v_)); v_; })
+#define READ(csr)                                                                                  \
+    ({                                                                                             \
+        u64 v_;                                                                                    \
+        __asm__ volatile("csrr %0, " #csr : "=r"(v_));                                             \
+        v_;                                                                                        \
+    })
 #define WRITE(csr, v) __asm__ volatile("csrw " #csr ", %0" ::"r"((u64)(v)) : "memory")
 #define SET(csr, v)   __asm__ volatile("csrs " #csr ", %0" ::"r"((u64)(v)) : "memory")
 #define CLEAR(csr, v) __asm__ volatile("csrc " #csr ", %0" ::"r"((u64)(v)) : "memory")
@@ -63,8 +68,14 @@ static void map(unsigned n, u64 pa, u64 flags)
     FENCE();
 }
 
-static u64 load(u64 a) { return *(volatile u64 *)a; }
-static u64 store(u64 a) { return *(volatile u64 *)a = 0x5a5a, 0; }
+static u64 load(u64 a)
+{
+    return *(volatile u64 *)a;
+}
+static u64 store(u64 a)
+{
+    return *(volatile u64 *)a = 0x5a5a, 0;
+}
 static u64 load_user(u64 a)
 {
     SET(sstatus, 1ul << 18);
@@ -79,8 +90,14 @@ static u64 load_mxr(u64 a)
     CLEAR(sstatus, 1ul << 19);
     return v;
 }
-static u64 jump(u64 a) { return ((u64(*)(void))a)(); }
-static u64 nothing(u64 a) { return a + 1; }
+static u64 jump(u64 a)
+{
+    return ((u64(*)(void))a)();
+}
+static u64 nothing(u64 a)
+{
+    return a + 1;
+}
 static u64 fp_move(u64 a)
 {
     __asm__ volatile("fmv.d.x ft0, %0" ::"r"(a));
