@@ -69,7 +69,7 @@ class Server:
         self.dir = tempfile.TemporaryDirectory()
         self.path = os.path.join(self.dir.name, "qmp")
         self.process = subprocess.Popen([program, "-display", "none", "-nodefaults", "-qmp", "unix:%s,server=on,wait=off" % self.path] + args,
-                                        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         end = time.monotonic() + 10
         while not os.path.exists(self.path):
             assert self.process.poll() is None, self.process.stderr.read().decode()
