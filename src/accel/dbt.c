@@ -319,7 +319,9 @@ static void dbt_notice(struct accel *a, enum accel_notice what)
 
 static void dbt_print(struct accel *a, struct buf *out)
 {
-    static const char *const names[] = {"regions translated",   "guest instructions in them",
+    static const char *const names[] = {"blocks in memory",     "bytes of code cache",
+                                        "bytes of it in use",   "bytes kept beside it",
+                                        "regions translated",   "guest instructions in them",
                                         "bytes of host code",   "regions evicted",
                                         "regions invalidated",  "TLB entries filled",
                                         "TLB entries retagged", "slow loads",

@@ -69,6 +69,24 @@ void jit_cache_divide(struct jit *j)
     j->next = j->arena[0].start;
 }
 
+static size_t metadata_of(const struct block *b)
+{
+    return sizeof *b + b->n_links * sizeof *b->links + b->sites_size;
+}
+
+uint64_t jit_cache_used(const struct jit *j)
+{
+    uint64_t n = j->thunk_end;
+    for (unsigned k = 0; k < JIT_ARENAS; k++) {
+        const struct arena *a = &j->arena[k];
+        if (a->blocks.len) {
+            const struct block *last = a->blocks.data[a->blocks.len - 1];
+            n += last->code + last->code_size - a->start;
+        }
+    }
+    return n;
+}
+
 static void block_free(struct block *b)
 {
     free(b->links);
@@ -76,17 +94,20 @@ static void block_free(struct block *b)
     free(b);
 }
 
-static void arena_free_blocks(struct arena *a)
+static void arena_free_blocks(struct jit *j, struct arena *a)
 {
-    for (size_t k = 0; k < a->blocks.len; k++)
+    for (size_t k = 0; k < a->blocks.len; k++) {
+        j->n_blocks--;
+        j->metadata -= metadata_of(a->blocks.data[k]);
         block_free(a->blocks.data[k]);
+    }
     a->blocks.len = 0;
 }
 
 void jit_cache_exit(struct jit *j)
 {
     for (unsigned k = 0; k < JIT_ARENAS; k++) {
-        arena_free_blocks(&j->arena[k]);
+        arena_free_blocks(j, &j->arena[k]);
         vec_free(&j->arena[k].blocks);
     }
     map_for_each(&j->pages, s) free(s->val);
@@ -205,6 +226,8 @@ void jit_block_add(struct jit *j, struct block *b)
     struct arena *a = &j->arena[j->cur_arena];
     list_init(&b->incoming);
     vec_push(&a->blocks, b);
+    j->n_blocks++;
+    j->metadata += metadata_of(b);
     j->next = (b->code + b->code_size + 15) & ~15u;
     for (unsigned k = 0; k < 2 && b->page[k]; k++) {
         struct code_page *p = map_get(&j->pages, b->page[k] >> PAGE_BITS);
@@ -267,8 +290,10 @@ void jit_block_kill(struct jit *j, struct block *b)
 
 static void arena_evict(struct jit *j, struct arena *a)
 {
-    for (size_t k = 0; k < a->blocks.len; k++)
+    for (size_t k = 0; k < a->blocks.len; k++) {
+        j->evicted += a->blocks.data[k]->valid;
         jit_block_kill(j, a->blocks.data[k]);
+    }
     a->freed_epoch = jit_epoch_next(j);
 }
 
@@ -287,7 +312,7 @@ void jit_cache_room(struct jit *j, size_t want)
             jit_lock(j);
             if (j->cur_arena != from)
                 continue;
-            arena_free_blocks(a);
+            arena_free_blocks(j, a);
             forget_link_slots(j, a);
         }
         a->freed_epoch = 0;

@@ -63,6 +63,9 @@ void jit_fork_child(struct jit *j, struct env *self);
 
 struct buf;
 struct jit_stats {
+    // Now: blocks in memory, bytes of code cache and of what is kept beside it.
+    uint64_t blocks, cache_size, cache_used, metadata;
+    // Ever.
     uint64_t regions, guest_insns, host_bytes, evictions, invalidations, tlb_fills, tlb_retags,
         slow_loads, slow_stores, lookups, lookup_misses, translate_ns, fp_traps, verified,
         differences;

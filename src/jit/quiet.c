@@ -53,6 +53,23 @@ static void serve_own(void)
         jit_flush_queue(jit_current);
 }
 
+void jit_wait_outside(struct jit *j)
+{
+    for (unsigned k = 0; k < j->c.max_vcpus; k++) {
+        struct jit_vcpu *v = __atomic_load_n(&j->vcpu[k], __ATOMIC_ACQUIRE);
+        if (!v || v == jit_current)
+            continue;
+        uint64_t entries = atomic_load(&v->entries);
+        for (unsigned round = 0; atomic_load(&v->in_code) && atomic_load(&v->entries) == entries;
+             round++) {
+            if (!round)
+                atomic_fetch_or(&jit_env(v)->interrupt, INTR_EXECUTOR);
+            serve_own();
+            pause_a_little(round);
+        }
+    }
+}
+
 void jit_wait_quiet(struct jit *j, uint64_t epoch)
 {
     for (unsigned k = 0; k < j->c.max_vcpus; k++) {

@@ -188,6 +188,7 @@ static bool interrupted(struct env *e)
 
 static bool enter(struct jit_vcpu *v, const struct block *b, struct run_result *res)
 {
+    atomic_fetch_add_explicit(&v->entries, 1, memory_order_relaxed);
     atomic_store(&v->in_code, 1);
     bool go = !atomic_load(&v->pending);
     v->page_va = jit_pc(v) & PAGE_MASK;
@@ -318,5 +319,12 @@ void jit_get_stats(struct jit *j, struct jit_stats *s)
         for (size_t n = 0; n < sizeof *s / sizeof(uint64_t); n++)
             ((uint64_t *)s)[n] += from[n];
     }
+    jit_lock(j);
     s->invalidations = j->killed;
+    s->evictions = j->evicted;
+    s->blocks = j->n_blocks;
+    s->metadata = j->metadata;
+    s->cache_size = j->cache_size;
+    s->cache_used = jit_cache_used(j);
+    jit_unlock(j);
 }

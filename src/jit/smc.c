@@ -1,29 +1,53 @@
 // Self-modifying code. A page is marked before its bytes are read for translation; from then on no
 // TLB holds it for writing, so every store to it comes by the slow path, and other writers report
-// through the RAM block's listener. Blocks die only when the 64-byte chunks they cover are written.
+// through the RAM block's listener. A store that another CPU has checked already but not yet made
+// would slip through, so the first reader waits until every CPU has left translated code. Blocks
+// die only when the 64-byte chunks they cover are written.
 #include "jit/state.h"
 
 #include <stdlib.h>
 
-void jit_code_page_mark(struct jit *j, const struct code_fetch *f)
+static struct code_page *mark(struct jit *j, const struct code_fetch *f)
 {
     uint64_t n = (uintptr_t)f->host >> PAGE_BITS;
-    if (map_get(&j->pages, n))
-        return;
-    struct code_page *p = xalloc(sizeof *p);
+    struct code_page *p = map_get(&j->pages, n);
+    if (p)
+        return p;
+    p = xalloc(sizeof *p);
     p->ram = f->ram;
     p->off = f->off;
     list_init(&p->blocks[0]);
     list_init(&p->blocks[1]);
     map_set(&j->pages, n, p);
+    p->settled = !f->ram; // user mode: programs say when they wrote code
     if (!f->ram)
-        return;
+        return p;
     if (!map_get(&j->rams, (uintptr_t)f->ram)) {
         map_set(&j->rams, (uintptr_t)f->ram, f->ram);
         ram_code_listen(f->ram, jit_code_written, j);
     }
     ram_code_mark(f->ram, f->off);
     jit_tlb_drop_writes(j, f->host);
+    return p;
+}
+
+void jit_code_page_pin(struct jit *j, const struct code_fetch *f)
+{
+    struct code_page *p = mark(j, f);
+    p->pins++;
+    if (p->settled)
+        return;
+    jit_unlock(j); // those waited for may want it
+    jit_wait_outside(j);
+    jit_lock(j);
+    p->settled = true;
+}
+
+void jit_code_page_unpin(struct jit *j, const struct code_fetch *f)
+{
+    struct code_page *p = map_get(&j->pages, (uintptr_t)f->host >> PAGE_BITS);
+    BUG_ON(!p || !p->pins);
+    p->pins--;
 }
 
 static uint64_t chunk_mask(uint64_t first, uint64_t last) // offsets in the page, inclusive
@@ -58,7 +82,7 @@ static void page_written(struct jit *j, uintptr_t page, uint64_t chunks)
         return;
     if (p->chunks & chunks)
         kill_covering(j, p, chunks);
-    if (!list_empty(&p->blocks[0]) || !list_empty(&p->blocks[1]) || j->translating)
+    if (!list_empty(&p->blocks[0]) || !list_empty(&p->blocks[1]) || p->pins)
         return;
     if (p->ram)
         ram_code_unmark(p->ram, p->off);

@@ -140,6 +140,7 @@ struct jit_vcpu {
     unsigned queued; // more than FLUSH_QUEUE: forget everything
     _Atomic uint64_t epoch_seen;
     _Atomic uint32_t in_code; // running translated code (or its helpers); see quiet.c
+    _Atomic uint64_t entries; // into translated code so far
     struct code_id_cache {
         uint64_t mode, ctx, gen;
         uint32_t id;
@@ -222,6 +223,8 @@ struct code_page {
     uint64_t off;
     struct list blocks[2]; // those that begin here, those that run on into here
     uint64_t chunks;       // that they cover; may name more since some died
+    unsigned pins;         // it stays marked though no block is on it yet
+    bool settled;          // no store is under way that was let through before it was marked
 };
 
 // What the code ids of a mode stand for. Kernel code is global: one id for all address spaces;
@@ -282,11 +285,12 @@ struct jit {
     struct ir_region region;
     struct cg *cg;
     struct ir_loop_pass loop_pass;
-    bool lazy_flags;     // the guest has at most one FLAGS slot
-    _Atomic bool pinned; // see jit_pin
-    bool translating;    // pages stay marked though no block is on them yet
-    uint64_t killed;     // blocks, by writes
-    int fork_fd;         // the copy of the code cache between jit_fork_prepare and what follows it
+    bool lazy_flags;           // the guest has at most one FLAGS slot
+    _Atomic bool pinned;       // see jit_pin
+    uint64_t killed;           // blocks, by writes
+    uint64_t evicted;          // blocks, for room
+    size_t n_blocks, metadata; // that are in memory, dead ones included; bytes beside their code
+    int fork_fd; // the copy of the code cache between jit_fork_prepare and what follows it
 };
 
 static inline uint8_t *jit_rw(struct jit *j, uint32_t off)
@@ -326,6 +330,7 @@ struct block *jit_block_at(struct jit *j, const void *host_pc); // by executable
 int jit_cache_init(struct jit *j, struct err *e);
 void jit_cache_divide(struct jit *j); // after the back end has written its fixed code
 void jit_cache_exit(struct jit *j);
+uint64_t jit_cache_used(const struct jit *j);        // bytes of code; lock held
 void jit_cache_room(struct jit *j, size_t want);     // lock held
 void jit_block_add(struct jit *j, struct block *b);  // lock held; pages already marked
 void jit_block_kill(struct jit *j, struct block *b); // lock held: never entered again
@@ -346,6 +351,7 @@ void jit_kick(struct jit_vcpu *v, uint32_t pending);
 uint64_t jit_epoch_next(struct jit *j); // code made unreachable before now belongs to this epoch
 void jit_lock(struct jit *j);           // counts as outside translated code while it waits
 void jit_unlock(struct jit *j);
+void jit_wait_outside(struct jit *j); // every other vCPU has left code since; no lock is held
 void jit_wait_quiet(struct jit *j, uint64_t epoch); // every vCPU has left code older than epoch
 void jit_wait_flushed(struct jit *j);               // no vCPU runs with flushes queued
 extern _Thread_local struct jit_vcpu *jit_current;
@@ -396,7 +402,10 @@ void jit_tlb_drop_writes(struct jit *j, const uint8_t *host_page); // any vCPU's
 int jit_resolve_code(struct jit_vcpu *v, uint64_t va, struct code_fetch *out, struct env_fault *f);
 
 // ---- smc.c: writes to translated code ----
-void jit_code_page_mark(struct jit *j, const struct code_fetch *f); // lock held, before reading
+// Before the page's bytes are read: from now on every store to it is seen. Lock held, but it may be
+// dropped meanwhile. The page stays marked until it is unpinned.
+void jit_code_page_pin(struct jit *j, const struct code_fetch *f);
+void jit_code_page_unpin(struct jit *j, const struct code_fetch *f);
 void jit_code_written(void *opaque, struct ram *r, uint64_t off, uint64_t len);
 bool jit_code_overlaps(struct jit *j, const uint8_t *host, size_t n);
 void jit_code_flush(struct env *e, gva_t va, uint64_t len);

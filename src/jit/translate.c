@@ -99,9 +99,10 @@ static uint64_t chunks_of(uint64_t first, uint64_t last)
     return (~0ull >> (63 - (hi - lo))) << lo;
 }
 
-// The part of the code that lies on the next page, marked too. True when it was not marked before:
+// The part of the code that lies on the next page, pinned too. True when it was not pinned before:
 // then the bytes must be read again.
-static bool second_page(struct jit_vcpu *v, struct block *b, uint64_t va, const struct ir_region *r)
+static bool second_page(struct jit_vcpu *v, struct block *b, uint64_t va, const struct ir_region *r,
+                        struct code_fetch *pinned)
 {
     uint64_t first = va & ~PAGE_MASK, end = first + MAX(r->n_bytes, 1u);
     b->chunks[0] = chunks_of(first, MIN(end, PAGE_SIZE) - 1);
@@ -112,11 +113,16 @@ static bool second_page(struct jit_vcpu *v, struct block *b, uint64_t va, const 
     struct env_fault f;
     if (code_page(v, (va & PAGE_MASK) + PAGE_SIZE, &c, &f))
         return false;
-    bool fresh = !map_get(&v->jit->pages, (uintptr_t)c.host >> PAGE_BITS);
-    jit_code_page_mark(v->jit, &c);
     b->page[1] = (uintptr_t)c.host;
     b->chunks[1] = chunks_of(0, end - PAGE_SIZE - 1);
-    return fresh;
+    if (pinned->host == c.host)
+        return false;
+    jit_code_page_pin(v->jit, &c);
+    if (pinned->host)
+        jit_code_page_unpin(v->jit, pinned);
+    *pinned = c;
+    jit_cache_room(v->jit, ROOM); // the lock was dropped
+    return true;
 }
 
 static void log_ir(const struct ir_region *r)
@@ -136,7 +142,8 @@ static void log_code(const struct jit *j, const struct block *b)
     buf_free(&text);
 }
 
-static struct block *compile(struct jit_vcpu *v, uint64_t pc, const struct code_fetch *c)
+static struct block *compile(struct jit_vcpu *v, uint64_t pc, const struct code_fetch *c,
+                             struct code_fetch *second)
 {
     struct jit *j = v->jit;
     struct block *b = xalloc(sizeof *b);
@@ -153,7 +160,7 @@ static struct block *compile(struct jit_vcpu *v, uint64_t pc, const struct code_
                 free(b);
                 return NULL;
             }
-        } while (second_page(v, b, pc, r));
+        } while (second_page(v, b, pc, r, second));
         if (!j->c.no_loops)
             ir_form_loop(&j->loop_pass, r);
         if (log_on(LOG_IR))
@@ -177,17 +184,19 @@ static struct block *compile(struct jit_vcpu *v, uint64_t pc, const struct code_
 static struct block *translate(struct jit_vcpu *v, uint64_t pc, const struct code_fetch *c)
 {
     struct jit *j = v->jit;
+    struct code_fetch second = {0};
     jit_lock(j);
+    jit_code_page_pin(j, c);
     jit_cache_room(j, ROOM);
     struct block *b = jit_block_find(j, pc - ir_pc_base(v->mode, pc), v->mode, (uintptr_t)c->host);
     if (!b) {
         int64_t t = host_monotonic_ns();
-        j->translating = true;
-        jit_code_page_mark(j, c);
-        b = compile(v, pc, c);
-        j->translating = false;
+        b = compile(v, pc, c, &second);
         v->stats.translate_ns += (uint64_t)(host_monotonic_ns() - t);
     }
+    if (second.host)
+        jit_code_page_unpin(j, &second);
+    jit_code_page_unpin(j, c);
     jit_unlock(j);
     return b;
 }

@@ -58,6 +58,7 @@ struct machine {
     uint64_t handler; // pc faults go to; 0: the CPU stops
     uint64_t mmio;    // the register at M_MMIO
     uint64_t mode;
+    void (*on_translate)(uint64_t pc, const uint8_t *code); // its bytes are about to be read
 };
 static uint64_t m_next_mode; // of machines opened from now on
 static struct machine *m_of(struct env *e)
@@ -221,6 +222,8 @@ static bool m_region(void *opaque, struct env *e, uint64_t pc, uint64_t mode, co
     struct ir_switches on = ir_switches_all;
     on.spans = true;
     ir_build_begin(b, r, &on);
+    if (m->on_translate)
+        m->on_translate(pc, code);
     pc = r->pc;
     for (; n < max_insns && n < 32 && n * 4 < avail && !b->ended; n++) {
         ir_build_insn(b, pc + n * 4);

@@ -1,0 +1,88 @@
+// The first translation from a page while another CPU keeps storing to it: a store that was checked
+// before the page was marked must be made before the page's bytes are read. The other CPU is held
+// up at random instructions by a signal, so that some stores hang between check and store.
+#include "machine.h"
+
+#include <signal.h>
+#include <time.h>
+
+enum { P_FIRST = 0x20, P_END = 0xfe, WANTED = 0x3000, PAUSE_NS = 150000 };
+
+static void sleep_ns(long ns)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
+}
+
+static void on_signal(int sig)
+{
+    sleep_ns(PAUSE_NS);
+}
+
+// The page is marked: the other CPU is sent on to the next one, and has all the time to make the
+// store it may be at, which was its last one to this page.
+static struct ram *ram;
+static void look(uint64_t pc, const uint8_t *code)
+{
+    if (pc < (uint64_t)P_FIRST << 12)
+        return;
+    ram_write(ram, WANTED, &(uint64_t){(pc | 4095) + 1}, 8);
+}
+
+static void writer_main(void *machine)
+{
+    m_run(machine, 1, 0x1000);
+}
+
+static _Atomic bool stop;
+static void nuisance_main(void *thread)
+{
+    while (!atomic_load(&stop)) {
+        pthread_kill(*(pthread_t *)thread, SIGUSR1);
+        sleep_ns(2 * PAUSE_NS);
+    }
+}
+
+static void stores_under_way(void **state)
+{
+    struct machine *m = m_open(2, (struct jit_config){0});
+    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK | SA_RESTART}, old;
+    sigaction(SIGUSR1, &sa, &old);
+    m->on_translate = look;
+    ram = m->ram;
+    // x1: page stored to, until the one wanted is another: then the next
+    LOAD(m, 0x1000, I(M_ST4, 3, 1, 0), I(M_ADD, 3, 3, 5), I(M_LD, 0, 6, 0), I(M_BLT, 1, 0, 2),
+         I(M_BNE, 5, 4, -4), I(M_ADD, 1, 1, 2), I(M_BNE, 1, 7, -6), I(M_HALT, 0, 0, 0));
+    struct test_cpu *w = m->cpu[1];
+    w->x[1] = (uint64_t)P_FIRST << 12;
+    w->x[2] = 0x1000;
+    w->x[3] = I(M_LI, 0, 0, 0);
+    w->x[5] = 0x10000;
+    w->x[6] = WANTED;
+    w->x[7] = (uint64_t)P_END << 12;
+    pthread_t writer = thread_start("writer", writer_main, m);
+    pthread_t nuisance = thread_start("nuisance", nuisance_main, &writer);
+    for (uint64_t p = P_FIRST; p < P_END; p++) {
+        uint32_t now = 0;
+        while (!now) { // until the writer is there
+            sleep_ns(PAUSE_NS);
+            ram_read(m->ram, p << 12, &now, 4);
+        }
+        m_run(m, 0, p << 12);
+        sleep_ns(2 * PAUSE_NS);
+        m_run(m, 0, p << 12);
+        ram_read(m->ram, p << 12, &now, 4);
+        assert_int_equal(m->cpu[0]->x[0], now >> 16);
+    }
+    atomic_store(&stop, true);
+    pthread_join(nuisance, NULL);
+    ram_write(m->ram, WANTED, &(uint64_t){M_RAM}, 8);
+    pthread_join(writer, NULL);
+    sigaction(SIGUSR1, &old, NULL);
+    m_close(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(stores_under_way)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
