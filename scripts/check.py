@@ -5,6 +5,7 @@ The numbers are those of meson's JUnit report, one per test case; a build counts
 build that fails as one failure. --full adds the slow suites and the thread sanitizer.
 """
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -60,16 +61,27 @@ def count_report(folder, count):
             count.add(name, "failed" if bad else "skipped" if skip else "passed")
 
 
+def add_unreported(log, folder, count):
+    """Programs that failed though each of their cases passed: a leak found at the end, a crash on the way out."""
+    for line in open(log):
+        row = json.loads(line)
+        if row["result"] in ("FAIL", "ERROR", "TIMEOUT", "INTERRUPT") and not any(row["name"] in f for f in count.failures):
+            count.add(f"{folder}: {row['name']}: {row['result'].lower()}", "failed")
+
+
 def test(folder, arguments, count):
-    report = os.path.join(TOP, folder, "meson-logs/testlog.junit.xml")
-    if os.path.exists(report):
-        os.unlink(report)
+    report, log = (os.path.join(TOP, folder, "meson-logs", f) for f in ("testlog.junit.xml", "testlog.json"))
+    for old in (report, log):
+        if os.path.exists(old):
+            os.unlink(old)
     code = run("meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs", *arguments,
                env=dict(ENV, **os.environ))
     before = count.failed
     if os.path.exists(report):
         count_report(folder, count)
-    if code and count.failed == before:  # a failure that the report does not show
+    if os.path.exists(log):
+        add_unreported(log, folder, count)
+    if code and count.failed == before:
         count.add(f"{folder}: meson test", "failed")
 
 

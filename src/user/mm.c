@@ -70,6 +70,8 @@ static void forget(struct mm *m, uint64_t start, uint64_t end)
     size_t i = find(m, start), n = i;
     while (n < m->areas.len && m->areas.data[n].start < end)
         n++;
+    if (n == i)
+        return;
     memmove(m->areas.data + i, m->areas.data + n, (m->areas.len - n) * sizeof *m->areas.data);
     m->areas.len -= n - i;
 }

@@ -61,6 +61,13 @@ static struct accel *open_with(const char *first, const char *second, const stru
     return a;
 }
 
+static void close_with_memory(struct accel *a)
+{
+    struct space *s = a->memory;
+    accel_close(a);
+    space_free(s);
+}
+
 static void test_open(void **state)
 {
     struct err e = {0};
@@ -76,13 +83,11 @@ static void test_open(void **state)
     struct accel *a = open_with("kvm,device=/dev/null", "tcg", isa_find("aarch64"), &e);
     assert_non_null(a);
     assert_string_equal(a->ops->name, "dbt");
-    accel_close(a);
+    close_with_memory(a);
     a = open_with("kvm:tcg", NULL, isa_find("aarch64"), &e);
     assert_non_null(a);
     assert_string_equal(a->ops->name, "dbt");
-    struct space *s = a->memory;
-    accel_close(a);
-    space_free(s);
+    close_with_memory(a);
 }
 
 static void test_options(void **state)
