@@ -6,7 +6,6 @@
 
 #include "base/bits.h"
 #include "board/boot/offer.h"
-#include "board/boot/smbios.h"
 #include "board/riscv_harts.h"
 #include "device/firmware/fw_cfg.h"
 #include "device/irqchip/riscv/plic.h"
@@ -210,21 +209,8 @@ static int rvirt_create(struct machine *m, struct err *e)
 
 static int fill_fw_cfg(struct rvirt *v, struct err *e)
 {
-    const struct machine_config *c = &v->m->config;
     boot_offer_facts(v->m, v->fw_cfg);
-    const struct smbios_config smbios = {
-        .product = "QEMU Virtual Machine",
-        .version = "virt",
-        .uuid = c->uuid,
-        .sockets = c->sockets,
-        .cores = c->cores * c->clusters,
-        .threads = c->threads,
-        .ram_base = v->m->ram_base,
-        .ram_size = c->ram_size,
-        .overrides = c->smbios,
-        .n_overrides = c->n_smbios,
-    };
-    if (smbios_build(&smbios, v->fw_cfg, e) || boot_offer_kernel(v->m, v->fw_cfg, e))
+    if (boot_offer_smbios(v->m, v->fw_cfg, e) || boot_offer_kernel(v->m, v->fw_cfg, e))
         return -1;
     return boot_offer_user_files(v->m, v->fw_cfg, e);
 }

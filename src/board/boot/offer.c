@@ -1,6 +1,7 @@
 // Filling a firmware configuration device, and the operator's device tree.
 #include "board/boot/offer.h"
 #include "base/bits.h"
+#include "board/boot/smbios.h"
 #include "device/firmware/fw_cfg.h"
 
 #include <errno.h>
@@ -17,6 +18,24 @@ void boot_offer_facts(struct machine *m, struct device *fw_cfg)
     fw_cfg_set_u16(fw_cfg, FW_CFG_MAX_CPUS, (uint16_t)c->max_cpus);
     fw_cfg_set_u16(fw_cfg, FW_CFG_NOGRAPHIC, 1);
     fw_cfg_set_u16(fw_cfg, FW_CFG_BOOT_MENU, 0);
+}
+
+int boot_offer_smbios(struct machine *m, struct device *fw_cfg, struct err *e)
+{
+    const struct machine_config *c = &m->config;
+    const struct smbios_config smbios = {
+        .product = "QEMU Virtual Machine",
+        .version = "virt",
+        .uuid = c->uuid,
+        .sockets = c->sockets,
+        .cores = c->cores * c->clusters,
+        .threads = c->threads,
+        .ram_base = m->ram_base,
+        .ram_size = c->ram_size,
+        .overrides = c->smbios,
+        .n_overrides = c->n_smbios,
+    };
+    return smbios_build(&smbios, fw_cfg, e);
 }
 
 int boot_offer_kernel(struct machine *m, struct device *fw_cfg, struct err *e)

@@ -11,6 +11,8 @@ int boot_offer_kernel(struct machine *m, struct device *fw_cfg, struct err *e) M
 int boot_offer_user_files(struct machine *m, struct device *fw_cfg, struct err *e) MUST_CHECK;
 // Sizes and counts every firmware asks for.
 void boot_offer_facts(struct machine *m, struct device *fw_cfg);
+// SMBIOS tables of a `virt` machine: its CPUs, RAM and the operator's -smbios and -uuid.
+int boot_offer_smbios(struct machine *m, struct device *fw_cfg, struct err *e) MUST_CHECK;
 
 // The file of -dtb, checked to be a device tree blob.
 int boot_read_dtb(const char *path, struct boot_file *f, struct err *e) MUST_CHECK;
