@@ -28,10 +28,23 @@ struct regbank {
     const char *name;
     const struct reg *regs; // by offset
     unsigned n;
+    bool narrow; // a window over it also takes accesses of 1 and 2 bytes
 };
-#define REGBANK(name_, table)                                                                      \
+#define REGBANK(name_, table, ...)                                                                 \
     {                                                                                              \
-        .name = name_, .regs = table, .n = ARRAY_SIZE(table)                                       \
+        .name = name_, .regs = table, .n = ARRAY_SIZE(table), ##__VA_ARGS__                        \
+    }
+// The identification registers of an Arm PrimeCell, at the end of its 4 KiB: part number, revision.
+#define REGS_PRIMECELL(part, revision)                                                             \
+    {0xfe0, "PeriphID0", 4, REG_RO, .value = (part)&0xff},                                         \
+        {0xfe4, "PeriphID1", 4, REG_RO, .value = 0x10 | (part) >> 8},                              \
+        {0xfe8, "PeriphID2", 4, REG_RO, .value = (revision) << 4 | 4},                             \
+        {0xfec, "PeriphID3", 4, REG_RO, .value = 0},                                               \
+        {0xff0, "PCellID0", 4, REG_RO, .value = 0x0d},                                             \
+        {0xff4, "PCellID1", 4, REG_RO, .value = 0xf0},                                             \
+        {0xff8, "PCellID2", 4, REG_RO, .value = 0x05},                                             \
+    {                                                                                              \
+        0xffc, "PCellID3", 4, REG_RO, .value = 0xb1                                                \
     }
 // For the handlers in a device's mmio_ops. A narrow read gives its part of the register, a narrow
 // write the other bytes from the storage; an access across registers is a guest error (reads as

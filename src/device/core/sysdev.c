@@ -9,6 +9,32 @@ void sys_add_window(struct sys_device *s, const char *name, uint64_t size,
         (struct sys_window){.name = name, .size = size, .ops = ops, .opaque = opaque};
 }
 
+static enum mem_result bank_read(void *opaque, gpa_t off, unsigned size, uint64_t *val,
+                                 struct mem_attrs attrs)
+{
+    const struct sys_window *w = opaque;
+    return regbank_read(w->bank, w->dev, off, size, val);
+}
+
+static enum mem_result bank_write(void *opaque, gpa_t off, unsigned size, uint64_t val,
+                                  struct mem_attrs attrs)
+{
+    const struct sys_window *w = opaque;
+    return regbank_write(w->bank, w->dev, off, size, val);
+}
+
+void sys_add_bank(struct sys_device *s, uint64_t size, const struct regbank *bank)
+{
+    static const struct mmio_ops words = {
+        .read = bank_read, .write = bank_write, .min_size = 4, .max_size = 4};
+    static const struct mmio_ops narrow = {
+        .read = bank_read, .write = bank_write, .min_size = 1, .max_size = 4};
+    struct sys_window *w = &s->windows[s->n_windows];
+    sys_add_window(s, bank->name, size, bank->narrow ? &narrow : &words, w);
+    w->bank = bank;
+    w->dev = &s->dev;
+}
+
 void sys_add_irq(struct sys_device *s, struct irq *line)
 {
     BUG_ON(s->n_irqs == SYS_IRQS);

@@ -3,7 +3,7 @@
 // their base.
 #pragma once
 
-#include "device/device.h"
+#include "device/core/regbank.h"
 
 #define SYS_WINDOWS 8
 #define SYS_IRQS    16
@@ -15,6 +15,8 @@ struct sys_device {
         uint64_t size;
         const struct mmio_ops *ops;
         void *opaque;
+        const struct regbank *bank; // of a window made by sys_add_bank, and the device
+        struct device *dev;
         bool unguarded;        // the handlers lock for themselves
         struct region *region; // NULL until mapped
     } windows[SYS_WINDOWS];
@@ -26,6 +28,8 @@ extern const struct device_type sys_device_base;
 // From a type's init hook. Windows and lines are numbered in the order they are added.
 void sys_add_window(struct sys_device *s, const char *name, uint64_t size,
                     const struct mmio_ops *ops, void *opaque);
+// A window that is a register bank; the bank's handlers get the device.
+void sys_add_bank(struct sys_device *s, uint64_t size, const struct regbank *bank);
 void sys_add_irq(struct sys_device *s, struct irq *line);
 // From the board, after device_start.
 struct region *sys_map(struct sys_device *s, unsigned window, struct space *to, gpa_t base);

@@ -1,7 +1,6 @@
 // Arm PrimeCell General Purpose Input/Output (PL061), technical reference manual DDI 0190B: eight
 // pins with masked data access, level and edge interrupts. Mode control (AFSEL) is stored only.
 #include "device/gpio/pl061.h"
-#include "device/core/regbank.h"
 #include "base/bits.h"
 
 struct pl061 {
@@ -84,14 +83,7 @@ static const struct reg pl061_regs[] = {
     {0x418, "MIS", 4, REG_RO, .read = mis_read},
     {0x41c, "IC", 4, REG_WO, .write = ic_write},
     {0x420, "AFSEL", 4, REG_RW, 0, offsetof(struct pl061, afsel), 0xff},
-    {0xfe0, "PeriphID0", 4, REG_RO, .value = 0x61},
-    {0xfe4, "PeriphID1", 4, REG_RO, .value = 0x10},
-    {0xfe8, "PeriphID2", 4, REG_RO, .value = 0x04},
-    {0xfec, "PeriphID3", 4, REG_RO, .value = 0x00},
-    {0xff0, "PCellID0", 4, REG_RO, .value = 0x0d},
-    {0xff4, "PCellID1", 4, REG_RO, .value = 0xf0},
-    {0xff8, "PCellID2", 4, REG_RO, .value = 0x05},
-    {0xffc, "PCellID3", 4, REG_RO, .value = 0xb1},
+    REGS_PRIMECELL(0x061, 0),
 };
 static const struct regbank pl061_bank = REGBANK("pl061", pl061_regs);
 

@@ -1,12 +1,11 @@
 // 16550 UART as in PCs and on many boards (National Semiconductor PC16550D data sheet, June 1995):
 // data path to a character back end, 16-byte FIFOs with trigger levels and time-out, the interrupt
-// priorities of IIR, break, modem control with loop-back. The line is ideal: a character leaves as
-// soon as the back end takes it, at any divisor, none arrives with a parity or framing error, and
-// CTS, DSR and DCD are asserted. Not modelled: DMA signalling (RXRDY, TXRDY) and sending a break.
+// priorities of IIR, break, modem control with loop-back. A character leaves at once at any
+// divisor, none arrives with a parity or framing error, and CTS, DSR and DCD are asserted. Not
+// modelled: DMA signalling (RXRDY, TXRDY) and sending a break.
 #include "device/serial/ns16550.h"
-#include "chardev/chardev.h"
+#include "device/serial/uart.h"
 
-enum { FIFO_DEPTH = 16 };
 enum { R_DATA, R_IER, R_IIR_FCR, R_LCR, R_MCR, R_LSR, R_MSR, R_SCR };
 enum {
     IER_RX = 1 << 0,
@@ -39,29 +38,25 @@ enum {
     MSR_DSR = 1 << 5,
     MSR_RI = 1 << 6,
     MSR_DCD = 1 << 7,
-    BREAK = 1 << 8, // in the receive FIFO: this character is a break
 };
 
 struct ns16550 {
-    struct sys_device sys;
-    struct irq irq;
-    struct chardev *chardev;
-    struct chr_frontend *fe;
-    struct loop_timer rx_timeout;
+    struct uart uart;
     uint32_t divisor;
     uint8_t ier, fcr, lcr, mcr, scr;
     uint8_t lsr;          // the error bits alone; the rest follows from the FIFOs
     uint8_t modem, delta; // MSR: inputs, and those that changed
     bool thre_pending, timed_out;
-    uint16_t rx[FIFO_DEPTH];
-    uint32_t rx_pos, rx_len;
-    uint8_t tx[FIFO_DEPTH]; // what the back end has not taken yet
-    uint32_t tx_len;
 };
 
-static uint32_t depth(const struct ns16550 *s)
+static struct ns16550 *of(const struct uart *u)
 {
-    return s->fcr & FCR_ENABLE ? FIFO_DEPTH : 1;
+    return container_of(u, struct ns16550, uart);
+}
+
+static uint32_t depth(const struct uart *u)
+{
+    return of(u)->fcr & FCR_ENABLE ? UART_FIFO : 1;
 }
 
 static uint32_t trigger(const struct ns16550 *s)
@@ -73,23 +68,23 @@ static uint32_t trigger(const struct ns16550 *s)
 static uint8_t line_status(const struct ns16550 *s)
 {
     uint8_t v = s->lsr;
-    if (s->rx_len)
+    if (s->uart.rx_len)
         v |= LSR_READY;
-    if (s->rx_len && s->rx[s->rx_pos] & BREAK)
+    if (s->uart.rx_len && s->uart.rx[s->uart.rx_pos] & UART_BREAK)
         v |= LSR_BREAK;
-    if (!s->tx_len)
+    if (!s->uart.tx_len)
         v |= LSR_THRE | LSR_IDLE;
     return v;
 }
 
 // The interrupt of the highest priority (table III of the data sheet).
-static uint8_t pending(const struct ns16550 *s)
+static uint8_t highest(const struct ns16550 *s)
 {
     if (s->ier & IER_LINE && line_status(s) & (LSR_OVERRUN | LSR_BREAK))
         return IIR_LINE;
     if (s->ier & IER_RX && s->timed_out)
         return IIR_TIMEOUT;
-    if (s->ier & IER_RX && s->rx_len >= trigger(s))
+    if (s->ier & IER_RX && s->uart.rx_len >= trigger(s))
         return IIR_RX;
     if (s->ier & IER_THRE && s->thre_pending)
         return IIR_THRE;
@@ -98,72 +93,72 @@ static uint8_t pending(const struct ns16550 *s)
     return IIR_NONE;
 }
 
-static void update(struct ns16550 *s)
+static bool pending(const struct uart *u)
 {
-    irq_set(&s->irq, pending(s) != IIR_NONE);
+    return highest(of(u)) != IIR_NONE;
+}
+
+static bool accepts(const struct uart *u)
+{
+    return true;
+}
+
+static bool loops(const struct uart *u)
+{
+    return of(u)->mcr & MCR_LOOP;
 }
 
 // Four character times of silence (at 10 bits a character and a 1.8432 MHz clock).
-static int64_t timeout_ns(const struct ns16550 *s)
+static int64_t silence_ns(const struct uart *u)
 {
-    return (int64_t)MAX(s->divisor, 1u) * 16 * 40 * 1000000000 / 1843200;
+    if (!(of(u)->fcr & FCR_ENABLE))
+        return 0;
+    return (int64_t)MAX(of(u)->divisor, 1u) * 16 * 40 * 1000000000 / 1843200;
 }
 
-static void rx_push(struct ns16550 *s, uint16_t c)
+static void received(struct uart *u)
 {
-    if (s->rx_len >= depth(s)) {
-        s->lsr |= LSR_OVERRUN;
-        return;
-    }
-    s->rx[(s->rx_pos + s->rx_len++) % FIFO_DEPTH] = c;
-    s->timed_out = false;
-    if (s->fcr & FCR_ENABLE && s->rx_len < trigger(s))
-        loop_timer_set(&s->rx_timeout, clock_now(s->sys.dev.env->clock) + timeout_ns(s));
+    of(u)->timed_out = false;
 }
 
-static void rx_timed_out(void *opaque)
+static void overrun(struct uart *u)
 {
-    struct ns16550 *s = opaque;
-    device_lock(&s->sys.dev);
-    s->timed_out = s->rx_len > 0;
-    update(s);
-    device_unlock(&s->sys.dev);
+    of(u)->lsr |= LSR_OVERRUN;
 }
 
-static void rx_clear(struct ns16550 *s)
+static void silent(struct uart *u)
 {
-    s->rx_pos = s->rx_len = 0;
-    s->timed_out = false;
-    loop_timer_cancel(&s->rx_timeout);
+    of(u)->timed_out = u->rx_len < trigger(of(u));
 }
 
-// Hand on what waits to be sent; the holding register's interrupt rises when all is gone.
-static void tx_drain(struct ns16550 *s)
+// The holding register's interrupt rises when all is gone.
+static void sent(struct uart *u)
 {
-    if (!s->tx_len)
-        return;
-    size_t n = s->fe ? chr_write(s->fe, s->tx, s->tx_len) : s->tx_len;
-    n = MIN(n, (size_t)s->tx_len);
-    memmove(s->tx, s->tx + n, s->tx_len - n);
-    s->tx_len -= (uint32_t)n;
-    if (!s->tx_len)
-        s->thre_pending = true;
+    if (!u->tx_len)
+        of(u)->thre_pending = true;
 }
+
+static const struct uart_model model = {
+    .depth = depth,
+    .accepts = accepts,
+    .loops = loops,
+    .silence_ns = silence_ns,
+    .received = received,
+    .overrun = overrun,
+    .sent = sent,
+    .silent = silent,
+    .pending = pending,
+};
 
 static uint8_t data_read(struct ns16550 *s)
 {
-    if (!s->rx_len)
+    if (!s->uart.rx_len)
         return 0;
-    uint8_t c = (uint8_t)s->rx[s->rx_pos];
-    s->rx_pos = (s->rx_pos + 1) % FIFO_DEPTH;
-    s->rx_len--;
+    uint8_t c = (uint8_t)uart_take(&s->uart);
     s->timed_out = false;
-    if (!s->rx_len)
-        loop_timer_cancel(&s->rx_timeout);
-    else if (s->fcr & FCR_ENABLE)
-        loop_timer_set(&s->rx_timeout, clock_now(s->sys.dev.env->clock) + timeout_ns(s));
-    if (s->fe)
-        chr_accept_input(s->fe);
+    if (s->uart.rx_len)
+        uart_await_silence(&s->uart);
+    uart_accept(&s->uart);
     return c;
 }
 
@@ -171,12 +166,9 @@ static void data_write(struct ns16550 *s, uint8_t c)
 {
     s->thre_pending = false;
     if (s->mcr & MCR_LOOP) {
-        rx_push(s, c);
+        uart_receive(&s->uart, c);
         s->thre_pending = true;
-    } else if (s->tx_len < depth(s)) {
-        s->tx[s->tx_len++] = c;
-        tx_drain(s);
-    } else {
+    } else if (!uart_send(&s->uart, c)) {
         log_guest("ns16550 overflow", "ns16550: a character was written to the full FIFO");
     }
 }
@@ -199,20 +191,21 @@ static void fcr_write(struct ns16550 *s, uint8_t v)
 {
     if ((v ^ s->fcr) & FCR_ENABLE)
         v |= FCR_CLEAR_RX | FCR_CLEAR_TX;
-    if (v & FCR_CLEAR_RX)
-        rx_clear(s);
-    if (v & FCR_CLEAR_TX && s->tx_len) {
-        s->tx_len = 0;
+    if (v & FCR_CLEAR_RX) {
+        uart_clear_receive(&s->uart);
+        s->timed_out = false;
+    }
+    if (v & FCR_CLEAR_TX && s->uart.tx_len) {
+        s->uart.tx_len = 0;
         s->thre_pending = true;
     }
     s->fcr = v & (FCR_ENABLE | IIR_FIFO);
-    if (s->fe)
-        chr_accept_input(s->fe);
+    uart_accept(&s->uart);
 }
 
 static uint8_t iir_read(struct ns16550 *s)
 {
-    uint8_t v = pending(s);
+    uint8_t v = highest(s);
     if (v == IIR_THRE)
         s->thre_pending = false;
     return v | (s->fcr & FCR_ENABLE ? IIR_FIFO : 0);
@@ -235,8 +228,8 @@ static uint8_t read_register(struct ns16550 *s, unsigned r)
     case R_LSR:
         v = line_status(s);
         s->lsr = 0;
-        if (s->rx_len)
-            s->rx[s->rx_pos] &= 0xff;
+        if (s->uart.rx_len)
+            s->uart.rx[s->uart.rx_pos] &= 0xff;
         return v;
     case R_MSR:
         v = s->modem | s->delta;
@@ -261,7 +254,7 @@ static void write_register(struct ns16550 *s, unsigned r, uint8_t v)
             s->divisor = (s->divisor & 0xff) | (uint32_t)v << 8;
             break;
         }
-        if (v & ~s->ier & IER_THRE && !s->tx_len) // enabling it while empty raises it
+        if (v & ~s->ier & IER_THRE && !s->uart.tx_len) // enabling it while empty raises it
             s->thre_pending = true;
         s->ier = v & 0xf;
         break;
@@ -287,7 +280,7 @@ static enum mem_result uart_read(void *opaque, gpa_t off, unsigned size, uint64_
                                  struct mem_attrs attrs)
 {
     *val = read_register(opaque, (unsigned)off & 7);
-    update(opaque);
+    uart_update(opaque);
     return MEM_OK;
 }
 
@@ -295,97 +288,15 @@ static enum mem_result uart_write(void *opaque, gpa_t off, unsigned size, uint64
                                   struct mem_attrs attrs)
 {
     write_register(opaque, (unsigned)off & 7, (uint8_t)val);
-    update(opaque);
+    uart_update(opaque);
     return MEM_OK;
 }
 
 static const struct mmio_ops uart_ops = {.read = uart_read, .write = uart_write, .max_size = 1};
 
-static size_t chr_can_receive(void *fe)
-{
-    struct ns16550 *s = fe;
-    device_lock(&s->sys.dev);
-    size_t room = s->rx_len < depth(s) ? depth(s) - s->rx_len : 0;
-    device_unlock(&s->sys.dev);
-    return room;
-}
-
-static void chr_receive(void *fe, const uint8_t *p, size_t n)
-{
-    struct ns16550 *s = fe;
-    device_lock(&s->sys.dev);
-    if (!(s->mcr & MCR_LOOP))
-        for (size_t i = 0; i < n; i++)
-            rx_push(s, p[i]);
-    update(s);
-    device_unlock(&s->sys.dev);
-}
-
-static void chr_event(void *fe, enum chr_event ev)
-{
-    struct ns16550 *s = fe;
-    if (ev != CHR_BREAK)
-        return;
-    device_lock(&s->sys.dev);
-    if (!(s->mcr & MCR_LOOP))
-        rx_push(s, BREAK);
-    update(s);
-    device_unlock(&s->sys.dev);
-}
-
-static void chr_can_write(void *fe)
-{
-    struct ns16550 *s = fe;
-    device_lock(&s->sys.dev);
-    tx_drain(s);
-    update(s);
-    device_unlock(&s->sys.dev);
-}
-
-static const struct chr_frontend_ops chr_ops = {
-    .can_receive = chr_can_receive,
-    .receive = chr_receive,
-    .event = chr_event,
-    .can_write = chr_can_write,
-};
-
-static struct ns16550 *of(struct device *d)
-{
-    return container_of(d, struct ns16550, sys.dev);
-}
-
 static int init(struct device *d, struct err *e)
 {
-    struct ns16550 *s = of(d);
-    sys_add_window(&s->sys, "ns16550", NS16550_SIZE, &uart_ops, s);
-    sys_add_irq(&s->sys, &s->irq);
-    loop_timer_init(&s->rx_timeout, d->env->loop, d->env->clock, rx_timed_out, s);
-    if (s->chardev) {
-        s->fe = chr_attach(s->chardev, &chr_ops, s, e);
-        if (!s->fe)
-            return -1;
-    }
-    return 0;
-}
-
-static void reset(struct device *d)
-{
-    loop_timer_cancel(&of(d)->rx_timeout);
-    update(of(d));
-}
-
-static void leave(struct device *d)
-{
-    loop_timer_cancel(&of(d)->rx_timeout);
-    if (of(d)->fe)
-        chr_detach(of(d)->fe);
-}
-
-static int post_load(struct device *d, struct err *e)
-{
-    update(of(d));
-    if (of(d)->rx_len)
-        loop_timer_set(&of(d)->rx_timeout, clock_now(d->env->clock) + timeout_ns(of(d)));
+    sys_add_window(container_of(d, struct sys_device, dev), "ns16550", NS16550_SIZE, &uart_ops, d);
     return 0;
 }
 
@@ -393,8 +304,6 @@ static int post_load(struct device *d, struct err *e)
     FIELD(struct ns16550, member_, .kind = (kind_), .use = FIELD_STATE | FIELD_RESET,              \
           .init = (init_), __VA_ARGS__)
 static const struct field fields[] = {
-    FIELD(struct ns16550, chardev, .kind = F_BACKEND_CHR, .use = FIELD_PROP,
-          .help = "character back end"),
     STATE(divisor, F_U32, 12, .max = 0xffff),
     STATE(ier, F_U8, 0),
     STATE(fcr, F_U8, 0),
@@ -406,11 +315,6 @@ static const struct field fields[] = {
     STATE(delta, F_U8, 0),
     STATE(thre_pending, F_BOOL, 0),
     STATE(timed_out, F_BOOL, 0),
-    STATE(rx, F_U16A, 0, .len = FIFO_DEPTH),
-    STATE(rx_pos, F_U32, 0, .max = FIFO_DEPTH - 1),
-    STATE(rx_len, F_U32, 0, .max = FIFO_DEPTH),
-    STATE(tx, F_BYTES, 0, .len = FIFO_DEPTH),
-    STATE(tx_len, F_U32, 0, .max = FIFO_DEPTH),
     {0},
 };
 
@@ -420,9 +324,7 @@ const struct device_type ns16550_type = {
     .category = "Input devices",
     .size = sizeof(struct ns16550),
     .fields = fields,
-    .base = &sys_device_base,
+    .base = &uart_base,
     .init = init,
-    .reset = reset,
-    .exit = leave,
-    .post_load = post_load,
+    .class_data = &model,
 };

@@ -1,16 +1,11 @@
 // Arm PrimeCell UART (PL011), technical reference manual DDI 0183G, revision r1p4 (16-byte FIFOs):
 // data path to a character back end, FIFOs and their trigger levels, receive time-out, loop-back,
-// interrupts, identification. The line is ideal: a character leaves as soon as the back end takes
-// it, none arrives with a parity or framing error, the modem inputs are always asserted. Not
-// modelled: DMA requests, IrDA, sending a break.
+// interrupts, identification. None arrives with a parity or framing error, the modem inputs are
+// always asserted. Not modelled: DMA requests, IrDA, sending a break.
 #include "device/serial/pl011.h"
-#include "chardev/chardev.h"
-#include "device/core/regbank.h"
-#include "base/log.h"
+#include "device/serial/uart.h"
 
-enum { FIFO_DEPTH = 16 };
 enum {
-    DR_BE = 1 << 10,
     FR_CTS = 1 << 0,
     FR_DSR = 1 << 1,
     FR_DCD = 1 << 2,
@@ -38,21 +33,18 @@ enum {
 };
 
 struct pl011 {
-    struct sys_device sys;
-    struct irq irq; // UARTINTR
-    struct chardev *chardev;
-    struct chr_frontend *fe;
-    struct loop_timer rx_timeout;
+    struct uart uart; // its FIFO's characters have their error bits where DR has them
     uint32_t rsr, ilpr, ibrd, fbrd, lcrh, cr, ifls, imsc, ris, dmacr;
-    uint16_t rx[FIFO_DEPTH]; // characters with their error bits, as DR gives them
-    uint32_t rx_pos, rx_len;
-    uint8_t tx[FIFO_DEPTH]; // what the back end has not taken yet
-    uint32_t tx_len;
 };
 
-static uint32_t fifo_depth(const struct pl011 *s)
+static struct pl011 *of(const struct uart *u)
 {
-    return s->lcrh & LCRH_FEN ? FIFO_DEPTH : 1;
+    return container_of(u, struct pl011, uart);
+}
+
+static uint32_t depth(const struct uart *u)
+{
+    return of(u)->lcrh & LCRH_FEN ? UART_FIFO : 1;
 }
 
 // Characters at which a FIFO's interrupt triggers (IFLS: 1/8, 1/4, 1/2, 3/4, 7/8).
@@ -62,75 +54,87 @@ static uint32_t fifo_trigger(const struct pl011 *s, unsigned select)
     return s->lcrh & LCRH_FEN ? level[select & 7] : 1;
 }
 
-static void pl011_update(struct pl011 *s)
+static bool accepts(const struct uart *u)
 {
-    irq_set(&s->irq, (s->ris & s->imsc) != 0);
+    const uint32_t on = CR_UARTEN | CR_RXE;
+    return (of(u)->cr & on) == on;
+}
+
+static bool loops(const struct uart *u)
+{
+    return of(u)->cr & CR_LBE;
 }
 
 // 32 bit times: after that much silence a FIFO below its trigger level is reported.
-static int64_t rx_timeout_ns(const struct pl011 *s)
+static int64_t silence_ns(const struct uart *u)
 {
+    const struct pl011 *s = of(u);
     const uint64_t clock_hz = 24000000;
     uint64_t divisor = MAX((uint64_t)s->ibrd * 64 + s->fbrd, 64u); // in 1/64ths of 16 clocks
+    if (!(s->lcrh & LCRH_FEN))
+        return 0;
     return (int64_t)MAX(32 * 1000000000ull / clock_hz * 16 * divisor / 64, 10000u);
 }
 
-static void rx_push(struct pl011 *s, uint16_t c)
+static void received(struct uart *u)
 {
-    if (s->rx_len >= fifo_depth(s)) {
-        s->ris |= INT_OE;
-        s->rsr |= 8;
-        return;
-    }
-    s->rx[(s->rx_pos + s->rx_len++) % FIFO_DEPTH] = c;
-    if (s->rx_len == fifo_trigger(s, s->ifls >> 3))
+    struct pl011 *s = of(u);
+    if (u->rx[(u->rx_pos + u->rx_len - 1) % UART_FIFO] & UART_BREAK)
+        s->ris |= INT_BE;
+    if (u->rx_len == fifo_trigger(s, s->ifls >> 3))
         s->ris |= INT_RX;
-    if (s->lcrh & LCRH_FEN)
-        loop_timer_set(&s->rx_timeout, clock_now(s->sys.dev.env->clock) + rx_timeout_ns(s));
 }
 
-static void rx_timed_out(void *opaque)
+static void overrun(struct uart *u)
 {
-    struct pl011 *s = opaque;
-    device_lock(&s->sys.dev);
-    if (s->rx_len) {
-        s->ris |= INT_RT;
-        pl011_update(s);
-    }
-    device_unlock(&s->sys.dev);
+    of(u)->ris |= INT_OE;
+    of(u)->rsr |= 8;
 }
 
-// Hand on what waits in the transmit FIFO; TXRIS rises when it has drained to its trigger level.
-static void tx_drain(struct pl011 *s)
+static void silent(struct uart *u)
 {
-    if (!s->tx_len)
-        return;
-    size_t n = s->fe ? chr_write(s->fe, s->tx, s->tx_len) : s->tx_len;
-    n = MIN(n, (size_t)s->tx_len);
-    memmove(s->tx, s->tx + n, s->tx_len - n);
-    s->tx_len -= (uint32_t)n;
-    if (n && s->tx_len <= (s->lcrh & LCRH_FEN ? fifo_trigger(s, s->ifls) : 0))
+    of(u)->ris |= INT_RT;
+}
+
+// TXRIS rises when the transmit FIFO has drained to its trigger level.
+static void sent(struct uart *u)
+{
+    struct pl011 *s = of(u);
+    if (u->tx_len <= (s->lcrh & LCRH_FEN ? fifo_trigger(s, s->ifls) : 0))
         s->ris |= INT_TX;
 }
+
+static bool pending(const struct uart *u)
+{
+    return of(u)->ris & of(u)->imsc;
+}
+
+static const struct uart_model model = {
+    .depth = depth,
+    .accepts = accepts,
+    .loops = loops,
+    .silence_ns = silence_ns,
+    .received = received,
+    .overrun = overrun,
+    .sent = sent,
+    .silent = silent,
+    .pending = pending,
+};
 
 static uint64_t dr_read(void *opaque, unsigned i)
 {
     struct pl011 *s = opaque;
-    if (!s->rx_len)
-        return s->rx[s->rx_pos % FIFO_DEPTH] & 0xff;
-    uint32_t c = s->rx[s->rx_pos];
-    s->rx_pos = (s->rx_pos + 1) % FIFO_DEPTH;
-    s->rx_len--;
+    struct uart *u = &s->uart;
+    if (!u->rx_len)
+        return u->rx[u->rx_pos] & 0xff;
+    uint32_t c = uart_take(u);
     s->rsr = (s->rsr & 8) | (c >> 8 & 7);
-    if (s->rx_len < fifo_trigger(s, s->ifls >> 3))
+    if (u->rx_len < fifo_trigger(s, s->ifls >> 3))
         s->ris &= ~(uint32_t)INT_RX;
-    if (!s->rx_len) {
+    if (!u->rx_len)
         s->ris &= ~(uint32_t)INT_RT;
-        loop_timer_cancel(&s->rx_timeout);
-    }
-    pl011_update(s);
-    if (s->fe)
-        chr_accept_input(s->fe);
+    uart_update(u);
+    uart_accept(u);
     return c;
 }
 
@@ -140,16 +144,14 @@ static void dr_write(void *opaque, unsigned i, uint64_t v)
     if (!(s->cr & CR_UARTEN) || !(s->cr & CR_TXE))
         log_guest("pl011 disabled", "pl011: a character was written while the UART is disabled");
     if (s->cr & CR_LBE) {
-        rx_push(s, (uint16_t)v);
+        uart_receive(&s->uart, (uint8_t)v);
         s->ris |= INT_TX;
-    } else if (s->tx_len < fifo_depth(s)) {
-        s->tx[s->tx_len++] = (uint8_t)v;
-        s->ris &= ~(uint32_t)INT_TX;
-        tx_drain(s);
     } else {
-        log_guest("pl011 overflow", "pl011: a character was written to the full transmit FIFO");
+        s->ris &= ~(uint32_t)INT_TX;
+        if (!uart_send(&s->uart, (uint8_t)v))
+            log_guest("pl011 overflow", "pl011: a character was written to the full FIFO");
     }
-    pl011_update(s);
+    uart_update(&s->uart);
 }
 
 static uint64_t fr_read(void *opaque, unsigned i)
@@ -159,15 +161,12 @@ static uint64_t fr_read(void *opaque, unsigned i)
     if (s->cr & CR_LBE) // 3.2.3: outputs are fed back to the modem inputs
         fr = (s->cr & CR_RTS ? FR_CTS : 0) | (s->cr & CR_DTR ? FR_DSR : 0) |
              (s->cr & CR_OUT1 ? FR_DCD : 0) | (s->cr & CR_OUT2 ? FR_RI : 0);
-    if (!s->rx_len)
+    if (!s->uart.rx_len)
         fr |= FR_RXFE;
-    if (s->rx_len >= fifo_depth(s))
+    if (s->uart.rx_len >= depth(&s->uart))
         fr |= FR_RXFF;
-    if (!s->tx_len)
-        fr |= FR_TXFE;
-    else
-        fr |= FR_BUSY;
-    if (s->tx_len >= fifo_depth(s))
+    fr |= s->uart.tx_len ? FR_BUSY : FR_TXFE;
+    if (s->uart.tx_len >= depth(&s->uart))
         fr |= FR_TXFF;
     return fr;
 }
@@ -186,18 +185,16 @@ static void lcrh_write(void *opaque, unsigned i, uint64_t v)
 {
     struct pl011 *s = opaque;
     if ((v ^ s->lcrh) & LCRH_FEN) {
-        s->rx_len = s->rx_pos = 0;
+        uart_clear_receive(&s->uart);
         s->ris &= ~(uint32_t)(INT_RX | INT_RT);
     }
     s->lcrh = (uint32_t)v & 0xff;
-    pl011_update(s);
+    uart_update(&s->uart);
 }
 
 static void cr_changed(void *opaque, unsigned i, uint64_t v)
 {
-    struct pl011 *s = opaque;
-    if (s->fe)
-        chr_accept_input(s->fe);
+    uart_accept(opaque);
 }
 
 static uint64_t mis_read(void *opaque, unsigned i)
@@ -210,12 +207,12 @@ static void icr_write(void *opaque, unsigned i, uint64_t v)
 {
     struct pl011 *s = opaque;
     s->ris &= ~(uint32_t)v;
-    pl011_update(s);
+    uart_update(&s->uart);
 }
 
 static void imsc_changed(void *opaque, unsigned i, uint64_t v)
 {
-    pl011_update(opaque);
+    uart_update(opaque);
 }
 
 static const struct reg pl011_regs[] = {
@@ -233,119 +230,14 @@ static const struct reg pl011_regs[] = {
     {0x040, "MIS", 4, REG_RO, .read = mis_read},
     {0x044, "ICR", 4, REG_WO, .write = icr_write},
     {0x048, "DMACR", 4, REG_RW, 0, offsetof(struct pl011, dmacr), 7},
-    {0xfe0, "PeriphID0", 4, REG_RO, .value = 0x11},
-    {0xfe4, "PeriphID1", 4, REG_RO, .value = 0x10},
-    {0xfe8, "PeriphID2", 4, REG_RO, .value = 0x14},
-    {0xfec, "PeriphID3", 4, REG_RO, .value = 0x00},
-    {0xff0, "PCellID0", 4, REG_RO, .value = 0x0d},
-    {0xff4, "PCellID1", 4, REG_RO, .value = 0xf0},
-    {0xff8, "PCellID2", 4, REG_RO, .value = 0x05},
-    {0xffc, "PCellID3", 4, REG_RO, .value = 0xb1},
+    REGS_PRIMECELL(0x011, 1),
 };
-static const struct regbank pl011_bank = REGBANK("pl011", pl011_regs);
-
-static enum mem_result pl011_read(void *opaque, gpa_t off, unsigned size, uint64_t *val,
-                                  struct mem_attrs attrs)
-{
-    return regbank_read(&pl011_bank, opaque, off, size, val);
-}
-
-static enum mem_result pl011_write(void *opaque, gpa_t off, unsigned size, uint64_t val,
-                                   struct mem_attrs attrs)
-{
-    return regbank_write(&pl011_bank, opaque, off, size, val);
-}
-
-// Drivers also write DR with byte and halfword stores.
-static const struct mmio_ops pl011_ops = {
-    .read = pl011_read, .write = pl011_write, .min_size = 1, .max_size = 4};
-
-static size_t chr_can_receive(void *fe)
-{
-    struct pl011 *s = fe;
-    device_lock(&s->sys.dev);
-    const uint32_t on = CR_UARTEN | CR_RXE;
-    size_t room = (s->cr & on) == on && s->rx_len < fifo_depth(s) ? fifo_depth(s) - s->rx_len : 0;
-    device_unlock(&s->sys.dev);
-    return room;
-}
-
-static void chr_receive(void *fe, const uint8_t *p, size_t n)
-{
-    struct pl011 *s = fe;
-    device_lock(&s->sys.dev);
-    if (!(s->cr & CR_LBE))
-        for (size_t i = 0; i < n; i++)
-            rx_push(s, p[i]);
-    pl011_update(s);
-    device_unlock(&s->sys.dev);
-}
-
-static void chr_event(void *fe, enum chr_event ev)
-{
-    struct pl011 *s = fe;
-    if (ev != CHR_BREAK)
-        return;
-    device_lock(&s->sys.dev);
-    if (!(s->cr & CR_LBE)) {
-        rx_push(s, DR_BE);
-        s->ris |= INT_BE;
-    }
-    pl011_update(s);
-    device_unlock(&s->sys.dev);
-}
-
-static void chr_can_write(void *fe)
-{
-    struct pl011 *s = fe;
-    device_lock(&s->sys.dev);
-    tx_drain(s);
-    pl011_update(s);
-    device_unlock(&s->sys.dev);
-}
-
-static const struct chr_frontend_ops pl011_chr_ops = {
-    .can_receive = chr_can_receive,
-    .receive = chr_receive,
-    .event = chr_event,
-    .can_write = chr_can_write,
-};
+static const struct regbank pl011_bank =
+    REGBANK("pl011", pl011_regs, .narrow = true); // drivers also use byte and halfword stores of DR
 
 static int pl011_init(struct device *d, struct err *e)
 {
-    struct pl011 *s = container_of(d, struct pl011, sys.dev);
-    sys_add_window(&s->sys, "pl011", 0x1000, &pl011_ops, s);
-    sys_add_irq(&s->sys, &s->irq);
-    loop_timer_init(&s->rx_timeout, d->env->loop, d->env->clock, rx_timed_out, s);
-    if (s->chardev) {
-        s->fe = chr_attach(s->chardev, &pl011_chr_ops, s, e);
-        if (!s->fe)
-            return -1;
-    }
-    return 0;
-}
-
-static void pl011_reset(struct device *d)
-{
-    struct pl011 *s = container_of(d, struct pl011, sys.dev);
-    loop_timer_cancel(&s->rx_timeout);
-    pl011_update(s);
-}
-
-static void pl011_exit(struct device *d)
-{
-    struct pl011 *s = container_of(d, struct pl011, sys.dev);
-    loop_timer_cancel(&s->rx_timeout);
-    if (s->fe)
-        chr_detach(s->fe);
-}
-
-static int pl011_post_load(struct device *d, struct err *e)
-{
-    struct pl011 *s = container_of(d, struct pl011, sys.dev);
-    pl011_update(s);
-    if (s->rx_len)
-        loop_timer_set(&s->rx_timeout, clock_now(d->env->clock) + rx_timeout_ns(s));
+    sys_add_bank(container_of(d, struct sys_device, dev), 0x1000, &pl011_bank);
     return 0;
 }
 
@@ -353,8 +245,6 @@ static int pl011_post_load(struct device *d, struct err *e)
     FIELD(struct pl011, member_, .kind = (kind_), .use = FIELD_STATE | FIELD_RESET,                \
           .init = (init_), __VA_ARGS__)
 static const struct field pl011_fields[] = {
-    FIELD(struct pl011, chardev, .kind = F_BACKEND_CHR, .use = FIELD_PROP,
-          .help = "character back end"),
     STATE(rsr, F_U32, 0),
     STATE(ilpr, F_U32, 0),
     STATE(ibrd, F_U32, 0),
@@ -365,11 +255,6 @@ static const struct field pl011_fields[] = {
     STATE(imsc, F_U32, 0),
     STATE(ris, F_U32, 0),
     STATE(dmacr, F_U32, 0),
-    STATE(rx, F_U16A, 0, .len = FIFO_DEPTH),
-    STATE(rx_pos, F_U32, 0, .max = FIFO_DEPTH - 1),
-    STATE(rx_len, F_U32, 0, .max = FIFO_DEPTH),
-    STATE(tx, F_BYTES, 0, .len = FIFO_DEPTH),
-    STATE(tx_len, F_U32, 0, .max = FIFO_DEPTH),
     {0},
 };
 
@@ -379,9 +264,7 @@ const struct device_type pl011_type = {
     .category = "Input devices",
     .size = sizeof(struct pl011),
     .fields = pl011_fields,
-    .base = &sys_device_base,
+    .base = &uart_base,
     .init = pl011_init,
-    .reset = pl011_reset,
-    .exit = pl011_exit,
-    .post_load = pl011_post_load,
+    .class_data = &model,
 };

@@ -2,7 +2,6 @@
 // drivers/rtc/rtc-goldfish.c): nanoseconds since the epoch in two 32-bit halves, and one alarm. It
 // follows the host's wall clock plus an offset, so that a paused machine's clock goes on.
 #include "device/timer/goldfish_rtc.h"
-#include "device/core/regbank.h"
 
 struct goldfish_rtc {
     struct sys_device sys;
@@ -105,26 +104,12 @@ static const struct reg goldfish_regs[] = {
     {0x18, "ALARM_STATUS", 4, REG_RO, 0, AT(alarm_running)},
     {0x1c, "CLEAR_INTERRUPT", 4, REG_WO, .write = clear_interrupt_write},
 };
-static const struct regbank goldfish_bank = REGBANK("goldfish_rtc", goldfish_regs);
-
-static enum mem_result rtc_read(void *opaque, gpa_t off, unsigned size, uint64_t *val,
-                                struct mem_attrs attrs)
-{
-    return regbank_read(&goldfish_bank, opaque, off, size, val);
-}
-
-static enum mem_result rtc_write(void *opaque, gpa_t off, unsigned size, uint64_t val,
-                                 struct mem_attrs attrs)
-{
-    return regbank_write(&goldfish_bank, opaque, off, size, val);
-}
-
-static const struct mmio_ops rtc_ops = {rtc_read, rtc_write, .min_size = 4, .max_size = 4};
+static const struct regbank goldfish_bank = REGBANK("goldfish-rtc", goldfish_regs);
 
 static int rtc_init(struct device *d, struct err *e)
 {
     struct goldfish_rtc *s = container_of(d, struct goldfish_rtc, sys.dev);
-    sys_add_window(&s->sys, "goldfish-rtc", 0x24, &rtc_ops, s);
+    sys_add_bank(&s->sys, 0x24, &goldfish_bank);
     sys_add_irq(&s->sys, &s->irq);
     loop_timer_init(&s->alarm, d->env->loop, NULL, alarm_fired, s);
     if (s->base)

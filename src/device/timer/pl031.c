@@ -2,7 +2,6 @@
 // the host's wall clock plus an offset, so that a paused machine's clock goes on. The counter is
 // always enabled (CR reads as one).
 #include "device/timer/pl031.h"
-#include "device/core/regbank.h"
 
 struct pl031 {
     struct sys_device sys;
@@ -104,36 +103,14 @@ static const struct reg pl031_regs[] = {
     {0x014, "RIS", 4, REG_RO, 0, offsetof(struct pl031, ris)},
     {0x018, "MIS", 4, REG_RO, .read = mis_read},
     {0x01c, "ICR", 4, REG_WO, .write = icr_write},
-    {0xfe0, "PeriphID0", 4, REG_RO, .value = 0x31},
-    {0xfe4, "PeriphID1", 4, REG_RO, .value = 0x10},
-    {0xfe8, "PeriphID2", 4, REG_RO, .value = 0x04},
-    {0xfec, "PeriphID3", 4, REG_RO, .value = 0x00},
-    {0xff0, "PCellID0", 4, REG_RO, .value = 0x0d},
-    {0xff4, "PCellID1", 4, REG_RO, .value = 0xf0},
-    {0xff8, "PCellID2", 4, REG_RO, .value = 0x05},
-    {0xffc, "PCellID3", 4, REG_RO, .value = 0xb1},
+    REGS_PRIMECELL(0x031, 0),
 };
 static const struct regbank pl031_bank = REGBANK("pl031", pl031_regs);
-
-static enum mem_result pl031_read(void *opaque, gpa_t off, unsigned size, uint64_t *val,
-                                  struct mem_attrs attrs)
-{
-    return regbank_read(&pl031_bank, opaque, off, size, val);
-}
-
-static enum mem_result pl031_write(void *opaque, gpa_t off, unsigned size, uint64_t val,
-                                   struct mem_attrs attrs)
-{
-    return regbank_write(&pl031_bank, opaque, off, size, val);
-}
-
-static const struct mmio_ops pl031_ops = {
-    .read = pl031_read, .write = pl031_write, .min_size = 4, .max_size = 4};
 
 static int pl031_init(struct device *d, struct err *e)
 {
     struct pl031 *s = container_of(d, struct pl031, sys.dev);
-    sys_add_window(&s->sys, "pl031", 0x1000, &pl031_ops, s);
+    sys_add_bank(&s->sys, 0x1000, &pl031_bank);
     sys_add_irq(&s->sys, &s->irq);
     loop_timer_init(&s->alarm, d->env->loop, NULL, alarm_fired, s);
     if (s->base)
