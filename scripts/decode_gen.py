@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Turns .decode files into a decoder, a disassembler and the table random instructions come from.
 
-Several files make one instruction set; the first says which. A .decode file has one line per instruction that looks like the manual's own diagram:
+Several files make one instruction set; the first says which. A .decode file has one line per
+instruction that looks like the manual's own diagram:
 
-    isa a64                     prefix of everything generated
+    isa a64 isa/arm             prefix of everything generated; its folder, as includes name it,
+                                whose a64/print.h declares how operands are printed
     include "isa/arm/arm.h"     for the generated .c files
     feature-prefix ARM_         what an @feature becomes: @lse is ARM_LSE
     field Rd 5                  width of a field; s9 is signed; what a bare name in a diagram means
@@ -50,8 +52,8 @@ class Insn:
 
 class Spec:
     def __init__(self, paths):
-        self.path = paths[0]
-        self.prefix, self.includes, self.feature_prefix = None, [], ""
+        self.prefix = self.folder = None
+        self.includes, self.feature_prefix = [], ""
         self.widths = [32]
         self.fields = {}  # name -> (bits of the widest use, signed)
         self.declared = {}  # name -> bits of a bare name
@@ -86,7 +88,7 @@ class Spec:
     def directive(self, where, words):
         word, rest = words[0], (words[1] if len(words) > 1 else "")
         if word == "isa":
-            self.prefix = rest
+            self.prefix, self.folder = rest.split()
         elif word == "include":
             self.includes.append(rest)
         elif word == "feature-prefix":
@@ -300,7 +302,7 @@ class Writer:
 
     def decode(self):
         s, p, P = self.s, self.p, self.P
-        yield f'#include "isa/{self.folder()}/{p}_decode.h"'
+        yield f'#include "{self.s.folder}/{p}_decode.h"'
         yield from (f"#include {i}" for i in s.includes)
         yield f"\nconst struct decode_info {p}_info[{P}_IDS] = {{"
         for i in s.insns:
@@ -315,7 +317,7 @@ class Writer:
 
     def lifts(self):
         s, p, P = self.s, self.p, self.P
-        yield f'#include "isa/{self.folder()}/{p}_decode.h"\n'
+        yield f'#include "{self.s.folder}/{p}_decode.h"\n'
         yield f"{p}_lift_fn *const {p}_lifts[{P}_IDS] = {{"
         yield from (f"    [{P}_{i.name}] = {p}_lift_{i.cls}," for i in s.insns)
         yield "};"
@@ -382,7 +384,7 @@ bool {p}_decode{w}(uint32_t raw, struct {p}_insn *i)
 
     def disas(self):
         s, p, P = self.s, self.p, self.P
-        yield f'#include "isa/{self.folder()}/{p}/print.h"\n'
+        yield f'#include "{self.s.folder}/{p}/print.h"\n'
         yield f"void {p}_disas(struct disas_out *out, const struct {p}_insn *i)\n{{\n    switch (i->id) {{"
         for i in s.insns:
             yield f"    case {P}_{i.name}:"
@@ -419,10 +421,6 @@ bool {p}_decode{w}(uint32_t raw, struct {p}_insn *i)
         if name in insn.pieces:
             return f'disas_printf(out, "%d", (int)i->{name})'
         fail(insn.where, f"{insn.name}: unknown operand <{name}>")
-
-    def folder(self):
-        parts = self.s.path.replace("\\", "/").split("/")
-        return parts[len(parts) - parts[::-1].index("isa")]  # src/isa/FOLDER/...
 
 
 def main():

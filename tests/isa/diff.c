@@ -1,9 +1,11 @@
-// The differential test of the A64 translation: random sequences, executed by us and by an
-// independent emulator (or an Arm machine) through tests/isa/runner, must end in the same
-// registers, flags and memory. A difference is reduced to the units that matter and printed.
+// The differential test of translation: random sequences, executed by us and by an independent
+// emulator (or a machine of that kind) through tests/isa/runner, must end in the same registers,
+// flags and memory. A difference is reduced to the units that matter and printed.
 //
-// diff --reference CMD --runner FILE [--seed N] [--cases N] [--units N] [--only TEXT] [--coverage]
-// [--ir]
+// diff ISA --reference CMD --runner FILE [--cpu MODEL] [--model MODEL] [--seed N] [--cases N]
+// [--units N] [--only TEXT] [--without NAME,NAME] [--reserved] [--coverage] [--ir]: --cpu is
+// the reference's -cpu, --model ours; what our model lacks is not drawn.
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -13,21 +15,20 @@
 #include "flat.h"
 #include "generate.h"
 #include "jitted.h"
-#include "isa/arm/arm.h"
-#include "isa/arm/a64_decode.h"
 
 static struct options {
-    const char *reference, *runner, *only;
+    const struct diff_guest *guest;
+    const char *reference, *runner, *cpu, *model, *only, *without;
     uint64_t seed;
     unsigned cases, units, most_reports, ways;
-    bool ir, coverage;
+    bool ir, coverage, reserved;
 } opt = {.seed = 1, .cases = 2000, .units = 6, .most_reports = 5, .ways = 15};
 
 // A batch as the reference sees it.
 struct batch {
     unsigned n;
     struct diff_state start[MAX_CASES], result[MAX_CASES];
-    uint32_t code[MAX_CASES][CODE_STRIDE / 4];
+    uint8_t code[MAX_CASES][CODE_STRIDE];
     uint8_t window[WINDOW_SIZE], result_window[MAX_CASES][WINDOW_SIZE];
 };
 
@@ -51,8 +52,7 @@ static void run_reference(struct batch *b)
         die(in);
     pid_t pid = fork();
     if (!pid) {
-        execlp(opt.reference, opt.reference, "-cpu", "max,sve=off,sme=off", opt.runner, in, out,
-               NULL);
+        execlp(opt.reference, opt.reference, "-cpu", opt.cpu, opt.runner, in, out, NULL);
         die(opt.reference);
     }
     int status;
@@ -77,7 +77,7 @@ static void place(struct batch *b, unsigned n, const struct sequence *s, uint32_
 {
     b->start[n] = s->start;
     b->start[n].pc = CODE_VA + (uint64_t)n * CODE_STRIDE;
-    sequence_place(s, b->start[n].pc, drop, b->code[n]);
+    sequence_place(s, opt.guest, b->start[n].pc, drop, b->code[n]);
 }
 
 // ---- comparing ----
@@ -98,7 +98,7 @@ static const char *const ways[] = {"IR interpreter", "IR interpreter, builder sw
 static void load_ours(struct ours *w, const struct batch *b)
 {
     for (unsigned n = 0; n < 2; n++)
-        jitted_load(w->jitted[n], (const uint8_t *)b->code, (size_t)b->n * CODE_STRIDE);
+        jitted_load(w->jitted[n], b->code[0], (size_t)b->n * CODE_STRIDE);
 }
 
 static void run_ours(struct ours *w, const struct batch *b, unsigned n, unsigned way,
@@ -106,8 +106,8 @@ static void run_ours(struct ours *w, const struct batch *b, unsigned n, unsigned
 {
     memcpy(o->window, b->window, WINDOW_SIZE);
     if (way < 2)
-        flat_run(w->flat, way == 1, &b->start[n], (const uint8_t *)b->code,
-                 (size_t)b->n * CODE_STRIDE, o->window, &o->state);
+        flat_run(w->flat, way == 1, &b->start[n], b->code[0], (size_t)b->n * CODE_STRIDE, o->window,
+                 &o->state);
     else
         jitted_run(w->jitted[way - 2], &b->start[n], o->window, &o->state);
 }
@@ -138,24 +138,32 @@ static void show(const char *name, uint64_t start, uint64_t ours, uint64_t their
                (unsigned long long)ours, (unsigned long long)theirs, (unsigned long long)start);
 }
 
+static void show_part(const struct state_part *p, const struct isa *isa, const struct batch *b,
+                      unsigned n, const struct outcome *o)
+{
+    unsigned words = 1;
+    for (unsigned k = 0; k < isa->n_regs; k++)
+        if (isa->regs[k].gdb == p->number)
+            words = (isa->regs[k].bits + 63u) / 64;
+    for (unsigned k = 0; k < p->count * words; k++) {
+        char name[24];
+        unsigned at = p->at + k;
+        snprintf(name, sizeof name,
+                 p->count == 1 ? "%s"
+                 : words == 1  ? "%s%u"
+                               : "%s%u.%s",
+                 p->name, k / words, k % words ? "hi" : "lo");
+        show(name, b->start[n].r[at], o->state.r[at], b->result[n].r[at]);
+    }
+}
+
 static void show_differences(const struct batch *b, unsigned n, const struct outcome *o)
 {
-    const struct diff_state *s = &b->start[n], *ours = &o->state, *theirs = &b->result[n];
     char name[16];
-    for (unsigned k = 0; k < 31; k++) {
-        snprintf(name, sizeof name, "x%u", k);
-        show(name, s->x[k], ours->x[k], theirs->x[k]);
-    }
-    show("sp", s->sp, ours->sp, theirs->sp);
-    show("pc", s->pc, ours->pc, theirs->pc);
-    show("nzcv", s->nzcv, ours->nzcv, theirs->nzcv);
-    show("fpsr", s->fpsr, ours->fpsr, theirs->fpsr);
-    show("fpcr", s->fpcr, ours->fpcr, theirs->fpcr);
-    show("signal", 0, ours->signal, theirs->signal);
-    for (unsigned k = 0; k < 64; k++) {
-        snprintf(name, sizeof name, "v%u.%s", k / 2, k & 1 ? "hi" : "lo");
-        show(name, s->v[k / 2][k & 1], ours->v[k / 2][k & 1], theirs->v[k / 2][k & 1]);
-    }
+    show("pc", b->start[n].pc, o->state.pc, b->result[n].pc);
+    show("signal", 0, o->state.signal, b->result[n].signal);
+    for (const struct state_part *p = opt.guest->parts; p->name; p++)
+        show_part(p, opt.guest->isa, b, n, o);
     for (unsigned k = 0; k < WINDOW_SIZE; k += 8) {
         snprintf(name, sizeof name, "+%u", k);
         show(name, ld_le64(b->window + k), ld_le64(o->window + k),
@@ -165,20 +173,24 @@ static void show_differences(const struct batch *b, unsigned n, const struct out
 
 static void show_code(const struct batch *b, unsigned n)
 {
-    for (unsigned k = 0; k < CODE_STRIDE / 4; k++) {
-        char text[128];
-        uint32_t w = b->code[n][k];
-        uint8_t bytes[4];
-        st_le32(bytes, w);
-        arm_disas(bytes, 4, b->start[n].pc + 4 * k, text, sizeof text);
-        if (w != 0xd503201f)
-            printf("    %08llx  %08x  %s\n", (unsigned long long)(b->start[n].pc + 4 * k), w, text);
-        if (w == 0xd4200000)
+    const struct diff_guest *g = opt.guest;
+    const struct diff_state *s = &b->start[n];
+    for (unsigned at = 0, used; at + 4 <= CODE_STRIDE; at += used) {
+        char text[128] = "?";
+        uint32_t w = ld_le32(b->code[n] + at);
+        used = g->isa->disas(b->code[n] + at, 4, s->pc + at, text, sizeof text);
+        if (!used)
+            break;
+        if ((w & mask_low(8 * g->nop_bytes)) != g->nop)
+            printf("    %08llx  %0*x  %s\n", (unsigned long long)(s->pc + at), (int)(2 * used),
+                   w & (uint32_t)mask_low(8 * used), text);
+        if (w == g->end)
             break;
     }
-    for (unsigned k = 0; k < 31; k++)
-        printf("%s  x%-2u %016llx%s", k % 4 ? "" : "  ", k, (unsigned long long)b->start[n].x[k],
-               k % 4 == 3 || k == 30 ? "\n" : "");
+    const struct state_part *x = g->parts; // the general registers come first
+    for (unsigned k = 0; k < x->count; k++)
+        printf("%s  %s%-2u %016llx%s", k % 4 ? "" : "  ", x->name, k,
+               (unsigned long long)s->r[x->at + k], k % 4 == 3 || k == x->count - 1u ? "\n" : "");
 }
 
 // Drop units as long as a difference remains, one round per reference run.
@@ -220,7 +232,7 @@ static void report(struct ours *w, const struct sequence *s, uint64_t seed, cons
     show_code(b, 0);
     show_differences(b, 0, o);
     if (opt.ir)
-        flat_print_ir(w->flat, &b->start[0], (const uint8_t *)b->code, CODE_STRIDE);
+        flat_print_ir(w->flat, &b->start[0], b->code[0], CODE_STRIDE);
     free(b);
     free(o);
 }
@@ -230,10 +242,11 @@ static void report(struct ours *w, const struct sequence *s, uint64_t seed, cons
 // Per group of the decode table: instructions it has, and how many of them were executed.
 static void show_coverage(const unsigned *executed)
 {
+    const struct diff_guest *g = opt.guest;
     const char *group = NULL;
     unsigned all = 0, drawn = 0, total = 0, total_drawn = 0;
-    for (unsigned id = 1; id <= A64_IDS; id++) {
-        const char *here = id < A64_IDS ? a64_info[id].group : "";
+    for (unsigned id = 1; id <= g->ids; id++) {
+        const char *here = id < g->ids ? g->info[id].group : "";
         if (group && strcmp(group, here)) {
             printf("  %-45s %4u of %4u\n", group, drawn, all);
             total += all;
@@ -242,107 +255,137 @@ static void show_coverage(const unsigned *executed)
         }
         group = here;
         all++;
-        drawn += id < A64_IDS && executed[id];
+        drawn += id < g->ids && executed[id];
     }
     printf("  %-45s %4u of %4u\n", "all", total_drawn, total);
 }
 
 // ---- the run ----
 
-static unsigned run_batch(struct ours *w, const struct pool *p, uint64_t seed, unsigned n,
-                          struct batch *b, struct sequence *sequences, unsigned *reported,
-                          unsigned *executed)
+struct tally {
+    unsigned finished, bad; // cases that ended at their breakpoint, that differed
+    unsigned *executed;     // by instruction
+};
+
+static void run_batch(struct ours *w, const struct pool *p, uint64_t seed, unsigned n,
+                      struct batch *b, struct sequence *sequences, struct tally *t)
 {
-    unsigned bad = 0;
     struct outcome *o = xalloc(sizeof *o);
     struct rng window = {0};
     generate_window(b->window, &window);
     b->n = n;
     for (unsigned k = 0; k < n; k++) {
         struct rng r = {(seed + k) * 0x2545f4914f6cdd1d};
-        generate(&sequences[k], p, &r, opt.units);
+        generate(&sequences[k], opt.guest, flat_env(w->flat), p, &r, opt.units);
         place(b, k, &sequences[k], 0);
         for (unsigned u = 0; u < sequences[k].n; u++)
-            executed[sequences[k].units[u].id]++;
+            t->executed[sequences[k].units[u].id]++;
     }
     run_reference(b);
     load_ours(w, b);
     for (unsigned k = 0; k < n; k++) {
+        t->finished += b->result[k].signal == SIGTRAP;
         if (differs(w, b, k, o) < 0)
             continue;
-        bad++;
-        if ((*reported)++ < opt.most_reports)
+        if (t->bad++ < opt.most_reports)
             report(w, &sequences[k], seed + k, b->window);
         load_ours(w, b); // a report ran other code
     }
     free(o);
-    return bad;
+}
+
+static const struct {
+    const char *name;
+    const char **text;
+    unsigned *number;
+} options[] = {
+    {"--reference", &opt.reference, NULL},
+    {"--runner", &opt.runner, NULL},
+    {"--cpu", &opt.cpu, NULL},
+    {"--model", &opt.model, NULL},
+    {"--only", &opt.only, NULL},
+    {"--without", &opt.without, NULL},
+    {"--cases", NULL, &opt.cases},
+    {"--units", NULL, &opt.units},
+    {"--ways", NULL, &opt.ways},
+    {"--reports", NULL, &opt.most_reports},
+};
+
+static bool set_option(const char *name, const char *value)
+{
+    for (unsigned n = 0; n < ARRAY_SIZE(options); n++) {
+        if (strcmp(options[n].name, name))
+            continue;
+        if (options[n].text)
+            *options[n].text = value;
+        else
+            *options[n].number = (unsigned)strtoul(value, NULL, 0);
+        return true;
+    }
+    if (!strcmp(name, "--seed"))
+        opt.seed = strtoull(value, NULL, 0);
+    return !strcmp(name, "--seed");
 }
 
 static void parse(int argc, char **argv)
 {
-    for (int n = 1; n < argc; n++) {
-        const char *a = argv[n], *v = n + 1 < argc ? argv[n + 1] : "";
-        if (!strcmp(a, "--ir") || !strcmp(a, "--coverage")) {
-            *(a[2] == 'i' ? &opt.ir : &opt.coverage) = true;
-            continue;
-        }
-        n++;
-        if (!strcmp(a, "--reference"))
-            opt.reference = v;
-        else if (!strcmp(a, "--runner"))
-            opt.runner = v;
-        else if (!strcmp(a, "--only"))
-            opt.only = v;
-        else if (!strcmp(a, "--seed"))
-            opt.seed = strtoull(v, NULL, 0);
-        else if (!strcmp(a, "--cases"))
-            opt.cases = (unsigned)strtoul(v, NULL, 0);
-        else if (!strcmp(a, "--units"))
-            opt.units = (unsigned)strtoul(v, NULL, 0);
-        else if (!strcmp(a, "--ways"))
-            opt.ways = (unsigned)strtoul(v, NULL, 0);
-        else if (!strcmp(a, "--reports"))
-            opt.most_reports = (unsigned)strtoul(v, NULL, 0);
+    bool good = argc > 1 && (opt.guest = diff_guest_find(argv[1]));
+    for (int n = 2; good && n < argc; n++) {
+        if (!strcmp(argv[n], "--ir"))
+            opt.ir = true;
+        else if (!strcmp(argv[n], "--coverage"))
+            opt.coverage = true;
+        else if (!strcmp(argv[n], "--reserved"))
+            opt.reserved = true;
+        else if (n + 1 == argc || !set_option(argv[n], argv[n + 1]))
+            good = false;
         else
-            die(a);
+            n++;
     }
-    if (!opt.reference || !opt.runner || opt.units < 1 || opt.units > MAX_UNITS) {
-        fprintf(stderr,
-                "usage: diff --reference CMD --runner FILE [--seed N] [--cases N] "
-                "[--units 1..16] [--only TEXT] [--reports N] [--ways BITS] [--coverage] [--ir]\n");
+    if (!good || !opt.reference || !opt.runner || opt.units < 1 || opt.units > MAX_UNITS) {
+        fprintf(
+            stderr,
+            "usage: diff aarch64|riscv64 --reference CMD --runner FILE [--cpu MODEL] "
+            "[--model MODEL] [--seed N] [--cases N] [--units 1..16] [--only TEXT] "
+            "[--without NAME,...] [--reserved] [--reports N] [--ways BITS] [--coverage] [--ir]\n");
         exit(2);
     }
+    if (!opt.cpu)
+        opt.cpu = opt.guest->reference_cpu;
+    if (!opt.model)
+        opt.model = opt.guest->model;
 }
 
 int main(int argc, char **argv)
 {
     struct err e;
     static struct pool pool;
-    static unsigned executed[A64_IDS];
     parse(argc, argv);
-    pool_fill(&pool, opt.only);
-    struct ours w = {.flat = flat_new(&e)};
-    bool ready =
-        w.flat && (w.jitted[0] = jitted_new(false, &e)) && (w.jitted[1] = jitted_new(true, &e));
+    pool.reserved = opt.reserved;
+    struct ours w = {.flat = flat_new(opt.guest, opt.model, &e)};
+    bool ready = w.flat && (w.jitted[0] = jitted_new(opt.guest, opt.model, false, false, &e)) &&
+                 (w.jitted[1] = jitted_new(opt.guest, opt.model, true, false, &e));
+    if (ready)
+        pool_fill(&pool, opt.guest, flat_env(w.flat), opt.only, opt.without);
     if (!ready || !pool.n) {
         fprintf(stderr, "diff: %s\n", ready ? "--only matches no instruction" : e.msg);
         return 2;
     }
     struct batch *b = xalloc(sizeof *b);
     struct sequence *sequences = xcalloc(MAX_CASES, sizeof *sequences);
-    unsigned bad = 0, reported = 0;
+    struct tally t = {.executed = xcalloc(opt.guest->ids, sizeof *t.executed)};
     for (unsigned done = 0; done < opt.cases; done += MAX_CASES)
-        bad += run_batch(&w, &pool, opt.seed + done, MIN(opt.cases - done, (unsigned)MAX_CASES), b,
-                         sequences, &reported, executed);
-    printf("%u instructions to draw from, %u cases of %u, %u different\n", pool.n, opt.cases,
-           opt.units, bad);
+        run_batch(&w, &pool, opt.seed + done, MIN(opt.cases - done, (unsigned)MAX_CASES), b,
+                  sequences, &t);
+    printf("%u instructions to draw from, %u cases of %u, %u to their end, %u different\n", pool.n,
+           opt.cases, opt.units, t.finished, t.bad);
     if (opt.coverage)
-        show_coverage(executed);
+        show_coverage(t.executed);
+    free(t.executed);
     free(sequences);
     free(b);
     flat_free(w.flat);
     for (unsigned n = 0; n < 2; n++)
         jitted_free(w.jitted[n]);
-    return bad != 0;
+    return t.bad || t.finished < opt.cases / 2;
 }

@@ -9,10 +9,10 @@
 
 #include "base/bits.h"
 #include "base/buf.h"
-#include "isa/arm/arm.h"
 
 struct flat {
-    struct arm_cpu *cpu;
+    struct env *env;
+    struct state_map map;
     struct ir_build build;
     struct ir_region region;
     const uint8_t *code;
@@ -93,9 +93,18 @@ static void exec_zero(struct env *e, gva_t va, unsigned size, unsigned mo)
         exec_store(e, va + n, 0, MO_64);
 }
 
+static int exec_peek(struct env *e, gva_t va, void *dst, size_t n)
+{
+    if (va < WINDOW_VA || va - WINDOW_VA > WINDOW_SIZE - n)
+        return -1;
+    memcpy(dst, flat_of(e)->window + (va - WINDOW_VA), n);
+    return 0;
+}
+
 static void exec_nothing(struct env *e) {}
 static void exec_set_context(struct env *e, unsigned mmu, uint64_t ctx) {}
 static void exec_flush(struct env *e, const struct env_flush *f, bool broadcast) {}
+static void exec_code_flush(struct env *e, gva_t va, uint64_t len) {}
 
 static const struct env_exec_ops exec_ops = {
     .leave = exec_leave,
@@ -104,8 +113,10 @@ static const struct env_exec_ops exec_ops = {
     .load128 = exec_load128,
     .store128 = exec_store128,
     .zero = exec_zero,
+    .peek = exec_peek,
     .set_context = exec_set_context,
     .flush = exec_flush,
+    .code_flush = exec_code_flush,
     .sync = exec_nothing,
     .fp_sync = exec_nothing,
     .fp_changed = exec_nothing,
@@ -113,40 +124,46 @@ static const struct env_exec_ops exec_ops = {
 
 // ---- life ----
 
-struct flat *flat_new(struct err *e)
+struct flat *flat_new(const struct diff_guest *g, const char *model, struct err *e)
 {
     struct flat *f = xalloc(sizeof *f);
-    f->cpu = xalloc(sizeof *f->cpu);
+    f->env = xalloc(g->isa->cpu_size);
     f->switches = ir_switches_all;
-    f->cpu->env.exec = &exec_ops;
-    f->cpu->env.vcpu = f;
-    struct isa_config config = {.model = "max", .user_mode = true};
-    if (isa_aarch64.init(&f->cpu->env, &config, e)) {
-        flat_free(f);
+    f->env->exec = &exec_ops;
+    f->env->vcpu = f;
+    if (state_open(&f->map, g, f->env, model, NULL, e))
         return NULL;
-    }
-    isa_aarch64.reset(&f->cpu->env);
-    isa_aarch64.start(&f->cpu->env, 0, 0, 0);
+    g->isa->reset(f->env);
+    g->isa->start(f->env, 0, 0, 0);
     return f;
 }
 
 void flat_free(struct flat *f)
 {
+    state_close(&f->map);
     ir_region_free(&f->region);
-    free(f->cpu);
+    free(f->env);
     free(f);
+}
+
+struct env *flat_env(struct flat *f)
+{
+    return f->env;
 }
 
 // ---- running ----
 
-// The region at the pc; its guest instructions.
-static unsigned build(struct flat *f)
+static uint64_t pc_of(const struct flat *f)
 {
-    struct env *e = &f->cpu->env;
-    uint64_t pc = f->cpu->pc;
-    region_build(&f->build, &f->region, &f->switches, e, pc, e->isa->mode(e),
-                 f->code + (pc - CODE_VA), (unsigned)(f->code_size - (pc - CODE_VA)), 64);
-    return f->region.n_guest_insns;
+    return f->map.guest->isa->get_pc(f->env);
+}
+
+// The region at the pc.
+static void build(struct flat *f)
+{
+    uint64_t at = pc_of(f) - CODE_VA;
+    region_build(&f->build, &f->region, &f->switches, &f->map, pc_of(f), f->env->isa->mode(f->env),
+                 f->code + at, (unsigned)(f->code_size - at), 64);
 }
 
 size_t flat_build_all(struct flat *f, const uint8_t *code, size_t code_size, size_t *nodes)
@@ -155,9 +172,10 @@ size_t flat_build_all(struct flat *f, const uint8_t *code, size_t code_size, siz
     f->code = code;
     *nodes = 0;
     for (size_t at = 0; at < code_size; regions++) {
-        f->cpu->pc = CODE_VA + at;
+        f->map.guest->isa->set_pc(f->env, CODE_VA + at);
         f->code_size = code_size;
-        at += 4 * build(f);
+        build(f);
+        at += f->region.n_bytes;
         *nodes += f->region.insns.len - 1;
     }
     return regions;
@@ -172,20 +190,19 @@ void flat_run(struct flat *f, bool plain, const struct diff_state *start, const 
     f->code_size = code_size;
     f->window = window;
     f->switches = plain ? (struct ir_switches){0} : ir_switches_all;
-    state_load(f->cpu, start);
+    state_load(&f->map, start);
     enum env_leave why = (enum env_leave)(setjmp(f->leave) - 1);
     while (why != LEAVE_SIGNAL && why != LEAVE_SYSCALL && regions++ < 1000 &&
-           f->cpu->pc - CODE_VA < code_size) {
+           pc_of(f) - CODE_VA < code_size) {
         build(f);
         if (ir_verify(&f->region, &bad)) {
             fprintf(stderr, "malformed region: %s\n", bad.msg);
             break;
         }
-        struct ir_outcome o = ir_interp(&f->region, &f->cpu->env);
+        struct ir_outcome o = ir_interp(&f->region, f->env);
         why = o.kind == OUT_LEAVE ? o.why : LEAVE_AGAIN;
     }
-    state_store(f->cpu, out);
-    out->signal = state_signal(f->cpu, why);
+    state_store(&f->map, why, out);
 }
 
 void flat_print_ir(struct flat *f, const struct diff_state *start, const uint8_t *code,
@@ -194,7 +211,7 @@ void flat_print_ir(struct flat *f, const struct diff_state *start, const uint8_t
     struct buf text = {0};
     f->code = code;
     f->code_size = code_size;
-    state_load(f->cpu, start);
+    state_load(&f->map, start);
     build(f);
     ir_print(&f->region, &text);
     puts(buf_str(&text));

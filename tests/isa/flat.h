@@ -2,14 +2,14 @@
 // the IR interpreter.
 #pragma once
 
-#include "case.h"
-#include "base/err.h"
+#include "guest.h"
 
 struct flat;
-struct flat *flat_new(struct err *e);
+struct flat *flat_new(const struct diff_guest *g, const char *model, struct err *e);
 void flat_free(struct flat *f);
-// Run from `start` (pc included) until the BRK or a fault; `code` lies at CODE_VA, `window` at
-// WINDOW_VA and is changed. `out` gets the state with the signal a program would have seen.
+struct env *flat_env(struct flat *f);
+// Run from `start` (pc included) until the breakpoint or a fault; `code` lies at CODE_VA, `window`
+// at WINDOW_VA and is changed. `out` gets the state with the signal a program would have seen.
 // `plain`: with every switch of the IR builder off.
 void flat_run(struct flat *f, bool plain, const struct diff_state *start, const uint8_t *code,
               size_t code_size, uint8_t *window, struct diff_state *out);

@@ -14,7 +14,8 @@ enum { USER_SIZE = 1 << 30, RAM_BASE = WINDOW_VA, RAM_SIZE = 4 << 20, TABLE = RA
 
 struct jitted {
     struct jit *jit;
-    struct arm_cpu *cpu;
+    struct env *env;
+    struct state_map map;
     struct ir_build build;
     unsigned size; // of the code; 0: to the end of its page
     uint8_t *user; // user mode: guest address 0
@@ -28,7 +29,7 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
     struct jitted *j = opaque;
     struct ir_switches sw = ir_switches_all;
     sw.spans = !j->user;
-    region_build(&j->build, r, &sw, e, pc, mode, code, j->size ? j->size : avail,
+    region_build(&j->build, r, &sw, &j->map, pc, mode, code, j->size ? j->size : avail,
                  MIN(max_insns, 64u));
     return true;
 }
@@ -41,40 +42,21 @@ static void put(struct jitted *j, uint64_t va, const void *from, size_t n)
         ram_write(j->ram, va - RAM_BASE, from, n);
 }
 
-// One block of a gigabyte, readable, writable and executable at EL0, normal memory.
-static void map_system(struct jitted *j)
-{
-    uint64_t block = 1 | 1 << 10 | 3 << 8 | 1 << 6, table = (RAM_BASE + TABLE + 4096) | 3;
-    ram_write(j->ram, TABLE, &table, sizeof table);
-    ram_write(j->ram, TABLE + 4096, &block, sizeof block);
-    j->cpu->mair[1] = 0xff;
-    j->cpu->tcr[1] = 16 | 16 << 16 | 1ull << 23 | 1 << 8 | 1 << 10 | 3 << 12 | 1ull << 37;
-    j->cpu->ttbr0[1] = RAM_BASE + TABLE;
-    j->cpu->sctlr[1] |= 1;
-    arm_state_changed(j->cpu);
-}
-
-struct jitted *jitted_new(bool system, struct err *e)
-{
-    return jitted_new_on(system, false, e);
-}
-
-struct jitted *jitted_new_on(bool system, bool plain_host, struct err *e)
+struct jitted *jitted_new(const struct diff_guest *g, const char *model, bool system,
+                          bool plain_host, struct err *e)
 {
     struct jitted *j = xalloc(sizeof *j);
-    struct jit_config c = {.guest = &arm_guest,
-                           .cpu_size = sizeof(struct arm_cpu),
+    struct jit_config c = {.guest = g->isa->guest,
+                           .cpu_size = g->isa->cpu_size,
                            .max_vcpus = 1,
                            .user_mode = !system,
                            .translate = translate,
                            .baseline = plain_host,
                            .opaque = j};
-    struct isa_config config = {.model = "max", .user_mode = true};
     if (system) {
         j->space = space_new("memory", UINT64_MAX);
         j->ram = ram_new("ram", RAM_SIZE, false, e);
         space_map_ram(j->space, "ram", RAM_BASE, j->ram, 0, RAM_SIZE, false, 0);
-        config.memory = j->space;
     } else {
         j->user =
             mmap(NULL, USER_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -86,23 +68,22 @@ struct jitted *jitted_new_on(bool system, bool plain_host, struct err *e)
         c.user_base = j->user;
     }
     j->jit = jit_new(&c, e);
-    struct env *env = j->jit ? jit_vcpu_new(j->jit, 0, e) : NULL;
-    if (!env || isa_aarch64.init(env, &config, e))
+    j->env = j->jit ? jit_vcpu_new(j->jit, 0, e) : NULL;
+    if (!j->env || state_open(&j->map, g, j->env, model, j->space, e))
         return NULL;
-    j->cpu = arm_cpu(env);
-    jit_thread_enter(env);
-    isa_aarch64.reset(env);
-    isa_aarch64.start(env, 0, 0, 0);
-    if (system)
-        map_system(j);
+    jit_thread_enter(j->env);
+    g->isa->reset(j->env);
+    g->isa->start(j->env, 0, 0, 0);
+    if (system && g->map)
+        g->map(j->env, j->ram, RAM_BASE, TABLE);
     return j;
 }
 
 void jitted_free(struct jitted *j)
 {
-    jit_thread_leave(&j->cpu->env);
-    isa_aarch64.exit(&j->cpu->env);
-    jit_vcpu_free(&j->cpu->env);
+    jit_thread_leave(j->env);
+    state_close(&j->map);
+    jit_vcpu_free(j->env);
     jit_free(j->jit);
     if (j->user) {
         munmap(j->user, USER_SIZE);
@@ -119,14 +100,14 @@ void jitted_load(struct jitted *j, const uint8_t *code, size_t code_size)
     put(j, CODE_VA, code, code_size);
 }
 
-unsigned jitted_size(struct jitted *j, const uint32_t *code, unsigned n)
+unsigned jitted_size(struct jitted *j, const uint8_t *code, unsigned bytes)
 {
     struct jit_stats before, after;
     struct buf text = {0};
-    j->size = 4 * n;
-    jitted_load(j, (const uint8_t *)code, j->size);
+    j->size = bytes;
+    jitted_load(j, code, bytes);
     jit_get_stats(j->jit, &before);
-    jit_explain(&j->cpu->env, CODE_VA, &text);
+    jit_explain(j->env, CODE_VA, &text);
     jit_get_stats(j->jit, &after);
     buf_free(&text);
     return (unsigned)(after.host_bytes - before.host_bytes);
@@ -135,14 +116,12 @@ unsigned jitted_size(struct jitted *j, const uint32_t *code, unsigned n)
 void jitted_run(struct jitted *j, const struct diff_state *start, uint8_t *window,
                 struct diff_state *out)
 {
-    struct env *e = &j->cpu->env;
     enum env_leave why = LEAVE_AGAIN;
     put(j, WINDOW_VA, window, WINDOW_SIZE);
-    state_load(j->cpu, start);
+    state_load(&j->map, start);
     for (unsigned n = 0; n < 100 && why != LEAVE_SIGNAL && why != LEAVE_SYSCALL; n++)
-        why = jit_run(e);
-    state_store(j->cpu, out);
-    out->signal = state_signal(j->cpu, why);
+        why = jit_run(j->env);
+    state_store(&j->map, why, out);
     if (j->user)
         memcpy(window, j->user + WINDOW_VA, WINDOW_SIZE);
     else

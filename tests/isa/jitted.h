@@ -2,18 +2,17 @@
 // MMU of a system.
 #pragma once
 
-#include "case.h"
-#include "base/err.h"
+#include "guest.h"
 
 struct jitted;
-struct jitted *jitted_new(bool system, struct err *e);
 // `plain_host`: only with what every supported host has.
-struct jitted *jitted_new_on(bool system, bool plain_host, struct err *e);
+struct jitted *jitted_new(const struct diff_guest *g, const char *model, bool system,
+                          bool plain_host, struct err *e);
 void jitted_free(struct jitted *j);
 // Put code at CODE_VA; translations of what was there are forgotten.
 void jitted_load(struct jitted *j, const uint8_t *code, size_t code_size);
 // Bytes of host code for these instructions as one region, with what lies behind its exits.
-unsigned jitted_size(struct jitted *j, const uint32_t *code, unsigned n);
-// Run from `start` until the BRK or a fault, with memory `window`, which is changed.
+unsigned jitted_size(struct jitted *j, const uint8_t *code, unsigned bytes);
+// Run from `start` until the breakpoint or a fault, with memory `window`, which is changed.
 void jitted_run(struct jitted *j, const struct diff_state *start, uint8_t *window,
                 struct diff_state *out);

@@ -1,15 +1,14 @@
-// Runs the cases of a differential test on an AArch64 Linux: runner INPUT OUTPUT. Each case is
-// entered by returning from a signal handler with its state, and ends in the next signal.
+// Runs the cases of a differential test on a Linux of the guest's kind: runner INPUT OUTPUT. Each
+// case is entered by returning from a signal handler with its state, and ends in the next signal.
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <ucontext.h>
 #include <unistd.h>
 
-#include "case.h"
+#include "context.h"
 
 static const struct diff_header *header;
 static const struct diff_state *in;
@@ -18,53 +17,26 @@ static char *out;
 static uint32_t running = UINT32_MAX;
 enum { RESULT = sizeof(struct diff_state) + WINDOW_SIZE };
 
-static struct fpsimd_context *fpsimd(ucontext_t *u)
-{
-    struct _aarch64_ctx *c = (void *)u->uc_mcontext.__reserved;
-    while (c->magic != FPSIMD_MAGIC)
-        c = (void *)((char *)c + c->size);
-    return (void *)c;
-}
-
 static void on_signal(int number, siginfo_t *info, void *context)
 {
-    ucontext_t *u = context;
-    mcontext_t *m = &u->uc_mcontext;
-    struct fpsimd_context *f = fpsimd(u);
     if (running != UINT32_MAX) {
         struct diff_state *s = (void *)(out + (size_t)running * RESULT);
-        memcpy(s->x, m->regs, sizeof s->x);
-        s->sp = m->sp;
-        s->pc = m->pc;
-        s->nzcv = m->pstate & 0xf0000000;
-        s->fpsr = f->fpsr;
-        s->fpcr = f->fpcr;
-        memcpy(s->v, f->vregs, sizeof s->v);
+        context_store(context, s);
         s->signal = (uint32_t)number;
         memcpy(s + 1, (void *)WINDOW_VA, WINDOW_SIZE);
     }
     if (++running == header->cases)
         _exit(0);
-    const struct diff_state *s = &in[running];
-    memcpy(m->regs, s->x, sizeof s->x);
-    m->sp = s->sp;
-    m->pc = s->pc;
-    m->pstate = (m->pstate & ~0xf0000000) | s->nzcv;
-    f->fpsr = s->fpsr;
-    f->fpcr = s->fpcr;
-    memcpy(f->vregs, s->v, sizeof s->v);
+    context_load(context, &in[running]);
     memcpy((void *)WINDOW_VA, first_window, WINDOW_SIZE);
 }
 
 static void *map_file(const char *name, size_t size, int flags)
 {
     int fd = open(name, flags, 0600);
-    if (fd < 0)
-        exit(2);
     struct stat st;
-    if (size && ftruncate(fd, (off_t)size))
+    if (fd < 0 || (size && ftruncate(fd, (off_t)size)) || fstat(fd, &st))
         exit(2);
-    fstat(fd, &st);
     void *p =
         mmap(NULL, (size_t)st.st_size, PROT_READ | (size ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
     if (p == MAP_FAILED)

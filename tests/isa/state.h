@@ -2,14 +2,32 @@
 // a case shares.
 #pragma once
 
-#include "case.h"
-#include "isa/arm/arm.h"
+#include "guest.h"
 
-void state_load(struct arm_cpu *c, const struct diff_state *s);
-void state_store(struct arm_cpu *c, struct diff_state *s);
-// The signal a program would get after leaving with `why`.
-uint32_t state_signal(const struct arm_cpu *c, enum env_leave why);
+enum { STATE_REGS = 100 };
+
+// A CPU under test: its registers and where the state has them.
+struct state_map {
+    const struct diff_guest *guest;
+    struct env *env;
+    struct opts features;
+    unsigned n;
+    struct {
+        const struct isa_reg *reg;
+        uint16_t at;
+        uint64_t mask;
+    } part[STATE_REGS];
+};
+
+// Makes `e` a user-level CPU of that model ("max,vlen=256"). It is to be reset after this.
+int state_open(struct state_map *m, const struct diff_guest *g, struct env *e, const char *model,
+               struct space *memory, struct err *err);
+void state_close(struct state_map *m);
+void state_load(const struct state_map *m, const struct diff_state *s);
+// ... with the signal a program would get after leaving with `why`.
+void state_store(const struct state_map *m, enum env_leave why, struct diff_state *s);
+
 // One region at pc out of `avail` bytes, through forward jumps as the translator does.
 void region_build(struct ir_build *b, struct ir_region *r, const struct ir_switches *sw,
-                  struct env *e, uint64_t pc, uint64_t mode, const uint8_t *code, unsigned avail,
-                  unsigned max_insns);
+                  const struct state_map *m, uint64_t pc, uint64_t mode, const uint8_t *code,
+                  unsigned avail, unsigned max_insns);

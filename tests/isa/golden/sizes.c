@@ -3,7 +3,7 @@
 // feature the translator knows and with those every supported host has.
 #include "../jitted.h"
 
-#include "base/buf.h"
+#include "base/bits.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,12 +11,12 @@
 
 enum { WAYS = 4, MAX_WORDS = 64 };
 
-static unsigned read_words(char *line, uint32_t *words)
+static unsigned read_words(char *line, uint8_t *code)
 {
     unsigned n = 0;
     for (char *w = strtok(line, " \n"); w && n < MAX_WORDS; w = strtok(NULL, " \n"))
-        words[n++] = (uint32_t)strtoul(w, NULL, 16);
-    return n;
+        st_le32(code + 4 * n++, (uint32_t)strtoul(w, NULL, 16));
+    return 4 * n;
 }
 
 int main(void)
@@ -25,20 +25,20 @@ int main(void)
     struct jitted *way[WAYS];
     char line[4096];
     for (unsigned k = 0; k < WAYS; k++)
-        if (!(way[k] = jitted_new_on(k & 1, k >= 2, &e))) {
+        if (!(way[k] = jitted_new(&diff_arm, "max", k & 1, k >= 2, &e))) {
             fprintf(stderr, "%s\n", e.msg);
             return 1;
         }
     while (fgets(line, sizeof line, stdin)) {
-        uint32_t words[MAX_WORDS];
+        uint8_t code[4 * MAX_WORDS];
         char *rest = strchr(line, ' ');
         if (!rest)
             continue;
         *rest++ = 0;
-        unsigned n = read_words(rest, words);
+        unsigned n = read_words(rest, code);
         printf("%-17s", line);
         for (unsigned k = 0; k < WAYS; k++)
-            printf(" %5u", jitted_size(way[k], words, n));
+            printf(" %5u", jitted_size(way[k], code, n));
         printf("\n");
     }
     for (unsigned k = 0; k < WAYS; k++)

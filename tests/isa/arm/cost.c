@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "base/bits.h"
-#include "flat.h"
+#include "../flat.h"
 #include "isa/arm/a64_decode.h"
 
 static double now(void)
@@ -19,7 +19,7 @@ int main(int argc, char **argv)
 {
     enum { ROUNDS = 10 };
     struct err e;
-    struct flat *f = flat_new(&e);
+    struct flat *f = flat_new(&diff_arm, "max", &e);
     if (argc != 4 || !f) {
         fprintf(stderr, "usage: cost FILE OFFSET LENGTH\n");
         return 1;
