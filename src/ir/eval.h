@@ -41,6 +41,7 @@
                                 X(vpmull) X(vpmul) X(vxtn) X(vsqxtn) X(vuqxtn) X(vsqxtun)          \
                                     X(vsaddlp) X(vuaddlp) X(vsdot) X(vudot) X(vusdot)
 #define EVAL_AES(X) X(aese) X(aesd) X(aesmc) X(aesimc)
+#define EVAL_SHA(X) X(sha1r4) X(sha256r2) X(sha256m1) X(sha256m2)
 #define EVAL_FP(X)                                                                                 \
     X(fadd)                                                                                        \
     X(fsub)                                                                                        \
@@ -55,6 +56,7 @@ EVAL_INT(EVAL_DECLARE)
 EVAL_MOVE(EVAL_DECLARE)
 EVAL_VEC(EVAL_DECLARE)
 EVAL_AES(EVAL_DECLARE)
+EVAL_SHA(EVAL_DECLARE)
 EVAL_FP(EVAL_DECLARE)
 
 static inline unsigned eval_result(unsigned types)

@@ -39,7 +39,7 @@ struct val {
 };
 
 struct host_features {
-    bool avx, avx2, bmi1, bmi2, lzcnt, fma, movbe, aes, pclmul, sse42, avx512;
+    bool avx, avx2, bmi1, bmi2, lzcnt, fma, movbe, aes, pclmul, sha, sse42, avx512;
 };
 
 // Code after the region's end: reached by side exits, unlinked jumps and slow accesses.
@@ -120,7 +120,8 @@ enum {
     NEED_FMA = 16,
     NEED_AES = 32,
     NEED_PCLMUL = 64,
-    NEED_AVX2 = 128
+    NEED_AVX2 = 128,
+    NEED_SHA = 256
 };
 extern const struct rule cg_rules[IR_OPS];
 static inline bool cg_has_rule(const struct cg *c, unsigned op)

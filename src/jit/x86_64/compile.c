@@ -17,7 +17,7 @@ static unsigned have(const struct host_features *f)
 {
     return (f->lzcnt ? NEED_LZCNT : 0) | (f->bmi1 ? NEED_BMI1 : 0) | (f->bmi2 ? NEED_BMI2 : 0) |
            (f->avx ? NEED_AVX : 0) | (f->avx2 ? NEED_AVX2 : 0) | (f->fma ? NEED_FMA : 0) |
-           (f->aes ? NEED_AES : 0) | (f->pclmul ? NEED_PCLMUL : 0);
+           (f->aes ? NEED_AES : 0) | (f->pclmul ? NEED_PCLMUL : 0) | (f->sha ? NEED_SHA : 0);
 }
 
 static void detect(struct host_features *f)
@@ -31,6 +31,7 @@ static void detect(struct host_features *f)
     f->pclmul = __builtin_cpu_supports("pclmul");
     f->avx512 = __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
     unsigned a, b, c, d;
+    f->sha = __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & 1u << 29;
     f->lzcnt = __get_cpuid(0x80000001, &a, &b, &c, &d) && c & 1u << 5;
 }
 

@@ -307,6 +307,12 @@ RULE(vrev)
     const struct ir_insn *in = cg_insn(c, i);
     unsigned lane = in->aux & VL_LANE, group = 1u << VL_GET_IMM(in->aux), bytes = 1u << lane;
     union ir_val m;
+    if (lane == VL_32) {
+        int a = use(c, in->a), d = def(c, i);
+        vec2i(c, P0F | 0x70, d, rm_reg(a), group == 16 ? 0x1b : 0xb1);
+        vec_finish(c, in->aux & VL_HALF, d);
+        return;
+    }
     for (unsigned k = 0; k < 16; k++) {
         unsigned g = k / group * group, at = k - g;
         m.u8[k] = (uint8_t)(g + (group - bytes - at / bytes * bytes) + at % bytes);
@@ -733,4 +739,20 @@ RULE(aes)
     }
     vec3(c, P38 | 0xdf, d, a, rm_reg(z)); // aesdeclast, undone by the first half of aesenc
     vec3(c, P38 | 0xdc, d, d, rm_reg(z));
+}
+
+// ---- SHA: operations that are the host's own, which takes a third operand in xmm0 ----
+
+RULE(sha)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    bool rounds = in->op == IR_sha256r2;
+    if (rounds)
+        cg_take(c, 16);
+    int b = use(c, in->b), w = rounds ? use(c, in->c) : 0, d = cg_def_copy(c, i, in->a) - 16;
+    if (rounds)
+        vec2(c, X_0F | 0x28, 0, rm_reg(w));
+    x_op(&c->as, cg_rules[in->op].arg, d, rm_reg(b)); // there is no VEX form
+    if (in->op == IR_sha1r4)
+        as_u8(&c->as, VL_GET_IMM(in->aux) & 3);
 }

@@ -4,6 +4,7 @@
 #include "guest.h"
 #include "base/buf.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -190,6 +191,88 @@ static union ir_val eval(unsigned op, unsigned aux, uint64_t x, uint64_t y)
     union ir_val abc[3] = {{.u64 = {x, 0}}, {.u64 = {y, 0}}}, r;
     ir_eval[op](NULL, IR_EVAL_TYPES(IR_V128, IR_V128), aux, &r, abc);
     return r;
+}
+
+static union ir_val eval3(unsigned op, unsigned aux, union ir_val x, union ir_val y, union ir_val z)
+{
+    union ir_val abc[3] = {x, y, z}, r;
+    ir_eval[op](NULL, IR_EVAL_TYPES(IR_V128, IR_V128), aux, &r, abc);
+    return r;
+}
+
+// FIPS 180-4's examples: the message "abc", in one block.
+static const uint32_t abc_block[16] = {0x61626380, [15] = 24};
+
+static void sha1_known_answer(void **state)
+{
+    const union ir_val start = {.u32 = {0x10325476, 0x98badcfe, 0xefcdab89, 0x67452301}};
+    uint32_t w[80], e = 0xc3d2e1f0;
+    for (unsigned i = 0; i < 80; i++) {
+        uint32_t x = i < 16 ? 0 : w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16];
+        w[i] = i < 16 ? abc_block[i] : x << 1 | x >> 31;
+    }
+    union ir_val s = start, none = {0};
+    for (unsigned i = 0; i < 80; i += 4) {
+        union ir_val m = {.u32 = {w[i + 3], w[i + 2], w[i + 1], w[i] + e}};
+        e = s.u32[3] << 30 | s.u32[3] >> 2;
+        s = eval3(IR_sha1r4, VL_IMM(i / 20), s, m, none);
+    }
+    assert_int_equal(s.u32[3] + start.u32[3], 0xa9993e36);
+    assert_int_equal(s.u32[2] + start.u32[2], 0x4706816a);
+    assert_int_equal(s.u32[1] + start.u32[1], 0xba3e2571);
+    assert_int_equal(s.u32[0] + start.u32[0], 0x7850c26c);
+    assert_int_equal(e + 0xc3d2e1f0, 0x9cd0d89d);
+}
+
+// Bits of the fractional part of a root of the n-th prime, as the constants are defined.
+static uint32_t prime_root(unsigned n, bool cube)
+{
+    unsigned p = 1;
+    for (unsigned found = 0; found <= n;) {
+        bool prime = ++p > 1;
+        for (unsigned d = 2; d * d <= p; d++)
+            prime = prime && p % d;
+        found += prime;
+    }
+    long double root = cube ? cbrtl(p) : sqrtl(p);
+    return (uint32_t)((root - floorl(root)) * 4294967296.0L);
+}
+
+static void sha256_known_answer(void **state)
+{
+    uint32_t h[8], k[64];
+    for (unsigned i = 0; i < 64; i++)
+        k[i] = prime_root(i, true);
+    for (unsigned i = 0; i < 8; i++)
+        h[i] = prime_root(i, false);
+    union ir_val w[16], none = {0};
+    for (unsigned i = 0; i < 16; i++) {
+        for (unsigned n = 0; n < 4 && i < 4; n++)
+            w[i].u32[n] = abc_block[4 * i + n];
+        if (i < 4)
+            continue;
+        union ir_val x = eval3(IR_sha256m1, 0, w[i - 4], w[i - 3], none);
+        for (unsigned n = 0; n < 4; n++)
+            x.u32[n] += n < 3 ? w[i - 2].u32[n + 1] : w[i - 1].u32[0];
+        w[i] = eval3(IR_sha256m2, 0, x, w[i - 1], none);
+    }
+    union ir_val first = {.u32 = {h[5], h[4], h[1], h[0]}};
+    union ir_val other = {.u32 = {h[7], h[6], h[3], h[2]}};
+    for (unsigned i = 0; i < 64; i += 2) {
+        union ir_val wk = {
+            .u32 = {w[i / 4].u32[i & 3] + k[i], w[i / 4].u32[(i & 3) + 1] + k[i + 1]}};
+        union ir_val fresh = eval3(IR_sha256r2, 0, other, first, wk);
+        other = first;
+        first = fresh;
+    }
+    assert_int_equal(h[0] + first.u32[3], 0xba7816bf);
+    assert_int_equal(h[1] + first.u32[2], 0x8f01cfea);
+    assert_int_equal(h[2] + other.u32[3], 0x414140de);
+    assert_int_equal(h[3] + other.u32[2], 0x5dae2223);
+    assert_int_equal(h[4] + first.u32[1], 0xb00361a3);
+    assert_int_equal(h[5] + first.u32[0], 0x96177a9c);
+    assert_int_equal(h[6] + other.u32[1], 0xb410ff61);
+    assert_int_equal(h[7] + other.u32[0], 0xf20015ad);
 }
 
 static void vector_known_answers(void **state)
@@ -443,6 +526,8 @@ int main(void)
         cmocka_unit_test(helpers_see_state),
         cmocka_unit_test(atomics),
         cmocka_unit_test(aes_known_answer),
+        cmocka_unit_test(sha1_known_answer),
+        cmocka_unit_test(sha256_known_answer),
         cmocka_unit_test(vector_known_answers),
         cmocka_unit_test(every_operation_evaluates),
         cmocka_unit_test(floating_point_environment),

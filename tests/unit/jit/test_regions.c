@@ -144,7 +144,7 @@ static unsigned vector_aux(unsigned op, unsigned type, unsigned in)
         return half | VL_IMM(rnd(half ? 8 : 16));
     case IR_vrev:
         lane = rnd(3);
-        return lane | half | VL_IMM(lane + 1 + rnd(3 - lane));
+        return lane | half | VL_IMM(lane + 1 + rnd((half ? 3 : 4) - lane));
     case IR_vcnt:
     case IR_vrbit:
     case IR_vpmul:
@@ -166,6 +166,8 @@ static unsigned vector_aux(unsigned op, unsigned type, unsigned in)
     case IR_vsqdmulh:
     case IR_vsqrdmulh:
         return (1 + rnd(2)) | half;
+    case IR_sha1r4:
+        return VL_IMM(rnd(4));
     case IR_vclz:
     case IR_vcls:
         return rnd(3) | half;
