@@ -343,11 +343,31 @@ static int setup(struct start *s, struct err *e)
     return u->accel ? 0 : -1;
 }
 
+// Started by binfmt_misc with flag P, which the kernel tells in AT_FLAGS (since 5.12) and Debian by
+// our name: the words are our name, the program's path, its own argv[0], its arguments.
+static bool keeps_argv0(const char *name)
+{
+    const unsigned long preserve_argv0 = 1; // AT_FLAGS_PRESERVE_ARGV0 of linux/binfmts.h
+    static const char suffix[] = "-binfmt-P";
+    size_t n = strlen(name), k = sizeof suffix - 1;
+    return getauxval(AT_FLAGS) & preserve_argv0 || (n > k && !strcmp(name + n - k, suffix));
+}
+
+// The program as binfmt_misc's flag O opened it for us, which may be the only way to it; -1.
+static int program_of_kernel(void)
+{
+    errno = 0;
+    unsigned long fd = getauxval(AT_EXECFD);
+    return errno || fcntl((int)fd, F_SETFD, FD_CLOEXEC) ? -1 : (int)fd;
+}
+
 static int open_program(struct user *u, const char *name, int *status, struct err *e)
 {
     char found[4096];
     path_lookup(u, name, found, sizeof found, true);
-    int fd = open(found, O_RDONLY | O_CLOEXEC);
+    int fd = program_of_kernel();
+    if (fd < 0)
+        fd = open(found, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         *status = errno == ENOENT || errno == ENOTDIR ? NOT_FOUND : NOT_RUNNABLE;
         return err_errno(e, errno, "%s", name);
@@ -398,16 +418,16 @@ static int fail(const struct err *e, int status)
     return status;
 }
 
-// "/usr/bin/qemu-aarch64-static": aarch64. The name becomes ours for programs run later.
+// "/usr/bin/qemu-aarch64-static", "aarch64-binfmt-P": aarch64. The name becomes ours for programs
+// run later.
 static int guest_from_name(struct start *s, const char *argv0, struct err *e)
 {
     const char *known[ARRAY_SIZE(abis)] = {0};
     char name[32];
     const char *slash = strrchr(argv0, '/'), *base = slash ? slash + 1 : argv0;
-    snprintf(name, sizeof name, "%s", !strncmp(base, "qemu-", 5) ? base + 5 : "aarch64");
-    char *tail = strstr(name, "-static");
-    if (tail)
-        *tail = 0;
+    bool named = !strncmp(base, "qemu-", 5) || strstr(base, "-binfmt");
+    snprintf(name, sizeof name, "%s", named ? base + (*base == 'q' ? 5 : 0) : "aarch64");
+    name[strcspn(name, "-")] = 0;
     for (unsigned i = 0; abis[i]; i++) {
         known[i] = abis[i]->isa;
         if (!strcmp(abis[i]->isa, name)) {
@@ -433,7 +453,13 @@ int user_main(int argc, char **argv)
     u->log_fd = -1;
     for (char **p = environ; *p; p++)
         vec_push(&s.env, *p);
-    int first = parse(&s, argc, argv, &e);
+    bool by_kernel = argc > 2 && keeps_argv0(argv[0]);
+    int first = parse(&s, by_kernel ? 1 : argc, argv, &e);
+    if (by_kernel) {
+        u->opt.argv0 = argv[2];
+        argv[2] = argv[1];
+        first = 2;
+    }
     if (first < 0)
         return fail(&e, FAILED);
     if (s.done)
