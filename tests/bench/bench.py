@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""bench.py PROGRAM-DIR [--peer DIR] [--older] [--runs N] [--only boot|system|user]: our speed as ratios beside the newest QEMU of Debian's suites, with --older
+"""bench.py PROGRAM-DIR [--peer DIR] [--older] [--runs N] [--only boot|system|user|translate]: our speed as ratios beside the newest QEMU of Debian's suites, with --older
 in user mode also beside that of Debian 13, and the host itself, in one run.
 
 Each figure is the median over interleaved runs. `system` boots Debian's arm64 kernel with the benchmark set in its initramfs and runs every kernel there; `user` runs the same program
-under user mode. Checksums must agree everywhere before a time counts.
+under user mode. Checksums must agree everywhere before a time counts. `translate` runs code once, so that next to all of the time is translation.
 """
 import argparse, math, os, re, resource, statistics, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "guests"))
-import guests
+sys.path[:0] = [os.path.join(HERE, "..", "user"), os.path.join(HERE, "..", "guests")]
+import debian, guests
 from machine import Machine
 
 FLAGS = ["-O3", "-ffp-contract=off", "-static", "-Wall"]
@@ -153,13 +153,50 @@ def bench_start(build, contenders, runs):
         print("%-8s" % kind + "".join("%14s %6.1f" % (n, statistics.median(t)) for n, t in times.items()))
 
 
+def interleaved(contenders, args, runs):
+    """name -> median of CPU time in ms."""
+    times = {name: [] for name, _ in contenders}
+    for _ in range(runs):
+        for name, command in contenders:
+            times[name].append(cpu_ms(command + args))
+    return {name: statistics.median(t) for name, t in times.items()}
+
+
+def row(title, unit, figures):
+    base = next(iter(figures.values()))
+    print("%-34s" % title + "".join("%14.1f" % v for v in figures.values()) + " %-6s" % unit + "".join("%9.2fx" % (v / base) for v in list(figures.values())[1:]))
+
+
+UNITS = 40000
+STARTS = [["usr/bin/perl", "-MPOSIX", "-MData::Dumper", "-MMath::BigInt", "-e", "1"], ["usr/bin/python3", "-S", "-E", "-c", "import argparse, decimal, json"],
+          ["usr/bin/git", "--version"], ["usr/bin/openssl", "version"], ["usr/bin/sqlite3", ":memory:", "select 1"]]
+
+
+def bench_translate(build, contenders, runs):
+    """Cold code, net of a program with next to none of it; then the start of large programs, less that of a small one."""
+    source = os.path.join(HERE, "cold.S")
+    for name, units in (("cold", UNITS), ("cold-empty", 1)):
+        subprocess.run(["aarch64-linux-gnu-gcc", "-nostdlib", "-static", "-DUNITS=%d" % units, "-o", os.path.join(build, "bench-" + name), source], check=True)
+    cold = os.path.join(build, "bench-cold")
+    symbols = subprocess.run(["aarch64-linux-gnu-nm", cold], capture_output=True, text=True, check=True).stdout
+    executed = int(re.search(r"^(\S+) A executed$", symbols, re.M)[1], 16)
+    print("\ntranslation, CPU time: median of %d\n%-34s" % (runs * 3, "") + "".join("%14s" % n for n, _ in contenders))
+    whole, empty = interleaved(contenders, [cold], runs * 3), interleaved(contenders, [cold + "-empty"], runs * 3)
+    row("%d instructions, each once" % executed, "ns", {n: 1e6 * (whole[n] - empty[n]) / executed for n in whole})
+    root = guests.root("arm64", debian.SMALL)
+    small = interleaved(contenders, ["-L", root, os.path.join(root, "usr/bin/true")], runs * 3)
+    for args in STARTS:
+        took = interleaved(contenders, ["-L", root, os.path.join(root, args[0])] + args[1:], runs * 3)
+        row(" ".join([os.path.basename(args[0])] + args[1:2]), "ms", {n: took[n] - small[n] for n in took})
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("build")
     p.add_argument("--peer", help="folder that peer.sh made")
     p.add_argument("--older", action="store_true", help="user mode: also Debian 13's")
     p.add_argument("--runs", type=int, default=3)
-    p.add_argument("--only", choices=("boot", "system", "user"))
+    p.add_argument("--only", choices=("boot", "system", "user", "translate"))
     p.add_argument("--pattern", default="")
     a = p.parse_args()
     build = os.path.abspath(a.build)
@@ -173,8 +210,10 @@ def main():
     if a.older:
         folder = guests.unpack("amd64", "qemu-user", "trixie")  # linked statically
         users.append(("qemu 10", [os.path.join(folder, "usr/bin/qemu-aarch64")]))
-    native_binary = compiled(build, "gcc", "native")
-    native = medians([kernels(subprocess.run([native_binary, a.pattern], capture_output=True, text=True).stdout) for _ in range(a.runs)])
+    native = {}
+    if a.only in (None, "system", "user"):
+        native_binary = compiled(build, "gcc", "native")
+        native = medians([kernels(subprocess.run([native_binary, a.pattern], capture_output=True, text=True).stdout) for _ in range(a.runs)])
     ok = True
     if a.only in (None, "boot"):
         bench_boot(contenders, a.runs)
@@ -183,6 +222,8 @@ def main():
     if a.only in (None, "user"):
         ok &= bench_user(build, users, native, a.runs, a.pattern)
         bench_start(build, users, a.runs)
+    if a.only in (None, "translate"):
+        bench_translate(build, users, a.runs)
     sys.exit(0 if ok else 1)
 
 
