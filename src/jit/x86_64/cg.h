@@ -13,7 +13,7 @@
 // Registers: 0..15 general, 16..31 vector.
 #define IS_XMM(r) ((r) >= 16)
 #define NO_REG    (-1)
-#define R_ENV     R14
+#define R_ENV     R14 // STATE_BIAS bytes into the guest's state
 #define R_KEY     R13 // key of the current context; in user mode unused
 #define R_BASE    R15 // user mode: base of guest memory; else allocatable
 
@@ -168,9 +168,17 @@ static inline int32_t cg_slot_off(const struct cg *c, unsigned slot)
 {
     return c->r->guest->slots[slot].offset;
 }
+// The state register points between the general registers, which follow struct env: they are what
+// 8-bit displacements are for.
+#define STATE_BIAS ((int32_t)sizeof(struct env) + 128)
 static inline struct rm rm_env(int32_t off)
 {
-    return rm_mem(R_ENV, off);
+    return rm_mem(R_ENV, off - STATE_BIAS);
+}
+// The same plus a register times 1 << scale_log2.
+static inline struct rm rm_env_at(int32_t off, int index, unsigned scale_log2)
+{
+    return rm_sib(R_ENV, index, scale_log2, off - STATE_BIAS);
 }
 
 // ---- regalloc.c ----

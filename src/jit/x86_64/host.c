@@ -33,7 +33,7 @@ static void emit_enter(struct jit *j, struct as *a)
     for (unsigned k = 0; k < ARRAY_SIZE(saved); k++)
         x_push(a, saved[k]);
     x_alui(a, X_W, ALU_SUB, rm_reg(RSP), 8);
-    x_mov_rr(a, X_W, R_ENV, RDI);
+    x_lea(a, X_W, R_ENV, rm_mem(RDI, STATE_BIAS));
     x_store(a, X_W, rm_env(VOFF(c_sp)), RSP);
     x_mov(a, X_W, RSP, rm_env(VOFF(jit_sp)));
     if (j->c.user_mode)
@@ -72,7 +72,7 @@ static void emit_exits(struct jit *j, struct as *a)
     x_jmp_to(a, out);
 
     j->thunk.unwind = as_here(a); // C: (env, why)
-    x_mov_rr(a, X_W, R_ENV, RDI);
+    x_lea(a, X_W, R_ENV, rm_mem(RDI, STATE_BIAS));
     x_mov_rr(a, 0, RDX, RSI);
     x_movi(a, RAX, RUN_LEAVE);
     x_jmp_to(a, out_saved);
@@ -123,7 +123,7 @@ static const uint8_t *emit_out_of_line(struct as *a, const void *fn, unsigned ar
         x_pop(a, RDX);
     x_store(a, X_W, rm_env(VOFF(jit_sp)), RSP);
     x_mov(a, X_W, RSP, rm_env(VOFF(c_sp)));
-    x_mov_rr(a, X_W, RDI, R_ENV);
+    x_lea(a, X_W, RDI, rm_env(0));
     x_call_c(a, fn);
     x_mov(a, X_W, RSP, rm_env(VOFF(jit_sp)));
     load_mxcsr(a, VOFF(mxcsr));
@@ -147,7 +147,7 @@ static void emit_slow(struct jit *j, struct as *a)
     save_mxcsr(a);
     load_mxcsr(a, VOFF(mxcsr_c));
     x_mov(a, X_W, RSP, rm_env(VOFF(c_sp)));
-    x_mov_rr(a, X_W, RDI, R_ENV);
+    x_lea(a, X_W, RDI, rm_env(0));
     x_call_c(a, (const void *)(uintptr_t)jit_user_fault);
 }
 

@@ -4,8 +4,6 @@
 // rax.
 #include "jit/x86_64/cg.h"
 
-_Static_assert(VOFF(user_base) >= -128, "the hot fields are in reach of 8-bit displacements");
-
 // ---- slots ----
 
 static void store_slot(struct cg *c, unsigned slot, ir_ref val)
@@ -183,12 +181,12 @@ static void emit_find(struct cg *c, uint8_t *miss[2])
     x_mov(&c->as, 0, RDX, rm_env(VOFF(code_id)));
     int32_t at = VOFF(jump);
     x_alu(&c->as, X_W, ALU_CMP, RAX,
-          rm_sib(R_ENV, RCX, 0, at + (int32_t)offsetof(struct jump_entry, pc)));
+          rm_env_at(at + (int32_t)offsetof(struct jump_entry, pc), RCX, 0));
     miss[0] = x_jcc(&c->as, CC_NE);
     x_alu(&c->as, 0, ALU_CMP, RDX,
-          rm_sib(R_ENV, RCX, 0, at + (int32_t)offsetof(struct jump_entry, id)));
+          rm_env_at(at + (int32_t)offsetof(struct jump_entry, id), RCX, 0));
     miss[1] = x_jcc(&c->as, CC_NE);
-    x_mov(&c->as, 0, RCX, rm_sib(R_ENV, RCX, 0, at + (int32_t)offsetof(struct jump_entry, code)));
+    x_mov(&c->as, 0, RCX, rm_env_at(at + (int32_t)offsetof(struct jump_entry, code), RCX, 0));
 }
 
 static void emit_address(struct cg *c)
@@ -216,7 +214,7 @@ static void emit_fill_slot(struct cg *c)
     uint8_t *none = x_jcc8(&c->as, CC_E);
     x_mov(&c->as, X_W, RDX, rm_env(VOFF(page_va)));
     x_alu(&c->as, X_W, ALU_OR, RDX, rm_env(VOFF(link_key)));
-    x_store(&c->as, X_W, rm_sib(R_ENV, RDI, 3, VOFF(link_ok)), RDX);
+    x_store(&c->as, X_W, rm_env_at(VOFF(link_ok), RDI, 3), RDX);
     as_bind8(&c->as, other);
     as_bind8(&c->as, none);
 }
@@ -569,7 +567,7 @@ static void move_args(struct cg *c, const struct ir_insn *in, const struct ir_he
         else
             x_mov_rr(&c->as, X_W, twice[k].dst, twice[k].src);
     if (h->flags & (HELPER_FP | HELPER_READ | HELPER_STATE))
-        x_mov_rr(&c->as, X_W, RDI, R_ENV);
+        x_lea(&c->as, X_W, RDI, rm_env(0));
 }
 
 RULE(call)
@@ -635,7 +633,7 @@ void cg_eval(struct cg *c, ir_ref i)
     for (unsigned k = 0; k < 3; k++)
         if (ops[k])
             eval_operand(c, k, ops[k]);
-    x_mov_rr(&c->as, X_W, RDI, R_ENV);
+    x_lea(&c->as, X_W, RDI, rm_env(0));
     x_movi(&c->as, RSI, IR_EVAL_TYPES(in->type, in->a ? cg_insn(c, in->a)->type : 0u));
     x_movi(&c->as, RDX, in->aux);
     x_lea(&c->as, X_W, RCX, rm_env(VOFF(scratch[3])));

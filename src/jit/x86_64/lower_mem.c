@@ -126,12 +126,12 @@ static void tlb_compare(struct cg *c, unsigned mmu, bool write, unsigned align, 
     else
         x_alu(&c->as, X_W, ALU_OR, u, rm_env(VOFF(key[MMU_USER])));
     size_t tag = write ? offsetof(struct tlb_entry, wtag) : offsetof(struct tlb_entry, rtag);
-    x_alu(&c->as, X_W, ALU_CMP, u, rm_sib(R_ENV, t, 0, VOFF(tlb) + (int32_t)tag));
+    x_alu(&c->as, X_W, ALU_CMP, u, rm_env_at(VOFF(tlb) + (int32_t)tag, t, 0));
 }
 
 static struct rm tlb_addend(int t)
 {
-    return rm_sib(R_ENV, t, 0, VOFF(tlb) + (int32_t)offsetof(struct tlb_entry, addend));
+    return rm_env_at(VOFF(tlb) + (int32_t)offsetof(struct tlb_entry, addend), t, 0);
 }
 
 static unsigned mmu_of(unsigned mo)
