@@ -53,8 +53,19 @@ int jit_cache_init(struct jit *j, struct err *e)
         return err_errno(e, why, "translated code: cannot map %llu MiB executable",
                          (unsigned long long)(j->cache_size / MiB));
     j->rx = rx;
+    j->meta = mmap(NULL, META_RATIO * j->cache_size, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (j->meta == MAP_FAILED) {
+        j->meta = NULL;
+        return err_errno(e, errno, "translated code: no room for what is kept beside it");
+    }
     j->hash = xcalloc(1u << JIT_HASH_BITS, sizeof *j->hash);
     return 0;
+}
+
+static size_t meta_each(const struct jit *j)
+{
+    return META_RATIO * j->cache_size / JIT_ARENAS & ~(size_t)63;
 }
 
 // After the back end has written its fixed code.
@@ -65,13 +76,9 @@ void jit_cache_divide(struct jit *j)
     for (unsigned k = 0; k < JIT_ARENAS; k++) {
         j->arena[k].start = first + k * each;
         j->arena[k].end = j->arena[k].start + each;
+        j->arena[k].meta_start = j->arena[k].meta_next = (size_t)k * meta_each(j);
     }
     j->next = j->arena[0].start;
-}
-
-static size_t metadata_of(const struct block *b)
-{
-    return sizeof *b + b->n_links * sizeof *b->links + b->sites_size;
 }
 
 uint64_t jit_cache_used(const struct jit *j)
@@ -87,32 +94,54 @@ uint64_t jit_cache_used(const struct jit *j)
     return n;
 }
 
-static void block_free(struct block *b)
+// ---- beside the code ----
+
+uint64_t jit_cache_metadata(const struct jit *j)
 {
-    free(b->links);
-    free(b->sites);
-    free(b);
+    uint64_t n = 0;
+    for (unsigned k = 0; k < JIT_ARENAS; k++)
+        n += j->arena[k].meta_next - j->arena[k].meta_start;
+    return n;
+}
+
+static size_t meta_left(const struct jit *j)
+{
+    const struct arena *a = &j->arena[j->cur_arena];
+    return a->meta_start + meta_each(j) - a->meta_next;
+}
+
+void *jit_meta_take(struct jit *j, size_t size)
+{
+    struct arena *a = &j->arena[j->cur_arena];
+    size = (size + 7) & ~(size_t)7;
+    if (size > meta_left(j))
+        return NULL;
+    void *p = j->meta + a->meta_next;
+    a->meta_next += size;
+    return memset(p, 0, size);
+}
+
+void jit_meta_give_back(struct jit *j, void *p)
+{
+    j->arena[j->cur_arena].meta_next = (size_t)((uint8_t *)p - j->meta);
 }
 
 static void arena_free_blocks(struct jit *j, struct arena *a)
 {
-    for (size_t k = 0; k < a->blocks.len; k++) {
-        j->n_blocks--;
-        j->metadata -= metadata_of(a->blocks.data[k]);
-        block_free(a->blocks.data[k]);
-    }
+    j->n_blocks -= a->blocks.len;
     a->blocks.len = 0;
+    a->meta_next = a->meta_start;
 }
 
 void jit_cache_exit(struct jit *j)
 {
-    for (unsigned k = 0; k < JIT_ARENAS; k++) {
-        arena_free_blocks(j, &j->arena[k]);
+    for (unsigned k = 0; k < JIT_ARENAS; k++)
         vec_free(&j->arena[k].blocks);
-    }
     map_for_each(&j->pages, s) free(s->val);
     map_free(&j->pages);
     free(j->hash);
+    if (j->meta)
+        munmap(j->meta, META_RATIO * j->cache_size);
     if (j->rx)
         munmap((void *)(uintptr_t)j->rx, j->cache_size);
     if (j->rw)
@@ -227,7 +256,6 @@ void jit_block_add(struct jit *j, struct block *b)
     list_init(&b->incoming);
     vec_push(&a->blocks, b);
     j->n_blocks++;
-    j->metadata += metadata_of(b);
     j->next = (b->code + b->code_size + 15) & ~15u;
     for (unsigned k = 0; k < 2 && b->page[k]; k++) {
         struct code_page *p = map_get(&j->pages, b->page[k] >> PAGE_BITS);
@@ -300,7 +328,7 @@ static void arena_evict(struct jit *j, struct arena *a)
 // May drop the lock while it waits.
 void jit_cache_room(struct jit *j, size_t want)
 {
-    while (j->next + want > j->arena[j->cur_arena].end) {
+    while (j->next + want > j->arena[j->cur_arena].end || want > meta_left(j)) {
         unsigned from = j->cur_arena;
         struct arena *a = &j->arena[(from + 1) % JIT_ARENAS];
         if (a->blocks.len) {

@@ -323,7 +323,7 @@ void jit_get_stats(struct jit *j, struct jit_stats *s)
     s->invalidations = j->killed;
     s->evictions = j->evicted;
     s->blocks = j->n_blocks;
-    s->metadata = j->metadata;
+    s->metadata = jit_cache_metadata(j);
     s->cache_size = j->cache_size;
     s->cache_used = jit_cache_used(j);
     jit_unlock(j);

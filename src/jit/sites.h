@@ -12,28 +12,35 @@ enum loc_kind {
     LOC_SLOT,  // bytes at an offset from env
     LOC_FLAGS, // recomputed from two operands
 };
+// Where the value of a slot is, in a word: many are recorded for each access, and compared with
+// those of the access before.
 struct loc {
-    uint8_t kind;
-    uint8_t op; // LOC_FLAGS: IR_subf, IR_addf, IR_testf
-    bool wide;  // LOC_FLAGS: 64-bit operands
-    uint8_t op_kind[2];
-    uint64_t v; // register, constant, spill index, offset
-    uint64_t op_v[2];
-    ir_ref ref; // the value
-    uint8_t type;
-};
-struct loc_entry {
     uint16_t slot;
-    struct loc loc;
+    uint8_t kind;   // enum loc_kind
+    uint8_t listed; // 1: the word is never 0
+    uint32_t v;     // register, node of a constant, spill index, offset, index of loc_flags
+};
+struct loc_flags {
+    uint8_t op;      // IR_subf, IR_addf, IR_testf
+    bool wide;       // 64-bit operands
+    uint8_t kind[2]; // of the operands, as in struct loc
+    uint32_t v[2];
 };
 
-// The side table of a block: for each site in address order, the code offset, the guest pc, and the
-// slots that differ from memory. Numbers are LEB128, offsets relative to the site before.
+// The side table of a block while it is made. For each site in the order of writing: the code
+// offset and the guest pc, both from the site before; then the slots whose place has changed since.
 struct sites_buf {
     VEC(uint8_t) data;
+    VEC(struct loc_flags) flags;
+    const struct ir_region *r;
     uint32_t last_off;
-    uint64_t pc;
+    uint64_t last_pc;
+    uint64_t now[IR_MAX_SLOTS]; // struct loc at the last site, 0: the slot is as in memory
+    uint16_t listed[IR_MAX_SLOTS];
+    unsigned n_listed;
 };
-void sites_begin(struct sites_buf *s, uint64_t block_pc);
-void sites_add(struct sites_buf *s, uint32_t code_off, uint64_t pc, const struct loc_entry *e,
+void sites_begin(struct sites_buf *s, const struct ir_region *r);
+void sites_add(struct sites_buf *s, uint32_t code_off, uint64_t pc, const struct loc *l,
                unsigned n);
+// The index of an entry of s->flags that equals f.
+uint32_t sites_flags(struct sites_buf *s, struct loc_flags f);

@@ -241,12 +241,15 @@ struct code_id {
     uint32_t id;
 };
 
+// A part of the code cache that is thrown out as a whole, with what is kept beside its code.
 struct arena {
     uint32_t start, end;
-    VEC(struct block *) blocks; // by ascending address
-    unsigned n_slots;           // of its link slots that are taken
+    VEC(struct block *) blocks;   // by ascending address
+    size_t meta_start, meta_next; // in j->meta
+    unsigned n_slots;             // of its link slots that are taken
     uint64_t freed_epoch;
 };
+#define META_RATIO     2
 #define JIT_HASH_BITS  18
 #define JIT_STACK_SIZE (256 * KiB)
 
@@ -270,6 +273,7 @@ struct jit {
     struct arena arena[JIT_ARENAS];
     unsigned cur_arena;
     uint32_t next; // offset of the next free byte
+    uint8_t *meta; // blocks, their links and side tables: META_RATIO bytes for each of the cache
 
     pthread_mutex_t lock; // translation, linking, code pages, arenas
     struct block *_Atomic *hash;
@@ -285,12 +289,12 @@ struct jit {
     struct ir_region region;
     struct cg *cg;
     struct ir_loop_pass loop_pass;
-    bool lazy_flags;           // the guest has at most one FLAGS slot
-    _Atomic bool pinned;       // see jit_pin
-    uint64_t killed;           // blocks, by writes
-    uint64_t evicted;          // blocks, for room
-    size_t n_blocks, metadata; // that are in memory, dead ones included; bytes beside their code
-    int fork_fd; // the copy of the code cache between jit_fork_prepare and what follows it
+    bool lazy_flags;     // the guest has at most one FLAGS slot
+    _Atomic bool pinned; // see jit_pin
+    uint64_t killed;     // blocks, by writes
+    uint64_t evicted;    // blocks, for room
+    size_t n_blocks;     // that are in memory, dead ones included
+    int fork_fd;         // the copy of the code cache between jit_fork_prepare and what follows it
 };
 
 static inline uint8_t *jit_rw(struct jit *j, uint32_t off)
@@ -330,8 +334,13 @@ struct block *jit_block_at(struct jit *j, const void *host_pc); // by executable
 int jit_cache_init(struct jit *j, struct err *e);
 void jit_cache_divide(struct jit *j); // after the back end has written its fixed code
 void jit_cache_exit(struct jit *j);
-uint64_t jit_cache_used(const struct jit *j);        // bytes of code; lock held
-void jit_cache_room(struct jit *j, size_t want);     // lock held
+uint64_t jit_cache_used(const struct jit *j);     // bytes of code; lock held
+uint64_t jit_cache_metadata(const struct jit *j); // bytes beside it; lock held
+void jit_cache_room(struct jit *j, size_t want);  // lock held; beside the code as much
+// Zeroed memory beside the code of the current arena, gone with it; NULL: it is full. What was
+// taken last may be given back: everything from p on. Lock held.
+void *jit_meta_take(struct jit *j, size_t size);
+void jit_meta_give_back(struct jit *j, void *p);
 void jit_block_add(struct jit *j, struct block *b);  // lock held; pages already marked
 void jit_block_kill(struct jit *j, struct block *b); // lock held: never entered again
 // Lock held. True when l leads to `to` now.

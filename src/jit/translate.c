@@ -146,36 +146,37 @@ static struct block *compile(struct jit_vcpu *v, uint64_t pc, const struct code_
                              struct code_fetch *second)
 {
     struct jit *j = v->jit;
-    struct block *b = xalloc(sizeof *b);
-    b->pc = pc - ir_pc_base(v->mode, pc);
-    b->mode = v->mode;
-    b->page[0] = (uintptr_t)c->host;
+    struct block made = {
+        .pc = pc - ir_pc_base(v->mode, pc), .mode = v->mode, .page = {(uintptr_t)c->host}};
     unsigned off = (unsigned)(pc & ~PAGE_MASK);
     for (unsigned limit = JIT_MAX_INSNS; limit; limit /= 2) {
         struct ir_region *r = &j->region;
         do {
             ir_region_reset(r, j->c.guest, pc, isa_mode(v));
             if (!j->c.translate(j->c.opaque, jit_env(v), pc, isa_mode(v), c->host + off,
-                                (unsigned)PAGE_SIZE - off, limit, r)) {
-                free(b);
+                                (unsigned)PAGE_SIZE - off, limit, r))
                 return NULL;
-            }
-        } while (second_page(v, b, pc, r, second));
+        } while (second_page(v, &made, pc, r, second));
         if (!j->c.no_loops)
             ir_form_loop(&j->loop_pass, r);
         if (log_on(LOG_IR))
             log_ir(r);
-        b->loops = ir_loop_of(r) != IR_NONE;
-        if (j->host->compile(j, r, b)) {
-            b->n_guest_insns = r->n_guest_insns;
-            if (log_on(LOG_OUT_ASM))
-                log_code(j, b);
-            jit_block_add(j, b);
-            v->stats.regions++;
-            v->stats.guest_insns += r->n_guest_insns;
-            v->stats.host_bytes += b->code_size;
-            return b;
+        made.loops = ir_loop_of(r) != IR_NONE;
+        made.n_guest_insns = r->n_guest_insns;
+        struct block *b = jit_meta_take(j, sizeof *b);
+        BUG_ON(!b); // jit_cache_room
+        *b = made;
+        if (!j->host->compile(j, r, b)) {
+            jit_meta_give_back(j, b);
+            continue;
         }
+        if (log_on(LOG_OUT_ASM))
+            log_code(j, b);
+        jit_block_add(j, b);
+        v->stats.regions++;
+        v->stats.guest_insns += r->n_guest_insns;
+        v->stats.host_bytes += b->code_size;
+        return b;
     }
     BUG_ON("one instruction does not fit");
     __builtin_unreachable();

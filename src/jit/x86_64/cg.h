@@ -74,6 +74,7 @@ struct cg {
     struct jit *j;
     struct host_features f;
     unsigned features; // NEED_* that hold
+    unsigned lazy;     // LAZY_* that may be
     const struct ir_region *r;
     const struct ir_insn *in;
     struct block *b;
@@ -86,6 +87,7 @@ struct cg {
     uint32_t *args_nu;
     size_t cap, args_cap;
     ir_ref owner[32];
+    uint32_t owned;  // registers with an owner
     uint32_t locked; // registers the current rule uses
     uint32_t gprs;   // allocatable
     uint32_t next_call, *calls, n_calls, calls_cap;
@@ -93,7 +95,7 @@ struct cg {
     uint8_t *start;
     ir_ref eflags; // the flags or cmp value EFLAGS hold now
     VEC(struct stub) stubs;
-    VEC(struct loc_entry) locs;
+    VEC(struct loc) locs;
     unsigned n_links;
     struct {
         ir_ref at;            // the `loop` node; IR_NONE: the region does not repeat
@@ -183,7 +185,13 @@ static inline struct rm rm_env_at(int32_t off, int index, unsigned scale_log2)
 
 // ---- regalloc.c ----
 void cg_analyse(struct cg *c);
-bool cg_lazy(const struct cg *c, ir_ref i);  // recomputed at its uses, never held in a register
+// Recomputed at its uses, never held in a register.
+enum { LAZY_COND = 1, LAZY_FLAGS = 2 };
+extern const uint8_t cg_lazy_class[IR_OPS];
+static inline bool cg_lazy(const struct cg *c, ir_ref i)
+{
+    return cg_lazy_class[c->in[i].op] & c->lazy && !(c->v[i].flags & V_FORCED);
+}
 int cg_use(struct cg *c, ir_ref i);          // in a register (general or vector), locked
 struct rm cg_use_rm(struct cg *c, ir_ref i); // in a register or memory (vectors: 16 aligned bytes)
 // Result register: a new one, distinct from the operands' ...
@@ -202,8 +210,8 @@ struct cg_copy {
 void cg_move(struct cg *c, int dst, ir_ref i); // load value i into a taken register; EFLAGS kept
 void cg_before_call(struct cg *c, bool slots_change); // what lives on survives the call
 void cg_after_call(struct cg *c);
-struct loc cg_loc(struct cg *c, ir_ref i);                                 // where value i is now
-void cg_record(struct cg *c, uint32_t snap, uint32_t *first, uint32_t *n); // all of a snapshot's
+// Where the values of a snapshot are now.
+void cg_record(struct cg *c, uint32_t snap, uint32_t *first, uint32_t *n);
 static inline bool cg_dies(const struct cg *c, ir_ref i)
 {
     return c->v[i].last <= c->pos;

@@ -42,6 +42,7 @@ struct cg *cg_new(struct jit *j)
     if (!j->c.baseline)
         detect(&c->f);
     c->features = have(&c->f);
+    c->lazy = LAZY_COND | (j->lazy_flags ? LAZY_FLAGS : 0);
     c->guards = !j->c.user_mode;
     c->gprs = (CALLER_SAVED | CALLEE_SAVED) & ~BIT(j->c.user_mode ? R_BASE : R_KEY);
     return c;
@@ -59,6 +60,7 @@ void cg_free(struct cg *c)
     vec_free(&c->stubs);
     vec_free(&c->locs);
     vec_free(&c->sites.data);
+    vec_free(&c->sites.flags);
     free(c);
 }
 
@@ -74,11 +76,11 @@ static void begin(struct cg *c, const struct ir_region *r, struct block *b)
         c->args_cap = r->args.len * 2;
         c->args_nu = xrealloc(c->args_nu, c->args_cap * sizeof *c->args_nu);
     }
-    memset(c->v, 0, n * sizeof *c->v);
     memset(c->nu, 0, n * sizeof *c->nu);
     for (size_t i = 0; i < n; i++)
-        c->v[i].reg = NO_REG;
+        c->v[i] = (struct val){.reg = NO_REG};
     memset(c->owner, 0, sizeof c->owner);
+    c->owned = 0;
     c->r = r;
     c->in = r->insns.data;
     c->b = b;
@@ -89,7 +91,7 @@ static void begin(struct cg *c, const struct ir_region *r, struct block *b)
     c->locked = 0;
     c->spills.len = c->stubs.len = c->locs.len = 0;
     c->n_links = 0;
-    sites_begin(&c->sites, r->pc);
+    sites_begin(&c->sites, r);
 }
 
 static unsigned count_links(const struct ir_region *r)
@@ -152,7 +154,8 @@ static bool compile(struct jit *j, const struct ir_region *r, struct block *b)
     c->as.rx_delta = (intptr_t)(j->rx - j->rw);
     c->limit = jit_rw(j, j->arena[j->cur_arena].end) - MAX_INSN_BYTES;
     unsigned slots = j->arena[j->cur_arena].n_slots;
-    b->links = xcalloc(count_links(r), sizeof *b->links);
+    b->links = jit_meta_take(j, count_links(r) * sizeof *b->links);
+    c->failed = !b->links;
     cg_analyse(c);
     for (ir_ref i = 1; i < r->insns.len && !c->failed; i++) {
         if (!(c->v[i].flags & V_USED) || cg_lazy(c, i))
@@ -164,19 +167,17 @@ static bool compile(struct jit *j, const struct ir_region *r, struct block *b)
     }
     if (!c->failed)
         cg_emit_stubs(c);
-    if (c->failed) {
+    b->sites_size = c->sites.data.len;
+    b->sites = jit_meta_take(j, b->sites_size);
+    if (c->failed || !b->sites) {
         j->arena[j->cur_arena].n_slots = slots;
-        free(b->links);
-        b->links = NULL;
         return false;
     }
+    if (b->sites_size)
+        memcpy(b->sites, c->sites.data.data, b->sites_size);
     b->n_links = c->n_links;
     b->code = j->next;
     b->code_size = (uint32_t)(c->as.p - c->start);
-    b->sites_size = c->sites.data.len;
-    b->sites = xalloc(b->sites_size);
-    if (b->sites_size)
-        memcpy(b->sites, c->sites.data.data, b->sites_size);
     return true;
 }
 

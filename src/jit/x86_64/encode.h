@@ -111,70 +111,70 @@ static inline void as_u64(struct as *a, uint64_t v)
     a->p += 8;
 }
 
-static inline void as_modrm(struct as *a, int reg, struct rm m)
+// What follows writes through a copy of the pointer: `as` could be what a byte store changes.
+static inline uint8_t *put_modrm(uint8_t *p, int reg, struct rm m)
 {
     unsigned r = (unsigned)(reg & 7) << 3;
     if (!m.mem) {
-        as_u8(a, 0xc0 | r | (m.base & 7));
-        return;
+        *p++ = (uint8_t)(0xc0 | r | (m.base & 7));
+        return p;
     }
     if (m.base < 0) { // disp32, perhaps with an index: SIB with base 101
-        as_u8(a, r | 4);
-        as_u8(a, m.scale_log2 << 6 | (m.index < 0 ? 4 : m.index & 7) << 3 | 5);
-        as_u32(a, (uint32_t)m.disp);
-        return;
+        *p++ = (uint8_t)(r | 4);
+        *p++ = (uint8_t)(m.scale_log2 << 6 | (m.index < 0 ? 4 : m.index & 7) << 3 | 5);
+        memcpy(p, &m.disp, 4);
+        return p + 4;
     }
     bool sib = m.index >= 0 || (m.base & 7) == RSP;
     unsigned mod = m.disp == 0 && (m.base & 7) != RBP ? 0 : m.disp == (int8_t)m.disp ? 1 : 2;
-    as_u8(a, mod << 6 | r | (sib ? 4 : m.base & 7));
+    *p++ = (uint8_t)(mod << 6 | r | (sib ? 4 : m.base & 7));
     if (sib)
-        as_u8(a, m.scale_log2 << 6 | (m.index < 0 ? 4 : m.index & 7) << 3 | (m.base & 7));
-    if (mod == 1)
-        as_u8(a, (uint8_t)m.disp);
-    else if (mod == 2)
-        as_u32(a, (uint32_t)m.disp);
+        *p++ = (uint8_t)(m.scale_log2 << 6 | (m.index < 0 ? 4 : m.index & 7) << 3 | (m.base & 7));
+    memcpy(p, &m.disp, 4);
+    return p + (mod == 2 ? 4 : mod);
 }
 
 // Legacy encoding: op reg, r/m. An immediate, if any, is appended by the caller.
 static inline void x_op(struct as *a, unsigned op, int reg, struct rm m)
 {
     static const uint8_t prefix[4] = {0, 0x66, 0xf3, 0xf2};
+    uint8_t *p = a->p;
     if (op & X_LOCK)
-        as_u8(a, 0xf0);
+        *p++ = 0xf0;
     unsigned pp = (op & X_PP) >> 8;
     if (pp)
-        as_u8(a, prefix[pp]);
+        *p++ = prefix[pp];
     unsigned rex = (op & X_W ? 8 : 0) | (reg & 8 ? 4 : 0) | (m.index > 0 && m.index & 8 ? 2 : 0) |
                    (m.base > 0 && m.base & 8 ? 1 : 0);
     if (rex || (op & X_BYTE && reg >= RSP) || (op & X_BYTEM && !m.mem && m.base >= RSP))
-        as_u8(a, 0x40 | rex);
+        *p++ = (uint8_t)(0x40 | rex);
     unsigned map = op & X_MAP;
-    if (map)
-        as_u8(a, 0x0f);
-    if (map == X_38)
-        as_u8(a, 0x38);
-    else if (map == X_3A)
-        as_u8(a, 0x3a);
-    as_u8(a, op & 0xff);
-    as_modrm(a, reg, m);
+    if (map) {
+        *p++ = 0x0f;
+        if (map != X_0F)
+            *p++ = map == X_38 ? 0x38 : 0x3a;
+    }
+    *p++ = (uint8_t)op;
+    a->p = put_modrm(p, reg, m);
 }
 
 // VEX encoding: op reg, vvvv, r/m. vvvv 0 where the form has none.
 static inline void v_op(struct as *a, unsigned op, int reg, int vvvv, struct rm m)
 {
+    uint8_t *p = a->p;
     unsigned pp = (op & X_PP) >> 8, map = (op & X_MAP) >> 10;
     bool x = m.index > 0 && m.index & 8, b = m.base > 0 && m.base & 8;
     unsigned tail = (~(unsigned)vvvv & 15) << 3 | (op & X_L ? 4 : 0) | pp;
     if (map == 1 && !x && !b && !(op & X_W)) {
-        as_u8(a, 0xc5);
-        as_u8(a, (reg & 8 ? 0 : 0x80) | tail);
+        *p++ = 0xc5;
+        *p++ = (uint8_t)((reg & 8 ? 0 : 0x80) | tail);
     } else {
-        as_u8(a, 0xc4);
-        as_u8(a, (reg & 8 ? 0 : 0x80) | (x ? 0 : 0x40) | (b ? 0 : 0x20) | map);
-        as_u8(a, (op & X_W ? 0x80 : 0) | tail);
+        *p++ = 0xc4;
+        *p++ = (uint8_t)((reg & 8 ? 0 : 0x80) | (x ? 0 : 0x40) | (b ? 0 : 0x20) | map);
+        *p++ = (uint8_t)((op & X_W ? 0x80 : 0) | tail);
     }
-    as_u8(a, op & 0xff);
-    as_modrm(a, reg, m);
+    *p++ = (uint8_t)op;
+    a->p = put_modrm(p, reg, m);
 }
 
 // ---- integer instructions; w is X_W or 0 ----

@@ -52,8 +52,9 @@ static void emit_exits(struct jit *j, struct as *a)
     const uint8_t *out_saved = as_here(a);
     emit_leave_c_frame(a);
 
-    j->thunk.exit_link = as_here(a);
-    x_mov_rr(a, X_W, RDX, RAX);
+    j->thunk.exit_link = as_here(a); // rax: offset of the link
+    x_movi(a, RDX, (uintptr_t)j->meta);
+    x_alu_rr(a, X_W, ALU_ADD, RDX, RAX);
     x_movi(a, RAX, RUN_LINK);
     x_jmp_to(a, out);
 
@@ -91,7 +92,7 @@ static void emit_lookups(struct jit *j, struct cg *c)
     const uint8_t *miss = as_here(a);
     x_mov_rr(a, X_W, RAX, RSI);
     x_jmp_to(a, j->thunk.exit_link);
-    j->thunk.guard_miss = as_here(a); // rax: pc, rsi: link
+    j->thunk.guard_miss = as_here(a); // rax: pc, rsi: offset of the link
     cg_emit_lookup_thunk(c, miss, true);
 }
 

@@ -204,9 +204,11 @@ static void emit_lookup(struct cg *c, uint8_t *miss[2])
         emit_enter_page(c);
 }
 
-// Where the link in rsi leads to the block that was found, its slot may say so from now on.
+// Where the link at offset rsi leads to the block that was found, its slot may say so from now on.
 static void emit_fill_slot(struct cg *c)
 {
+    x_movi(&c->as, RDI, (uintptr_t)c->j->meta);
+    x_alu_rr(&c->as, X_W, ALU_ADD, RSI, RDI);
     x_alu(&c->as, 0, ALU_CMP, RCX, rm_mem(RSI, offsetof(struct link, target)));
     uint8_t *other = x_jcc8(&c->as, CC_NE);
     x_mov(&c->as, 0, RDI, rm_mem(RSI, offsetof(struct link, slot)));
@@ -655,7 +657,7 @@ void cg_eval(struct cg *c, ir_ref i)
 
 // ---- stubs ----
 
-static void load_operand(struct cg *c, unsigned w, int reg, unsigned kind, uint64_t v)
+static void load_operand(struct cg *c, unsigned w, int reg, unsigned kind, uint32_t v)
 {
     switch (kind) {
     case LOC_GPR:
@@ -663,7 +665,7 @@ static void load_operand(struct cg *c, unsigned w, int reg, unsigned kind, uint6
             x_mov_rr(&c->as, w, reg, (int)v);
         break;
     case LOC_CONST:
-        x_movi(&c->as, reg, v);
+        x_movi(&c->as, reg, c->in[v].imm);
         break;
     case LOC_SPILL:
         x_mov(&c->as, w, reg, rm_env(VOFF(spill) + (int32_t)(v * sizeof(union ir_val))));
@@ -673,11 +675,25 @@ static void load_operand(struct cg *c, unsigned w, int reg, unsigned kind, uint6
     }
 }
 
-static void stub_store(struct cg *c, const struct loc_entry *e, int scratch)
+// A vector from memory or a constant: two halves.
+static void stub_store_halves(struct cg *c, const struct loc *l, struct rm m, int scratch)
 {
-    unsigned type = c->r->guest->slots[e->slot].type, w = type == IR_I64 ? X_W : 0;
-    struct rm m = rm_env(cg_slot_off(c, e->slot));
-    const struct loc *l = &e->loc;
+    int32_t from =
+        l->kind == LOC_SPILL ? VOFF(spill) + (int32_t)(l->v * sizeof(union ir_val)) : (int32_t)l->v;
+    for (int32_t half = 0; half < 16; half += 8, m.disp += 8) {
+        if (l->kind == LOC_CONST)
+            x_movi(&c->as, scratch, c->in[l->v].imm);
+        else
+            x_mov(&c->as, X_W, scratch, rm_env(from + half));
+        x_store(&c->as, X_W, m, scratch);
+    }
+}
+
+static void stub_store(struct cg *c, const struct loc *l, int scratch)
+{
+    unsigned type = c->r->guest->slots[l->slot].type,
+             w = type == IR_I64 || type == IR_F64 ? X_W : 0;
+    struct rm m = rm_env(cg_slot_off(c, l->slot));
     if (l->kind == LOC_XMM) {
         unsigned op = type == IR_V128  ? X_0F | 0x29
                       : type == IR_F64 ? X_66 | X_0F | 0xd6
@@ -685,26 +701,16 @@ static void stub_store(struct cg *c, const struct loc_entry *e, int scratch)
         x_op(&c->as, op, (int)l->v, m);
         return;
     }
-    if (type == IR_V128) { // from memory or a constant: two halves
-        for (unsigned half = 0; half < 2; half++, m.disp += 8) {
-            struct loc h = *l;
-            if (l->kind == LOC_CONST)
-                x_movi(&c->as, scratch, l->v);
-            else
-                x_mov(&c->as, X_W, scratch,
-                      rm_env((l->kind == LOC_SPILL
-                                  ? VOFF(spill) + (int32_t)(h.v * sizeof(union ir_val))
-                                  : (int32_t)h.v) +
-                             8 * (int32_t)half));
-            x_store(&c->as, X_W, m, scratch);
-        }
+    if (type == IR_V128) {
+        stub_store_halves(c, l, m, scratch);
         return;
     }
-    if (type == IR_F64)
-        w = X_W;
-    if (l->kind == LOC_CONST && type != IR_BOOL && (!w || (int64_t)l->v == (int32_t)l->v)) {
-        x_storei(&c->as, w, m, (int32_t)l->v);
-        return;
+    if (l->kind == LOC_CONST && type != IR_BOOL) {
+        int64_t k = (int64_t)c->in[l->v].imm;
+        if (!w || k == (int32_t)k) {
+            x_storei(&c->as, w, m, (int32_t)k);
+            return;
+        }
     }
     int r = l->kind == LOC_GPR ? (int)l->v : scratch;
     load_operand(c, w, r, l->kind, l->v);
@@ -715,50 +721,60 @@ static void stub_store(struct cg *c, const struct loc_entry *e, int scratch)
 }
 
 // Recompute flags from their operands and store them; every register but theirs is free.
-static void stub_flags(struct cg *c, const struct loc_entry *e, bool live)
+static void stub_flags(struct cg *c, unsigned slot, const struct loc_flags *f, bool live)
 {
-    const struct loc *l = &e->loc;
-    unsigned w = l->wide ? X_W : 0;
+    unsigned w = f->wide ? X_W : 0;
     if (!live) {
-        int b = l->op_kind[1] == LOC_GPR ? (int)l->op_v[1] : RDX;
+        int b = f->kind[1] == LOC_GPR ? (int)f->v[1] : RDX;
         int a = b == RCX ? RSI : RCX;
-        if (l->op_kind[0] == LOC_GPR && (l->op != IR_addf))
-            a = (int)l->op_v[0];
-        if (a == b && l->op_kind[1] != LOC_GPR)
+        if (f->kind[0] == LOC_GPR && (f->op != IR_addf))
+            a = (int)f->v[0];
+        if (a == b && f->kind[1] != LOC_GPR)
             b = RSI;
-        load_operand(c, w, a, l->op_kind[0], l->op_v[0]);
-        if (l->op == IR_testf) {
+        load_operand(c, w, a, f->kind[0], f->v[0]);
+        if (f->op == IR_testf) {
             x_test_rr(&c->as, w, a, a);
         } else {
-            load_operand(c, w, b, l->op_kind[1], l->op_v[1]);
-            x_alu_rr(&c->as, w, l->op == IR_subf ? ALU_CMP : ALU_ADD, a, b);
+            load_operand(c, w, b, f->kind[1], f->v[1]);
+            x_alu_rr(&c->as, w, f->op == IR_subf ? ALU_CMP : ALU_ADD, a, b);
         }
     }
-    if (l->op == IR_subf)
+    if (f->op == IR_subf)
         as_u8(&c->as, 0xf5); // cmc
     as_u8(&c->as, 0x9f);     // lahf
     x_setcc(&c->as, CC_O, RAX);
-    x_store(&c->as, 0, rm_env(cg_slot_off(c, e->slot)), RAX);
+    x_store(&c->as, 0, rm_env(cg_slot_off(c, slot)), RAX);
+}
+
+// A register that the flags' operands are not in.
+static int stub_scratch(const struct loc_flags *f)
+{
+    int scratch = RAX;
+    for (unsigned k = 0; f && k < 2; k++)
+        if (f->kind[k] == LOC_GPR && f->v[k] == (uint32_t)scratch)
+            scratch = f->kind[!k] == LOC_GPR && f->v[!k] == RCX ? RDX : RCX;
+    return scratch;
 }
 
 static void stub_exit(struct cg *c, const struct stub *s)
 {
-    const struct loc_entry *e = c->locs.data + s->first_loc;
-    const struct loc_entry *flags = NULL;
-    for (uint32_t k = 0; k < s->n_locs; k++)
-        if (e[k].loc.kind == LOC_GPR || e[k].loc.kind == LOC_XMM)
-            stub_store(c, &e[k], NO_REG);
-        else if (e[k].loc.kind == LOC_FLAGS)
-            flags = &e[k];
-    int scratch = RAX;
-    for (unsigned k = 0; flags && k < 2; k++)
-        if (flags->loc.op_kind[k] == LOC_GPR && flags->loc.op_v[k] == (uint64_t)scratch)
-            scratch = flags->loc.op_kind[!k] == LOC_GPR && flags->loc.op_v[!k] == RCX ? RDX : RCX;
-    for (uint32_t k = 0; k < s->n_locs; k++)
-        if (e[k].loc.kind != LOC_GPR && e[k].loc.kind != LOC_XMM && e[k].loc.kind != LOC_FLAGS)
-            stub_store(c, &e[k], scratch);
+    const struct loc *l = c->locs.data + s->first_loc, *end = l + s->n_locs;
+    const struct loc_flags *flags = NULL;
+    unsigned slot = 0;
+    for (const struct loc *k = l; k < end; k++) {
+        if (k->kind == LOC_GPR || k->kind == LOC_XMM) {
+            stub_store(c, k, NO_REG);
+        } else if (k->kind == LOC_FLAGS) {
+            flags = &c->sites.flags.data[k->v];
+            slot = k->slot;
+        }
+    }
+    int scratch = stub_scratch(flags);
+    for (const struct loc *k = l; k < end; k++)
+        if (k->kind != LOC_GPR && k->kind != LOC_XMM && k->kind != LOC_FLAGS)
+            stub_store(c, k, scratch);
     if (flags)
-        stub_flags(c, flags, s->flags_live);
+        stub_flags(c, slot, flags, s->flags_live);
     if (!s->link) {
         emit_pc(c, RAX, s->pc);
         leave_for_mode(c);
@@ -767,6 +783,12 @@ static void stub_exit(struct cg *c, const struct stub *s)
     if (s->poll)
         emit_poll(c, false, s->pc);
     emit_link(c, 0xe9, s->link);
+}
+
+// A link in translated code: a short constant.
+static uint64_t link_offset(const struct cg *c, const struct link *l)
+{
+    return (uint64_t)((const uint8_t *)l - c->j->meta);
 }
 
 static void emit_stub(struct cg *c, const struct stub *s)
@@ -780,7 +802,7 @@ static void emit_stub(struct cg *c, const struct stub *s)
         s->link->stub = (uint32_t)(as_here(&c->as) - c->j->rx);
         if (s->link->slot) // the guard has moved it on
             x_alui(&c->as, X_W, ALU_SUB, rm_env(VOFF(page_va)), (int32_t)(s->link->pc & PAGE_MASK));
-        x_movi(&c->as, RAX, (uintptr_t)s->link);
+        x_movi(&c->as, RAX, link_offset(c, s->link));
         x_jmp_to(&c->as, c->j->thunk.exit_link);
         break;
     case STUB_GUARD:
@@ -789,7 +811,7 @@ static void emit_stub(struct cg *c, const struct stub *s)
             x_push(&c->as, RCX);
         }
         emit_pc(c, RAX, s->pc);
-        x_movi(&c->as, RSI, (uintptr_t)s->link);
+        x_movi(&c->as, RSI, link_offset(c, s->link));
         x_jmp_to(&c->as, c->j->thunk.guard_miss);
         break;
     case STUB_SLOW:

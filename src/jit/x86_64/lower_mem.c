@@ -32,7 +32,7 @@ ir_ref cg_address(const struct cg *c, const struct ir_insn *in, int32_t *disp)
 }
 
 // push info; call thunk, with its line in the side table.
-static void emit_slow_call(struct cg *c, uint32_t info, uint64_t pc, const struct loc_entry *locs,
+static void emit_slow_call(struct cg *c, uint32_t info, uint64_t pc, const struct loc *locs,
                            unsigned n)
 {
     x_pushi(&c->as, info);

@@ -9,22 +9,10 @@
 
 // ---- analysis ----
 
-bool cg_lazy(const struct cg *c, ir_ref i)
-{
-    switch (c->in[i].op) {
-    case IR_subf:
-    case IR_addf:
-    case IR_testf:
-        return c->j->lazy_flags && !(c->v[i].flags & V_FORCED);
-    case IR_cmp:
-    case IR_fcond:
-    case IR_i2b:
-    case IR_bnot:
-        return !(c->v[i].flags & V_FORCED);
-    default:
-        return false;
-    }
-}
+const uint8_t cg_lazy_class[IR_OPS] = {
+    [IR_subf] = LAZY_FLAGS, [IR_addf] = LAZY_FLAGS, [IR_testf] = LAZY_FLAGS, [IR_cmp] = LAZY_COND,
+    [IR_fcond] = LAZY_COND, [IR_i2b] = LAZY_COND,   [IR_bnot] = LAZY_COND,
+};
 
 static void use(struct cg *c, ir_ref x, uint32_t i, uint32_t *nu);
 
@@ -60,11 +48,16 @@ static void keep_off_slot(struct cg *c, ir_ref x)
         c->v[x].flags |= V_NOSLOT;
 }
 
-static void use_snap(struct cg *c, uint32_t snap, uint32_t i)
+// The entries a snapshot shares with `later`, the one looked at before, have been dealt with.
+static void use_snap(struct cg *c, const struct ir_snap *s, const struct ir_snap *later, uint32_t i)
 {
-    const struct ir_snap *s = &c->r->snaps.data[snap];
-    for (uint32_t k = 0; k < s->n; k++) {
-        const struct ir_snap_entry *e = &c->r->snap_entries.data[s->first + k];
+    const struct ir_snap_entry *e = c->r->snap_entries.data + s->first,
+                               *l = c->r->snap_entries.data + later->first;
+    if (e == l && s->n <= later->n)
+        return;
+    for (uint32_t k = 0; k < s->n; k++, e++) {
+        if (k < later->n && e->val == l[k].val && e->slot == l[k].slot)
+            continue;
         struct val *v = &c->v[e->val];
         unsigned op = c->in[e->val].op;
         if (op == IR_get && c->in[e->val].aux != e->slot)
@@ -146,6 +139,7 @@ static void analyse_round(struct cg *c, uint32_t i)
 void cg_analyse(struct cg *c)
 {
     uint32_t n = (uint32_t)c->r->insns.len;
+    const struct ir_snap *later = &c->r->snaps.data[0]; // empty
     c->n_calls = 0;
     for (uint32_t i = n - 1; i > 0; i--) {
         const struct ir_insn *in = &c->in[i];
@@ -166,8 +160,11 @@ void cg_analyse(struct cg *c)
         }
         if (in->op == IR_again)
             analyse_round(c, i);
-        if (fx & FX_LEAVE && in->imm)
-            use_snap(c, (uint32_t)in->imm, i);
+        if (fx & FX_LEAVE && in->imm) {
+            const struct ir_snap *snap = &c->r->snaps.data[in->imm];
+            use_snap(c, snap, later, i);
+            later = snap;
+        }
         if (in->op == IR_call) {
             analyse_call(c, in, i);
             continue;
@@ -293,6 +290,7 @@ static void release(struct cg *c, int r)
     if (c->owner[r])
         c->v[c->owner[r]].reg = NO_REG;
     c->owner[r] = IR_NONE;
+    c->owned &= ~BIT(r);
 }
 
 static void evict(struct cg *c, int r)
@@ -302,32 +300,50 @@ static void evict(struct cg *c, int r)
     release(c, r);
 }
 
-static int pick(struct cg *c, uint32_t mask, bool across_call)
+// Those of `mask` whose value, if any, is not needed any more.
+static uint32_t idle_of(const struct cg *c, uint32_t mask)
 {
-    mask &= ~c->locked;
-    uint32_t idle = 0;
-    for (uint32_t m = mask; m; m &= m - 1)
-        if (reg_idle(c, __builtin_ctz(m)))
+    uint32_t idle = mask & ~c->owned;
+    for (uint32_t m = mask & c->owned; m; m &= m - 1)
+        if (c->v[c->owner[__builtin_ctz(m)]].last < c->pos)
             idle |= m & -m;
-    if (idle) {
-        uint32_t want = across_call ? idle & CALLEE_SAVED : idle & ~(uint32_t)CALLEE_SAVED;
-        int r = __builtin_ctz(want ? want : idle);
-        release(c, r);
-        return r;
-    }
-    BUG_ON(!mask);
+    return idle;
+}
+
+// The one whose value is not wanted for longest; among equals one that needs no store.
+static int farthest(const struct cg *c, uint32_t mask)
+{
     int best = -1;
     uint32_t far = 0;
     for (uint32_t m = mask; m; m &= m - 1) {
         int r = __builtin_ctz(m);
         const struct val *v = &c->v[c->owner[r]];
-        uint32_t next = v->next > c->pos ? v->next : ~0u >> 2;
-        next = next * 2 + has_home(c, c->owner[r]); // among equals the one that needs no store
+        uint32_t next = (v->next > c->pos ? v->next : ~0u >> 2) * 2;
+        if (best >= 0 && next + 1 <= far)
+            continue;
+        next += has_home(c, c->owner[r]);
         if (best < 0 || next > far) {
             best = r;
             far = next;
         }
     }
+    return best;
+}
+
+static int pick(struct cg *c, uint32_t mask, bool across_call)
+{
+    mask &= ~c->locked;
+    uint32_t want = across_call ? CALLEE_SAVED : ~(uint32_t)CALLEE_SAVED;
+    uint32_t idle = mask & ~c->owned & want;
+    if (!idle)
+        idle = idle_of(c, mask);
+    if (idle) {
+        int r = __builtin_ctz(idle & want ? idle & want : idle);
+        release(c, r);
+        return r;
+    }
+    BUG_ON(!mask);
+    int best = farthest(c, mask);
     evict(c, best);
     return best;
 }
@@ -385,6 +401,7 @@ static void load_value(struct cg *c, ir_ref i, int r)
 static void own(struct cg *c, ir_ref i, int r)
 {
     c->owner[r] = i;
+    c->owned |= BIT(r);
     c->v[i].reg = (int8_t)r;
 }
 
@@ -481,10 +498,7 @@ static void vacate(struct cg *c, int r)
         return;
     }
     uint32_t mask = (IS_XMM(r) ? ALL_XMM : c->gprs) & ~c->locked & ~BIT(r);
-    uint32_t idle = 0;
-    for (uint32_t m = mask; m; m &= m - 1)
-        if (reg_idle(c, __builtin_ctz(m)))
-            idle |= m & -m;
+    uint32_t idle = idle_of(c, mask);
     if (!idle || (has_home(c, o) && c->v[o].next <= c->pos)) {
         evict(c, r);
         return;
@@ -537,51 +551,54 @@ void cg_after_call(struct cg *c)
     c->eflags = IR_NONE;
 }
 
-static void operand_loc(struct cg *c, ir_ref i, uint8_t *kind, uint64_t *v)
+static void operand_loc(const struct cg *c, ir_ref i, uint8_t *kind, uint32_t *v)
 {
     const struct ir_insn *in = &c->in[i];
     if (c->v[i].reg != NO_REG) {
         *kind = IS_XMM(c->v[i].reg) ? LOC_XMM : LOC_GPR;
-        *v = (uint64_t)(c->v[i].reg & 15);
+        *v = (uint32_t)(c->v[i].reg & 15);
     } else if (in->op == IR_const) {
         *kind = LOC_CONST;
-        *v = in->type == IR_I64 || in->type == IR_F64 || in->type == IR_V128 ? in->imm
-                                                                             : (uint32_t)in->imm;
+        *v = i;
     } else if (c->v[i].spill) {
         *kind = LOC_SPILL;
         *v = c->v[i].spill - 1u;
     } else {
         BUG_ON(in->op != IR_get && in->op != IR_pcbase);
         *kind = LOC_SLOT;
-        *v = (uint64_t)(int64_t)(in->op == IR_get ? cg_slot_off(c, in->aux) : VOFF(page_va));
+        *v = (uint32_t)(in->op == IR_get ? cg_slot_off(c, in->aux) : VOFF(page_va));
     }
 }
 
-struct loc cg_loc(struct cg *c, ir_ref i)
+// Of a value that is not in a register.
+static void loc_elsewhere(struct cg *c, ir_ref i, struct loc *l)
 {
     const struct ir_insn *in = &c->in[i];
-    struct loc l = {.ref = i, .type = in->type};
-    if (cg_lazy(c, i) && c->v[i].reg == NO_REG) {
-        l.kind = LOC_FLAGS;
-        l.op = in->op;
-        l.wide = c->in[in->a].type == IR_I64;
-        operand_loc(c, in->a, &l.op_kind[0], &l.op_v[0]);
-        if (in->b)
-            operand_loc(c, in->b, &l.op_kind[1], &l.op_v[1]);
-        return l;
+    if (!cg_lazy(c, i)) {
+        operand_loc(c, i, &l->kind, &l->v);
+        return;
     }
-    operand_loc(c, i, &l.kind, &l.v);
-    return l;
+    struct loc_flags f = {.op = in->op, .wide = c->in[in->a].type == IR_I64};
+    operand_loc(c, in->a, &f.kind[0], &f.v[0]);
+    if (in->b)
+        operand_loc(c, in->b, &f.kind[1], &f.v[1]);
+    l->kind = LOC_FLAGS;
+    l->v = sites_flags(&c->sites, f);
 }
 
 void cg_record(struct cg *c, uint32_t snap, uint32_t *first, uint32_t *n)
 {
     const struct ir_snap *s = &c->r->snaps.data[snap];
+    const struct ir_snap_entry *e = c->r->snap_entries.data + s->first;
     *first = (uint32_t)c->locs.len;
     *n = s->n;
+    vec_reserve(&c->locs, c->locs.len + s->n);
+    struct loc *l = c->locs.data + c->locs.len;
     for (uint32_t k = 0; k < s->n; k++) {
-        const struct ir_snap_entry *e = &c->r->snap_entries.data[s->first + k];
-        struct loc_entry le = {.slot = e->slot, .loc = cg_loc(c, e->val)};
-        vec_push(&c->locs, le);
+        int r = c->v[e[k].val].reg;
+        l[k] = (struct loc){e[k].slot, IS_XMM(r) ? LOC_XMM : LOC_GPR, 1, (uint32_t)r & 15};
+        if (r == NO_REG)
+            loc_elsewhere(c, e[k].val, &l[k]);
     }
+    c->locs.len += s->n;
 }
