@@ -13,7 +13,6 @@
 #include "device/irqchip/gicv2m.h"
 #include "device/irqchip/gicv3.h"
 #include "device/irqchip/its/its.h"
-#include "device/pci/host_ecam.h"
 #include "device/serial/pl011.h"
 #include "device/storage/pflash.h"
 #include "device/timer/pl031.h"
@@ -455,10 +454,10 @@ static int make_flash(struct virt *v, struct err *e)
     return 0;
 }
 
-static int make_pcie(struct virt *v, struct err *e)
+struct pci_ecam_board virt_pcie_windows(const struct virt *v)
 {
     const struct virt_slot *mmio = &virt_slots[VIRT_PCIE_MMIO], *pio = &virt_slots[VIRT_PCIE_PIO];
-    struct pci_ecam_board b = {
+    return (struct pci_ecam_board){
         .ecam_base = v->ecam,
         .n_buses = (unsigned)(v->ecam_size / MiB),
         .mmio_base = mmio->base,
@@ -467,8 +466,13 @@ static int make_pcie(struct virt *v, struct err *e)
         .mmio64_size = v->high_mmio_size,
         .pio_base = pio->base,
         .pio_size = pio->size,
-        .msi = v->msi_target,
     };
+}
+
+static int make_pcie(struct virt *v, struct err *e)
+{
+    struct pci_ecam_board b = virt_pcie_windows(v);
+    b.msi = v->msi_target;
     for (unsigned i = 0; i < 4; i++)
         b.intx[i] = spi(v, VIRT_SPI_PCIE + i);
     return pci_ecam_create(&v->m->tree, &b, e) ? 0 : -1;

@@ -5,6 +5,7 @@
 
 #include "board/board.h"
 #include "board/boot/kernel.h"
+#include "device/pci/host_ecam.h"
 
 enum virt_slot_id {
     VIRT_FLASH,
@@ -101,6 +102,8 @@ struct virt {
 uint64_t virt_affinity(const struct virt *v, unsigned i);
 // By which call the guest reaches PSCI (CONDUIT_*): none where firmware of its own starts at EL3.
 int virt_conduit(const struct virt *v);
+// Addresses of the PCIe host bridge; without its lines and message target.
+struct pci_ecam_board virt_pcie_windows(const struct virt *v);
 // ACPI tables for firmware, into the firmware configuration device.
 int virt_build_acpi(const struct virt *v, struct err *e) MUST_CHECK;
 // The device tree as a malloc'ed blob.

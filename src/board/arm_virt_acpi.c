@@ -3,6 +3,7 @@
 #include "board/arm_virt.h"
 #include "board/boot/acpi.h"
 #include "board/boot/aml.h"
+#include "board/boot/pcie.h"
 #include "base/bits.h"
 
 #include <stdio.h>
@@ -67,86 +68,6 @@ static void put_power_button(struct aml *a)
     aml_close(a);
 }
 
-// INTx: 32 slots, four pins each, all on the four lines, described as link devices.
-static void put_pci_interrupts(struct aml *a)
-{
-    char name[8];
-    aml_name(a, "_PRT");
-    aml_package(a, 128);
-    for (unsigned slot = 0; slot < 32; slot++)
-        for (unsigned pin = 0; pin < 4; pin++) {
-            snprintf(name, sizeof name, "GSI%u", (slot + pin) % 4);
-            aml_package(a, 4);
-            aml_int(a, slot << 16 | 0xffff);
-            aml_int(a, pin);
-            aml_path(a, name);
-            aml_int(a, 0);
-            aml_close(a);
-        }
-    aml_close(a);
-    for (unsigned i = 0; i < 4; i++) {
-        snprintf(name, sizeof name, "GSI%u", i);
-        aml_device(a, name);
-        aml_hid(a, "_HID", "PNP0C0F");
-        aml_name_int(a, "_UID", i);
-        for (unsigned k = 0; k < 2; k++) {
-            aml_crs(a, k ? "_CRS" : "_PRS");
-            aml_crs_irq(a, GSI_SPI + VIRT_SPI_PCIE + i, false);
-            aml_crs_close(a);
-        }
-        aml_method(a, "_SRS", 1);
-        aml_close(a);
-        aml_close(a);
-    }
-}
-
-// _OSC (PCI Firmware Specification 3.2, 4.5.1): the system may have all it asks for, and the answer
-// is the capabilities buffer that it passed.
-static void put_osc(struct aml *a)
-{
-    static const uint8_t pci_host[16] = {0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40,
-                                         0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66};
-    static const uint8_t unknown_uuid[4] = {4, 0, 0, 0};
-    aml_method(a, "_OSC", 4);
-    aml_if_equal_buffer(a, 0, pci_host, sizeof pci_host);
-    aml_return(a);
-    aml_arg(a, 3);
-    aml_close(a);
-    aml_return(a);
-    aml_buffer(a, unknown_uuid, sizeof unknown_uuid);
-    aml_close(a);
-}
-
-static void put_pcie(const struct virt *v, struct aml *a)
-{
-    const struct virt_slot *mmio = &virt_slots[VIRT_PCIE_MMIO], *pio = &virt_slots[VIRT_PCIE_PIO];
-    aml_device(a, "PCI0");
-    aml_hid(a, "_HID", "PNP0A08");
-    aml_hid(a, "_CID", "PNP0A03");
-    aml_name_int(a, "_SEG", 0);
-    aml_name_int(a, "_BBN", 0);
-    aml_name_int(a, "_UID", 0);
-    aml_name_int(a, "_CCA", 1);
-    aml_name_int(a, "_CBA", v->ecam);
-    aml_crs(a, "_CRS");
-    aml_crs_window(a, AML_BUS, 0, v->ecam_size / MiB - 1, 0);
-    aml_crs_window(a, AML_MEMORY, mmio->base, mmio->base + mmio->size - 1, 0);
-    aml_crs_window(a, AML_IO, 0, pio->size - 1, pio->base);
-    if (v->high_mmio)
-        aml_crs_window(a, AML_MEMORY, v->high_mmio, v->high_mmio + v->high_mmio_size - 1, 0);
-    aml_crs_close(a);
-    put_pci_interrupts(a);
-    put_osc(a);
-    // Configuration space is claimed here, so that nobody else takes the addresses.
-    aml_device(a, "RES0");
-    aml_hid(a, "_HID", "PNP0C02");
-    aml_crs(a, "_CRS");
-    aml_crs_window(a, AML_MEMORY, v->ecam, v->ecam + v->ecam_size - 1, 0);
-    aml_crs_close(a);
-    aml_close(a);
-    aml_close(a);
-}
-
 static uint32_t put_dsdt(const struct virt *v, struct acpi *acpi)
 {
     struct aml a = {0};
@@ -159,7 +80,8 @@ static uint32_t put_dsdt(const struct virt *v, struct acpi *acpi)
     put_slot(&a, &virt_slots[VIRT_GPIO], "GPO", 0);
     for (unsigned i = 0; i < virt_slots[VIRT_VIRTIO].count; i++)
         put_slot(&a, &virt_slots[VIRT_VIRTIO], "VR", i);
-    put_pcie(v, &a);
+    const struct boot_pcie pcie = {.bridge = virt_pcie_windows(v), .gsi = GSI_SPI + VIRT_SPI_PCIE};
+    boot_pcie_aml(&pcie, &a);
     aml_close(&a);
     buf_put(&acpi->tables, a.b.data, a.b.len);
     buf_free(&a.b);

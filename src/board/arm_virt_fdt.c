@@ -2,7 +2,7 @@
 // QEMU's board of that name; bindings from the Linux documentation (arm,gic-v3, pci-host-ecam-
 // generic, arm,psci, cfi-flash, …).
 #include "board/arm_virt.h"
-#include "board/boot/fdt_out.h"
+#include "board/boot/pcie.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -289,70 +289,21 @@ static void put_flash(const struct virt *v, struct fdt_out *o)
     put_flash_node("flash", reg + 2, 2, false, o);
 }
 
-// INTA to INTD of a device rotate with its slot number over the four SPIs.
-static void put_pcie_interrupts(struct fdt_out *o)
-{
-    uint32_t map[16][10], *p = map[0];
-    for (uint32_t slot = 0; slot < 4; slot++)
-        for (uint32_t pin = 0; pin < 4; pin++) {
-            const uint32_t entry[10] = {slot << 11,
-                                        0,
-                                        0,
-                                        pin + 1,
-                                        PH_GIC,
-                                        0,
-                                        0,
-                                        IRQ_SPI,
-                                        VIRT_SPI_PCIE + (slot + pin) % 4,
-                                        IRQ_LEVEL_HIGH};
-            memcpy(p, entry, sizeof entry);
-            p += 10;
-        }
-    fdt_out_cells(o, "#interrupt-cells", 1);
-    fdt_out_cells_n(o, "interrupt-map", map[0], 160);
-    fdt_out_cells(o, "interrupt-map-mask", 0x1800, 0, 0, 7);
-}
-
 static void put_pcie(const struct virt *v, struct fdt_out *o)
 {
-    const struct virt_slot *pio = &virt_slots[VIRT_PCIE_PIO], *mmio = &virt_slots[VIRT_PCIE_MMIO];
-    const uint32_t ranges[21] = {
-        0x1000000,
-        0,
-        0,
-        0,
-        (uint32_t)pio->base,
-        0,
-        (uint32_t)pio->size,
-        0x2000000,
-        0,
-        (uint32_t)mmio->base,
-        0,
-        (uint32_t)mmio->base,
-        0,
-        (uint32_t)mmio->size,
-        0x3000000,
-        (uint32_t)(v->high_mmio >> 32),
-        (uint32_t)v->high_mmio,
-        (uint32_t)(v->high_mmio >> 32),
-        (uint32_t)v->high_mmio,
-        (uint32_t)(v->high_mmio_size >> 32),
-        (uint32_t)v->high_mmio_size,
+    struct boot_pcie p = {
+        .bridge = virt_pcie_windows(v),
+        .node = "pcie",
+        .at = virt_slots[VIRT_PCIE_MMIO].base,
+        .msi = v->msi ? PH_MSI : 0,
+        .msi_by_requester = true,
+        .intc = PH_GIC,
+        .intc_address = 2,
+        .irq_cells = 3,
     };
-    fdt_out_node(o, "pcie@%llx", (unsigned long long)mmio->base);
-    fdt_out_str(o, "compatible", "pci-host-ecam-generic");
-    fdt_out_str(o, "device_type", "pci");
-    fdt_out_cells(o, "#address-cells", 3);
-    fdt_out_cells(o, "#size-cells", 2);
-    fdt_out_cells(o, "linux,pci-domain", 0);
-    fdt_out_cells(o, "bus-range", 0, (uint32_t)(v->ecam_size / MiB) - 1);
-    fdt_out_empty(o, "dma-coherent");
-    if (v->msi)
-        fdt_out_cells(o, "msi-map", 0, PH_MSI, 0, 0x10000);
-    fdt_out_reg(o, v->ecam, v->ecam_size);
-    fdt_out_cells_n(o, "ranges", ranges, v->high_mmio ? 21 : 14);
-    put_pcie_interrupts(o);
-    fdt_out_end(o);
+    for (unsigned i = 0; i < 4; i++)
+        memcpy(p.irq[i], (uint32_t[]){IRQ_SPI, VIRT_SPI_PCIE + i, IRQ_LEVEL_HIGH}, 12);
+    boot_pcie_fdt(&p, o);
 }
 
 static void put_memory(const struct virt *v, struct fdt_out *o)

@@ -9,21 +9,29 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+struct harts {
+    struct machine *m;
+    struct space **sysregs;
+};
+
 static void configure_cpu(void *opaque, unsigned i, struct isa_config *c)
 {
-    struct machine *m = opaque;
+    const struct harts *h = opaque;
+    const struct machine *m = h->m;
     c->model = m->config.cpu;
     c->features = m->config.cpu_features;
     c->index = i;
     c->hw_id = i;
     c->memory = m->memory;
+    c->sysregs = h->sysregs ? h->sysregs[i] : NULL;
     c->clock = m->env.clock;
     c->loop = m->timers;
 }
 
-int riscv_add_harts(struct machine *m, struct err *e)
+int riscv_add_harts(struct machine *m, struct space **sysregs, struct err *e)
 {
-    return machine_add_cpus(m, configure_cpu, m, e);
+    struct harts h = {m, sysregs};
+    return machine_add_cpus(m, configure_cpu, &h, e);
 }
 
 void riscv_start_harts(struct machine *m, gpa_t entry)
@@ -32,7 +40,7 @@ void riscv_start_harts(struct machine *m, gpa_t entry)
         vcpu_power_on(m->vcpus->v[i], entry, 0, RV_M);
 }
 
-int riscv_add_aclint(struct machine *m, gpa_t base, gpa_t sswi, struct err *e)
+int riscv_add_aclint(struct machine *m, gpa_t mswi, gpa_t mtimer, gpa_t sswi, struct err *e)
 {
     unsigned harts = m->vcpus->n;
     struct device *d = device_new(&m->tree, &aclint_type, NULL);
@@ -46,10 +54,10 @@ int riscv_add_aclint(struct machine *m, gpa_t base, gpa_t sswi, struct err *e)
     if (device_start(&m->tree, d, NULL, e))
         return -1;
     struct sys_device *sys = container_of(d, struct sys_device, dev);
-    sys_map(sys, 0, m->memory, base);
-    sys_map(sys, 1, m->memory, base + ACLINT_SWI_SIZE);
-    if (sswi)
-        sys_map(sys, 2, m->memory, sswi);
+    const gpa_t windows[] = {mswi, mtimer, sswi};
+    for (unsigned i = 0; i < ARRAY_SIZE(windows); i++)
+        if (windows[i])
+            sys_map(sys, i, m->memory, windows[i]);
     for (unsigned i = 0; i < harts; i++) {
         struct vcpu *cpu = m->vcpus->v[i];
         aclint_connect(d, i, ACLINT_MSI, vcpu_line(cpu, RV_INT_MSI));
@@ -91,6 +99,15 @@ static void put_isa(const struct rv_cpu *cpu, struct fdt_out *o)
     fdt_out_str(o, "riscv,isa", text);
     fdt_out_str(o, "riscv,isa-base", "rv64i");
     fdt_out_bytes(o, "riscv,isa-extensions", text, rv_isa_extensions(cpu, text, sizeof text));
+    static const struct {
+        uint8_t feature;
+        const char *name;
+    } blocks[] = {{RV_FEAT_ZICBOM, "riscv,cbom-block-size"},
+                  {RV_FEAT_ZICBOP, "riscv,cbop-block-size"},
+                  {RV_FEAT_ZICBOZ, "riscv,cboz-block-size"}};
+    for (unsigned i = 0; i < ARRAY_SIZE(blocks); i++)
+        if (rv_has(cpu, blocks[i].feature))
+            fdt_out_cells(o, blocks[i].name, RV_CACHE_BLOCK);
     const char *mmu = rv_has(cpu, RV_FEAT_SV57)   ? "riscv,sv57"
                       : rv_has(cpu, RV_FEAT_SV48) ? "riscv,sv48"
                       : rv_has(cpu, RV_FEAT_SV39) ? "riscv,sv39"

@@ -5,9 +5,12 @@
 #include "board/boot/fdt_out.h"
 #include "board/boot/riscv.h"
 
-int riscv_add_harts(struct machine *m, struct err *e) MUST_CHECK;
-// A CLINT at `base`; where `sswi` is not 0, supervisor software interrupts there.
-int riscv_add_aclint(struct machine *m, gpa_t base, gpa_t sswi, struct err *e) MUST_CHECK;
+// `sysregs`: each hart's system-register space, or NULL.
+int riscv_add_harts(struct machine *m, struct space **sysregs, struct err *e) MUST_CHECK;
+// Machine software interrupts, timer and supervisor software interrupts, each at its address or,
+// where that is 0, not at all. The first two side by side are a CLINT.
+int riscv_add_aclint(struct machine *m, gpa_t mswi, gpa_t mtimer, gpa_t sswi,
+                     struct err *e) MUST_CHECK;
 void riscv_start_harts(struct machine *m, gpa_t entry); // all at once, at machine level
 
 void riscv_fdt_chosen(const struct riscv_boot *b, const char *console,

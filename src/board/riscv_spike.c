@@ -7,6 +7,7 @@
 
 #include "base/bits.h"
 #include "board/boot/offer.h"
+#include "device/irqchip/riscv/aclint.h"
 #include "device/serial/htif.h"
 #include "memory/dma.h"
 
@@ -49,8 +50,8 @@ static int spike_create(struct machine *m, struct err *e)
         s->dumpdtb = opts_get(m->config.props, "dumpdtb");
     }
     if (machine_add_ram(m, ram_start, e) ||
-        riscv_boot_make_rom(&s->boot, m, rom_base, rom_size, e) || riscv_add_harts(m, e) ||
-        riscv_add_aclint(m, clint_base, 0, e))
+        riscv_boot_make_rom(&s->boot, m, rom_base, rom_size, e) || riscv_add_harts(m, NULL, e) ||
+        riscv_add_aclint(m, clint_base, clint_base + ACLINT_SWI_SIZE, 0, e))
         return -1;
     s->htif = device_new(&m->tree, &htif_type, NULL);
     device_set_ptr(s->htif, "chardev", m->config.serial[0]);

@@ -1,21 +1,21 @@
 // The RISC-V `virt` board: a machine of virtual devices around RISC-V harts, with the memory map,
 // interrupt numbers and device tree that guests know from QEMU's board of that name, so that
 // kernels, OpenSBI, U-Boot and UEFI builds for it run unchanged. Not modelled: NUMA, an IOMMU, ACPI
-// tables, PCI message interrupts (without an IMSIC there is nowhere to send them).
+// tables. PCI message interrupts need aia=aplic-imsic.
 #include "board/riscv_virt.h"
 
 #include "base/bits.h"
 #include "board/boot/offer.h"
 #include "board/riscv_harts.h"
 #include "device/firmware/fw_cfg.h"
-#include "device/irqchip/riscv/plic.h"
-#include "device/pci/host_ecam.h"
+#include "device/irqchip/riscv/aclint.h"
+#include "device/irqchip/riscv/aplic.h"
+#include "device/irqchip/riscv/imsic.h"
 #include "device/power/sifive_test.h"
 #include "device/serial/ns16550.h"
 #include "device/storage/pflash.h"
 #include "device/timer/goldfish_rtc.h"
 #include "device/virtio/mmio.h"
-#include "isa/riscv/riscv.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -31,11 +31,15 @@ const struct rvirt_slot rvirt_slots[RVIRT_SLOTS] = {
     [RVIRT_SSWI] = {"sswi", 0x2f00000, 0x4000},
     [RVIRT_PCIE_PIO] = {"pcie-pio", 0x3000000, 0x10000},
     [RVIRT_PLIC] = {"plic", 0xc000000, 0x600000},
+    [RVIRT_APLIC_M] = {"aplic", 0xc000000, APLIC_SIZE},
+    [RVIRT_APLIC_S] = {"aplic", 0xd000000, APLIC_SIZE},
     [RVIRT_UART] = {"serial", 0x10000000, 0x100, 10, 1, &ns16550_type},
     [RVIRT_VIRTIO] = {"virtio_mmio", 0x10001000, 0x1000, 1, 8, &virtio_mmio_type,
                       COMPATIBLE("virtio,mmio")},
     [RVIRT_FW_CFG] = {"fw-cfg", 0x10100000, 0x18, 0, 1, &fw_cfg_type},
     [RVIRT_FLASH] = {"flash", 0x20000000, 32 * MiB, 0, .count = 2},
+    [RVIRT_IMSIC_M] = {"imsics", 0x24000000, 0x4000000},
+    [RVIRT_IMSIC_S] = {"imsics", 0x28000000, 0x4000000},
     [RVIRT_PCIE_ECAM] = {"pcie-ecam", 0x30000000, 256 * MiB},
     [RVIRT_PCIE_MMIO] = {"pcie-mmio", 0x40000000, 1 * GiB},
     [RVIRT_RAM] = {"ram", 0x80000000, 0},
@@ -44,7 +48,8 @@ const struct rvirt_slot rvirt_slots[RVIRT_SLOTS] = {
 static const struct board_prop rvirt_props[] = {
     {"aclint", "on|off: ACLINT devices with supervisor software interrupts (default off: CLINT)"},
     {"acpi", "off|auto: there are no ACPI tables"},
-    {"aia", "none: the interrupt controller is a PLIC"},
+    {"aia", "none|aplic|aplic-imsic: interrupt controllers: PLIC (default), APLIC, with IMSICs"},
+    {"aia-guests", "0..7: guest interrupt files of each hart's IMSIC (default 0)"},
     {"dumpdtb", "FILE: write the device tree there and stop"},
     {0},
 };
@@ -54,56 +59,34 @@ static struct rvirt *of(struct machine *m)
     return m->priv;
 }
 
+static int parse_aia(struct rvirt *v, struct opts *o, struct err *e)
+{
+    static const char *const names[] = {"none", "aplic", "aplic-imsic", NULL};
+    const char *s = opts_get(o, "aia");
+    for (v->aia = AIA_NONE; s && names[v->aia] && strcmp(s, names[v->aia]); v->aia++)
+        ;
+    if (s && !names[v->aia])
+        return err_set(e, "-machine aia=%s: must be none, aplic or aplic-imsic", s);
+    if (!opts_get(o, "aia-guests"))
+        return 0;
+    if (opts_get_u64(o, "aia-guests", &v->aia_guests, e))
+        return err_prefix(e, "-machine");
+    if (v->aia_guests > IMSIC_GUESTS_MAX)
+        return err_set(e, "-machine aia-guests=%" PRIu64 ": a hart has at most %d guest files",
+                       v->aia_guests, IMSIC_GUESTS_MAX);
+    return 0;
+}
+
 static int parse_props(struct rvirt *v, struct err *e)
 {
     struct opts *o = v->m->config.props;
     if (!o)
         return 0;
     v->dumpdtb = opts_get(o, "dumpdtb");
-    const char *aia = opts_get(o, "aia"), *acpi = opts_get(o, "acpi");
-    if (aia && strcmp(aia, "none"))
-        return err_set(e, "-machine aia=%s: not modelled; use aia=none", aia);
+    const char *acpi = opts_get(o, "acpi");
     if (acpi && strcmp(acpi, "off") && strcmp(acpi, "auto"))
         return err_set(e, "-machine acpi=%s: no ACPI tables for this board; use acpi=off", acpi);
-    return opts_get_bool(o, "aclint", &v->aclint, e);
-}
-
-// ---- interrupts ----
-
-static int set_u32(struct device *d, const char *prop, unsigned val, struct err *e)
-{
-    char text[16];
-    snprintf(text, sizeof text, "%u", val);
-    return device_set(d, prop, text, e);
-}
-
-static int start(struct rvirt *v, struct device *d, struct err *e)
-{
-    return device_start(&v->m->tree, d, NULL, e);
-}
-
-static struct irq source(struct rvirt *v, unsigned n)
-{
-    return plic_source(v->plic, n);
-}
-
-static int make_plic(struct rvirt *v, struct err *e)
-{
-    unsigned harts = v->m->vcpus->n;
-    struct device *d = device_new(&v->m->tree, &plic_type, NULL);
-    if (set_u32(d, "num-sources", RVIRT_SOURCES, e) || set_u32(d, "num-contexts", 2 * harts, e)) {
-        device_discard(d);
-        return -1;
-    }
-    if (start(v, d, e))
-        return -1;
-    v->plic = d;
-    for (unsigned i = 0; i < harts; i++) {
-        plic_connect(d, 2 * i, vcpu_line(v->m->vcpus->v[i], RV_INT_MEI));
-        plic_connect(d, 2 * i + 1, vcpu_line(v->m->vcpus->v[i], RV_INT_SEI));
-    }
-    sys_map(container_of(d, struct sys_device, dev), 0, v->m->memory, rvirt_slots[RVIRT_PLIC].base);
-    return 0;
+    return parse_aia(v, o, e) ? -1 : opts_get_bool(o, "aclint", &v->aclint, e);
 }
 
 // ---- devices ----
@@ -130,12 +113,12 @@ static int make_slot(struct rvirt *v, enum rvirt_slot_id id, struct err *e)
             device_discard(d);
             return -1;
         }
-        if (start(v, d, e))
+        if (device_start(&v->m->tree, d, NULL, e))
             return -1;
         struct sys_device *sys = container_of(d, struct sys_device, dev);
         sys_map(sys, 0, v->m->memory, s->base + n * s->size);
         if (s->irq)
-            sys_connect(sys, 0, source(v, s->irq + n));
+            sys_connect(sys, 0, rvirt_source(v, s->irq + n));
         if (id == RVIRT_FW_CFG)
             v->fw_cfg = d;
     }
@@ -152,19 +135,19 @@ static int make_flash(struct rvirt *v, struct err *e)
             return -1;
         }
         device_set_ptr(d, "node", v->m->config.pflash[n]);
-        if (start(v, d, e))
+        if (device_start(&v->m->tree, d, NULL, e))
             return -1;
         pflash_map(d, v->m->memory, s->base + n * s->size);
     }
     return 0;
 }
 
-static int make_pcie(struct rvirt *v, struct err *e)
+struct pci_ecam_board rvirt_pcie_windows(const struct rvirt *v)
 {
     const struct rvirt_slot *mmio = &rvirt_slots[RVIRT_PCIE_MMIO];
     const struct rvirt_slot *pio = &rvirt_slots[RVIRT_PCIE_PIO];
     const struct rvirt_slot *ecam = &rvirt_slots[RVIRT_PCIE_ECAM];
-    struct pci_ecam_board b = {
+    return (struct pci_ecam_board){
         .ecam_base = ecam->base,
         .n_buses = (unsigned)(ecam->size / MiB),
         .mmio_base = mmio->base,
@@ -174,9 +157,24 @@ static int make_pcie(struct rvirt *v, struct err *e)
         .pio_base = pio->base,
         .pio_size = pio->size,
     };
+}
+
+static int make_pcie(struct rvirt *v, struct err *e)
+{
+    struct pci_ecam_board b = rvirt_pcie_windows(v);
+    b.msi = rvirt_msi_target(v);
     for (unsigned i = 0; i < 4; i++)
-        b.intx[i] = source(v, RVIRT_IRQ_PCIE + i);
+        b.intx[i] = rvirt_source(v, RVIRT_IRQ_PCIE + i);
     return pci_ecam_create(&v->m->tree, &b, e) ? 0 : -1;
+}
+
+// With ACLINT devices and IMSICs there are no software interrupt devices: a message does as well.
+static int make_aclint(struct rvirt *v, struct err *e)
+{
+    gpa_t base = rvirt_slots[RVIRT_CLINT].base, sswi = rvirt_slots[RVIRT_SSWI].base;
+    if (v->aclint && v->aia == AIA_IMSIC)
+        return riscv_add_aclint(v->m, 0, base, 0, e);
+    return riscv_add_aclint(v->m, base, base + ACLINT_SWI_SIZE, v->aclint ? sswi : 0, e);
 }
 
 static int rvirt_create(struct machine *m, struct err *e)
@@ -194,10 +192,8 @@ static int rvirt_create(struct machine *m, struct err *e)
     if (parse_props(v, e) || machine_add_ram(m, rvirt_slots[RVIRT_RAM].base, e) ||
         riscv_boot_make_rom(&v->boot, m, rvirt_slots[RVIRT_ROM].base, rvirt_slots[RVIRT_ROM].size,
                             e) ||
-        riscv_add_harts(m, e) ||
-        riscv_add_aclint(m, rvirt_slots[RVIRT_CLINT].base,
-                         v->aclint ? rvirt_slots[RVIRT_SSWI].base : 0, e) ||
-        make_plic(v, e))
+        rvirt_make_imsics(v, e) || riscv_add_harts(m, v->sysregs, e) || make_aclint(v, e) ||
+        rvirt_make_irqchip(v, e))
         return -1;
     for (unsigned id = 0; id < RVIRT_SLOTS; id++)
         if (rvirt_slots[id].type && make_slot(v, id, e))
@@ -243,6 +239,7 @@ static void rvirt_destroy(struct machine *m)
     struct rvirt *v = of(m);
     if (!v)
         return;
+    rvirt_free_irqchip(v);
     riscv_boot_free(&v->boot);
     free(v);
     m->priv = NULL;
@@ -250,7 +247,7 @@ static void rvirt_destroy(struct machine *m)
 
 const struct board riscv_virt_board = {
     .name = "virt",
-    .desc = "RISC-V virtual machine (PLIC, 16550A, virtio-mmio, PCIe)",
+    .desc = "RISC-V virtual machine (PLIC or AIA, 16550A, virtio-mmio, PCIe)",
     .arch = "riscv64",
     .max_cpus = 512,
     .default_ram = 512 * MiB,

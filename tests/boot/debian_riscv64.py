@@ -29,8 +29,8 @@ def boot(harts, board, cpu):
     return run
 
 
-def devices(disk, nic):
-    """A sector written and read back, and an address by DHCP."""
+def devices(disk, nic, board="virt", interrupts=None):
+    """A sector written and read back, and an address by DHCP; the kernel's name for one of the interrupts."""
     def run():
         names = ["virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net"]
         entries, load = guests.modules("riscv64", *names)
@@ -38,14 +38,16 @@ def devices(disk, nic):
                          "echo kept-on-disk | dd of=/dev/vda bs=512 seek=9 conv=notrunc 2>/dev/null; sync\n"
                          "echo 3 > /proc/sys/vm/drop_caches\necho disk: $(dd if=/dev/vda bs=512 skip=9 count=1 2>/dev/null | head -n 1)\n"
                          "ip link set eth0 up; udhcpc -i eth0 -n -q -t 8 -T 2 -s /bin/true >/tmp/dhcp 2>&1\n"
-                         "grep -o 'lease of [0-9.]*' /tmp/dhcp\necho %s" % guests.MARKER)
+                         "grep -o 'lease of [0-9.]*' /tmp/dhcp\ncat /proc/interrupts\necho %s" % guests.MARKER)
         initrd = guests.initrd("riscv64", script, entries, "devices")
         with tempfile.NamedTemporaryFile() as image:
             image.truncate(8 << 20)
-            with linux(initrd, ["-M", "virt", "-drive", "file=%s,format=raw,if=none,id=d0" % image.name, "-device", disk + ",drive=d0",
+            with linux(initrd, ["-M", board, "-smp", "2", "-drive", "file=%s,format=raw,if=none,id=d0" % image.name, "-device", disk + ",drive=d0",
                                 "-netdev", "user,id=n0", "-device", nic + ",netdev=n0"]) as m:
                 m.expect("disk: kept-on-disk", 120)
                 m.expect("lease of 10.0.2.15", 60)
+                if interrupts:
+                    m.expect(interrupts, 10)
                 m.expect(guests.MARKER, 30)
                 finish(m)
             image.seek(9 * 512)
@@ -64,7 +66,11 @@ def uboot(option, level):
 
 
 cases = [("smp %d, %s, %s" % (n, b, c), boot(n, b, c)) for n, b, c in [(1, "virt", "max"), (2, "virt", "rv64"), (4, "virt,aclint=on", "max"), (8, "virt", "rv64"),
+                                                                   (1, "virt,aia=aplic", "max"), (8, "virt,aia=aplic,aclint=on", "max"), (1, "virt,aia=aplic-imsic", "rv64"),
+                                                                   (4, "virt,aia=aplic-imsic,aia-guests=3,aclint=on", "max"), (8, "virt,aia=aplic-imsic", "max"),
                                                                    (1, "virt", "max,sstc=off,svadu=off"), (1, "virt", "max,sv57=off"), (1, "virt", "max,sv48=off")]]
-cases += [("virtio-mmio devices", devices("virtio-blk-device", "virtio-net-device")), ("virtio-pci devices", devices("virtio-blk-pci", "virtio-net-pci"))]
+cases += [("virtio-mmio devices", devices("virtio-blk-device", "virtio-net-device")), ("virtio-pci devices", devices("virtio-blk-pci", "virtio-net-pci")),
+          ("virtio-mmio devices, APLIC", devices("virtio-blk-device", "virtio-net-device", "virt,aia=aplic")),
+          ("virtio-pci devices by MSI-X", devices("virtio-blk-pci", "virtio-net-pci", "virt,aia=aplic-imsic", "PCI-MSIX"))]
 cases += [("U-Boot at machine level", uboot("-bios", "")), ("U-Boot under OpenSBI", uboot("-kernel", "_smode"))]
 sys.exit(tap([c for c in cases if re.search(PATTERN, c[0])]))

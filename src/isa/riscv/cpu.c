@@ -104,6 +104,7 @@ static int cpu_init(struct env *e, const struct isa_config *cfg, struct err *err
     c->config = *cfg;
     if (rv_model_apply(c, cfg->model, cfg->features, err))
         return -1;
+    rv_aia_init(c);
     rv_timers_init(c);
     return 0;
 }

@@ -225,6 +225,8 @@ bool rv_csr_write(struct rv_cpu *c, unsigned csr, uint64_t v)
     const struct rv_csr *r = rv_csr_find(c, csr);
     if (!r || bits(csr, 11, 10) == 3)
         return false;
+    c->csr_access.touched = ~0ull;
+    c->csr_access.has_old = false;
     rv_csr_set(c, r, csr, v);
     return true;
 }

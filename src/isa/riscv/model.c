@@ -47,6 +47,11 @@ static void set(struct rv_cpu *c, unsigned f, bool on)
         c->features[f / 64] &= ~(1ull << f % 64);
 }
 
+void rv_model_add(struct rv_cpu *c, enum rv_feature f)
+{
+    set(c, f, true);
+}
+
 enum { ASKED_OFF = 1, ASKED_ON = 2 }; // 0: nothing was said
 
 // What was asked for settles what it needs and what needs it, until nothing changes any more.

@@ -92,15 +92,19 @@ enum rv_interrupt {
     RV_INT_SGEI = 12,
     RV_LINES = 16,
     RV_LINE_GUEST = 16, // guest external interrupt 1 is this line + 1
-    RV_GUESTS = 7,      // GEILEN
+    RV_GUESTS = 7,      // GEILEN, unless an IMSIC has fewer guest files
 };
 
-enum { RV_PMP_ENTRIES = 16, RV_TIMEBASE_HZ = 10000000 };
+enum { RV_PMP_ENTRIES = 16, RV_TIMEBASE_HZ = 10000000, RV_CACHE_BLOCK = 64 };
+
+// Interrupt files in the system-register space (system/aia.c), as device/irqchip/riscv/imsic.h maps
+// them.
+enum { RV_IMSIC_STRIDE = 0x2000 };
 
 // One stage of a privilege level's trap handling and translation: the supervisor's registers, which
 // a virtual machine has a second set of.
 struct rv_super {
-    uint64_t tvec, scratch, epc, cause, tval, atp, timecmp;
+    uint64_t tvec, scratch, epc, cause, tval, atp, timecmp, iselect;
 };
 
 struct rv_cpu {
@@ -117,6 +121,11 @@ struct rv_cpu {
     uint8_t frm;                                // fcsr.frm as written
     uint64_t features[(RV_FEATURES + 63) / 64]; // bit set of enum rv_feature
     bool debug_step;                            // the debugger steps this hart
+    uint8_t imsic_files, guests;                // interrupt files there are; GEILEN
+    struct {                                    // the CSR instruction under way
+        uint64_t old, touched;                  // what it read; the bits it may change
+        bool has_old;
+    } csr_access;
     struct isa_config config;
 
     // From here to `timers` everything is cleared by a reset.
@@ -130,6 +139,11 @@ struct rv_cpu {
     uint64_t vsstatus, hstatus, hedeleg, hideleg, hcounteren, henvcfg, htimedelta, htval, htinst,
         hgatp, hgeie;
     uint64_t mstateen[4], hstateen[4], sstateen[4];
+    struct { // Smaia, Ssaia (system/aia.c)
+        uint64_t miselect, mvien, mvip, hvictl, hviprio1;
+        uint64_t sie;         // bits of sie that mvien adds
+        uint64_t iprio[2][2]; // of machine and supervisor level: a byte for each interrupt
+    } aia;
     uint64_t mcycle_base, minstret_base; // added to the clock; the value while inhibited
     uint64_t pmpaddr[RV_PMP_ENTRIES];
     uint8_t pmpcfg[RV_PMP_ENTRIES];
@@ -160,6 +174,8 @@ extern const struct isa_model rv_models[];
 
 // -cpu: the model and its properties (model.c).
 int rv_model_apply(struct rv_cpu *c, const char *name, struct opts *features, struct err *e);
+// An extension that the machine around the hart brings with it.
+void rv_model_add(struct rv_cpu *c, enum rv_feature f);
 // "rv64imafdc_zicntr_...", as device trees and /proc/cpuinfo write it. Cut at the end of the
 // buffer.
 void rv_isa_string(const struct rv_cpu *c, char *out, size_t size);
@@ -179,6 +195,10 @@ enum rv_csr_number {
     RV_CSR_FCSR = 0x003,
     RV_CSR_SATP = 0x180,
     RV_CSR_MIP = 0x344,
+    RV_CSR_MIREG = 0x351,
+    RV_CSR_MTOPEI = 0x35c,
+    RV_CSR_VSIREG = 0x251,
+    RV_CSR_VSTOPEI = 0x25c,
     RV_CSR_VSTART = 0x008,
     RV_CSR_VXSAT = 0x009,
     RV_CSR_VXRM = 0x00a,

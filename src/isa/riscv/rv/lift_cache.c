@@ -4,8 +4,6 @@
 #include "isa/riscv/rv/lift.h"
 #include "isa/riscv/system/system.h"
 
-enum { BLOCK = 64 };
-
 // The environment configuration of the levels above allows it by a field that is not zero.
 static void check(struct rv_cpu *c, uint64_t field, uint64_t raw)
 {
@@ -24,7 +22,7 @@ static void help_touch(struct env *e, uint64_t va, uint64_t raw)
 static void help_zero(struct env *e, uint64_t va, uint64_t raw)
 {
     check(rv_cpu(e), RV_CBZE, raw);
-    e->exec->zero(e, va & -(uint64_t)BLOCK, BLOCK, MO_64);
+    e->exec->zero(e, va & -(uint64_t)RV_CACHE_BLOCK, RV_CACHE_BLOCK, MO_64);
 }
 static const struct ir_helper touch_helper = {"cbo", (void *)help_touch, HELPER_STATE, IR_VOID,
                                               2,     {IR_I64, IR_I64}};

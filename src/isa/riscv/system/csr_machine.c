@@ -120,6 +120,7 @@ RV_SET(mip)
     uint64_t mask = rv_has(c, RV_FEAT_S) ? RV_INTS_S : 0;
     if (c->menvcfg & RV_STCE) // STIP is then the comparator's
         mask &= ~(1ull << RV_INT_STI);
+    mask &= ~(c->aia.mvien & 1ull << RV_INT_SEI); // ... and SEIP the controller's alone
     if (rv_has(c, RV_FEAT_H))
         mask |= 1ull << RV_INT_VSSI;
     rv_set_pending(c, mask, v);
@@ -217,9 +218,12 @@ RV_CHECK(counter)
 
 // mstateen0 has the bits of what exists here; the others hold nothing but their enable of the next
 // level's register.
-static uint64_t stateen_mask(unsigned n)
+static uint64_t stateen_mask(const struct rv_cpu *c, unsigned n)
 {
-    return n ? RV_STATEEN_SE : RV_STATEEN_SE | RV_STATEEN_ENVCFG;
+    if (n)
+        return RV_STATEEN_SE;
+    uint64_t aia = rv_has(c, RV_FEAT_SSAIA) ? RV_STATEEN_CSRIND | RV_STATEEN_AIA : 0;
+    return RV_STATEEN_SE | RV_STATEEN_ENVCFG | aia | (c->imsic_files ? RV_STATEEN_IMSIC : 0);
 }
 
 RV_GET(mstateen)
@@ -229,7 +233,7 @@ RV_GET(mstateen)
 
 RV_SET(mstateen)
 {
-    c->mstateen[n] = v & stateen_mask(n);
+    c->mstateen[n] = v & stateen_mask(c, n);
 }
 
 // What the level above does not enable reads as zero and cannot be changed.
@@ -240,7 +244,7 @@ RV_GET(hstateen)
 
 RV_SET(hstateen)
 {
-    uint64_t mask = stateen_mask(n) & c->mstateen[n];
+    uint64_t mask = stateen_mask(c, n) & c->mstateen[n];
     c->hstateen[n] = (c->hstateen[n] & ~mask) | (v & mask);
 }
 
@@ -260,6 +264,11 @@ static enum rv_access enabled(const struct rv_cpu *c, unsigned n, uint64_t bit)
     return c->virt && !(c->hstateen[n] & bit) ? RV_VIRTUAL : RV_ALLOWED;
 }
 
+enum rv_access rv_state_enabled(const struct rv_cpu *c, uint64_t bit)
+{
+    return enabled(c, 0, bit);
+}
+
 RV_CHECK(stateen)
 {
     return enabled(c, number & 3, RV_STATEEN_SE);
@@ -267,10 +276,10 @@ RV_CHECK(stateen)
 
 RV_CHECK(senvcfg)
 {
-    return enabled(c, 0, RV_STATEEN_ENVCFG);
+    return rv_state_enabled(c, RV_STATEEN_ENVCFG);
 }
 
 RV_CHECK(henvcfg)
 {
-    return enabled(c, 0, RV_STATEEN_ENVCFG);
+    return rv_state_enabled(c, RV_STATEEN_ENVCFG);
 }

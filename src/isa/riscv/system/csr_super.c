@@ -68,21 +68,27 @@ RV_SET(vsip)
 
 RV_GET(sie)
 {
-    return c->virt ? rv_get_vsie(c, 0) : c->mie & c->mideleg & RV_INTS_S;
+    if (c->virt)
+        return rv_get_vsie(c, 0);
+    return (c->mie & c->mideleg & RV_INTS_S) | (c->aia.sie & rv_injectable(c));
 }
 
 RV_SET(sie)
 {
     uint64_t mask = c->mideleg & RV_INTS_S;
-    if (c->virt)
+    if (c->virt) {
         rv_set_vsie(c, 0, v);
-    else
-        rv_set_mie(c, 0, (c->mie & ~mask) | (v & mask));
+        return;
+    }
+    c->aia.sie = v & rv_injectable(c);
+    rv_set_mie(c, 0, (c->mie & ~mask) | (v & mask));
 }
 
 RV_GET(sip)
 {
-    return c->virt ? rv_get_vsip(c, 0) : rv_pending(c) & c->mideleg & RV_INTS_S;
+    if (c->virt)
+        return rv_get_vsip(c, 0);
+    return (rv_pending(c) & c->mideleg & RV_INTS_S) | rv_injected(c);
 }
 
 RV_SET(sip)
@@ -92,6 +98,8 @@ RV_SET(sip)
         rv_set_vsip(c, 0, v);
         return;
     }
+    uint64_t injected = rv_injectable(c) & 1ull << RV_INT_SSI;
+    c->aia.mvip = (c->aia.mvip & ~injected) | (v & injected);
     rv_set_pending(c, mask, v);
 }
 
@@ -137,11 +145,14 @@ RV_SET(hvip)
     rv_set_pending(c, RV_INTS_VS, v);
 }
 
-static const uint64_t guest_lines = ((1ull << RV_GUESTS) - 1) << 1;
+static uint64_t guest_lines(const struct rv_cpu *c)
+{
+    return mask_low(c->guests) << 1;
+}
 
 RV_GET(hgeip)
 {
-    return atomic_load(&c->lines) >> RV_LINE_GUEST & guest_lines;
+    return atomic_load(&c->lines) >> RV_LINE_GUEST & guest_lines(c);
 }
 
 RV_GET(hgeie)
@@ -151,7 +162,7 @@ RV_GET(hgeie)
 
 RV_SET(hgeie)
 {
-    c->hgeie = v & guest_lines;
+    c->hgeie = v & guest_lines(c);
     rv_update_interrupts(c);
 }
 
@@ -167,7 +178,7 @@ RV_SET(hstatus)
     const uint64_t mask = RV_HGVA | RV_HSPV | RV_HSPVP | RV_HHU | RV_VTVM | RV_VTW | RV_VTSR;
     uint64_t guest = bits(v, 17, 12);
     c->hstatus = (c->hstatus & ~mask) | (v & mask);
-    if (guest <= RV_GUESTS)
+    if (guest <= c->guests)
         c->hstatus = (c->hstatus & ~RV_VGEIN) | guest << 12;
     rv_state_changed(c);
 }
@@ -232,6 +243,8 @@ RV_CHECK(stimecmp)
         return RV_ALLOWED;
     if (!(c->menvcfg & RV_STCE) || !(c->mcounteren & tm))
         return RV_ILLEGAL;
+    if (c->virt && write && c->aia.hvictl & RV_HVICTL_VTI)
+        return RV_VIRTUAL;
     return c->virt && (!(c->henvcfg & RV_STCE) || !(c->hcounteren & tm)) ? RV_VIRTUAL : RV_ALLOWED;
 }
 

@@ -7,7 +7,8 @@
 uint64_t rv_pending(struct rv_cpu *c)
 {
     uint64_t lines = atomic_load_explicit(&c->lines, memory_order_acquire);
-    uint64_t p = c->mip | (lines & (RV_INTS_M | 1ull << RV_INT_SEI | 1ull << RV_INT_SSI));
+    uint64_t p = c->mip & ~(c->aia.mvien & 1ull << RV_INT_SEI); // SEIP is then mvip's
+    p |= (lines & (RV_INTS_M | 1ull << RV_INT_SEI | 1ull << RV_INT_SSI));
     if (c->menvcfg & RV_STCE)
         p |= lines & 1ull << RV_INT_STI;
     if (!rv_has(c, RV_FEAT_H))
@@ -30,38 +31,33 @@ void rv_set_pending(struct rv_cpu *c, uint64_t mask, uint64_t v)
     rv_update_interrupts(c);
 }
 
-// Highest first.
-static int first_of(uint64_t set)
+// The interrupt to take now, and at which level; false: none.
+static bool pick(struct rv_cpu *c, struct rv_trap *t)
 {
-    static const uint8_t order[] = {RV_INT_MEI, RV_INT_MSI,  RV_INT_MTI,  RV_INT_SEI,  RV_INT_SSI,
-                                    RV_INT_STI, RV_INT_SGEI, RV_INT_VSEI, RV_INT_VSSI, RV_INT_VSTI};
-    for (unsigned i = 0; i < ARRAY_SIZE(order); i++)
-        if (set >> order[i] & 1)
-            return order[i];
-    return -1;
-}
-
-// The interrupt to take now, or -1.
-static int pick(struct rv_cpu *c)
-{
-    uint64_t on = rv_pending(c) & c->mie;
-    if (!on)
-        return -1;
-    uint64_t super = c->mideleg, guest = c->hideleg;
     bool m = c->priv < RV_M || (c->mstatus & RV_MIE);
     bool hs = c->priv < RV_S || c->virt || (c->priv == RV_S && (c->mstatus & RV_SIE));
     bool vs = c->virt && (c->priv < RV_S || (c->vsstatus & RV_SIE));
-    uint64_t set = m ? on & ~super : 0;
-    if (!set && c->priv < RV_M && hs)
-        set = on & super & ~guest;
-    if (!set && c->priv < RV_M && vs)
-        set = on & super & guest;
-    return first_of(set);
+    const bool open[] = {[RV_AIA_M] = m, [RV_AIA_S] = c->priv < RV_M && hs, [RV_AIA_VS] = vs};
+    for (unsigned level = 0; level < ARRAY_SIZE(open); level++) {
+        int n = open[level] ? rv_first_interrupt(c, (enum rv_aia_level)level) : -1;
+        if (n < 0)
+            continue;
+        *t = (struct rv_trap){.cause = (unsigned)n, .interrupt = true, .level = (uint8_t)level};
+        return true;
+    }
+    return false;
+}
+
+// What can be pending at all; most calls end here.
+static bool is_quiet(struct rv_cpu *c)
+{
+    return !(rv_pending(c) & c->mie) && !c->aia.sie && !(c->aia.hvictl & RV_HVICTL_VTI);
 }
 
 void rv_update_interrupts(struct rv_cpu *c)
 {
-    if (pick(c) >= 0)
+    struct rv_trap t;
+    if (!is_quiet(c) && pick(c, &t))
         atomic_fetch_or_explicit(&c->env.interrupt, INTR_LINE, memory_order_relaxed);
 }
 
@@ -69,10 +65,9 @@ bool rv_take_interrupt(struct env *e)
 {
     struct rv_cpu *c = rv_cpu(e);
     atomic_fetch_and_explicit(&e->interrupt, ~(uint32_t)INTR_LINE, memory_order_seq_cst);
-    int n = pick(c);
-    if (n < 0)
+    struct rv_trap t;
+    if (is_quiet(c) || !pick(c, &t))
         return false;
-    struct rv_trap t = {.cause = (unsigned)n, .interrupt = true};
     rv_trap_enter(c, &t);
     return true;
 }
@@ -83,7 +78,9 @@ bool rv_has_work(struct env *e)
     struct rv_cpu *c = rv_cpu(e);
     if (c->config.user_mode)
         return atomic_load(&e->interrupt);
-    return (rv_pending(c) & c->mie) || (atomic_load(&e->interrupt) & INTR_WORK);
+    if ((rv_pending(c) & c->mie) || (atomic_load(&e->interrupt) & INTR_WORK))
+        return true;
+    return !is_quiet(c) && ((rv_injected(c) & c->aia.sie) || rv_get_vstopi(c, 0));
 }
 
 void rv_line_set(struct rv_cpu *c, unsigned n, bool level)

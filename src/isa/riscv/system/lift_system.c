@@ -71,6 +71,9 @@ static void help_csr_write(struct env *e, uint32_t op, uint64_t operand, uint64_
     uint64_t mode = rv_mode(e), old = 0;
     if (rd || op != CSR_WRITE)
         old = rv_csr_get(c, r, number);
+    c->csr_access.old = old;
+    c->csr_access.has_old = rd || op != CSR_WRITE;
+    c->csr_access.touched = op == CSR_WRITE ? ~0ull : operand;
     uint64_t base = modify_base(c, number, old);
     rv_csr_set(c, r, number,
                op == CSR_WRITE ? operand

@@ -2,7 +2,7 @@
 // the files of this folder share.
 #pragma once
 
-#include "isa/riscv/riscv.h"
+#include "isa/riscv/csr.h"
 
 // mstatus, sstatus, vsstatus
 #define RV_SIE       (1ull << 1)
@@ -49,6 +49,14 @@
 // mstateen0 and its kin
 #define RV_STATEEN_SE     (1ull << 63) // the next level's stateen registers
 #define RV_STATEEN_ENVCFG (1ull << 62)
+#define RV_STATEEN_CSRIND (1ull << 60)
+#define RV_STATEEN_AIA    (1ull << 59)
+#define RV_STATEEN_IMSIC  (1ull << 58)
+
+// hvictl
+#define RV_HVICTL_VTI    (1ull << 30)
+#define RV_HVICTL_DPR    (1ull << 9)
+#define RV_HVICTL_IPRIOM (1ull << 8)
 
 // Interrupts by the level they are for.
 #define RV_INTS_S  (1ull << RV_INT_SSI | 1ull << RV_INT_STI | 1ull << RV_INT_SEI)
@@ -64,10 +72,12 @@ enum { RV_BARE = 0, RV_SV39 = 8, RV_SV48 = 9, RV_SV57 = 10 };
 // ---- trap.c ----
 
 // Enter the handler of a synchronous exception at c->pc, or of interrupt number `cause`.
+enum rv_aia_level { RV_AIA_M, RV_AIA_S, RV_AIA_VS };
 struct rv_trap {
     unsigned cause;
     bool interrupt;
-    bool gva; // tval is an address of the virtual machine's
+    uint8_t level; // of an interrupt: enum rv_aia_level
+    bool gva;      // tval is an address of the virtual machine's
     uint64_t tval, gpa, tinst;
 };
 void rv_trap_enter(struct rv_cpu *c, const struct rv_trap *t);
@@ -89,6 +99,19 @@ bool rv_take_interrupt(struct env *e);
 bool rv_has_work(struct env *e);
 struct irq rv_line(struct env *e, unsigned n);              // enum rv_interrupt
 void rv_line_set(struct rv_cpu *c, unsigned n, bool level); // any thread
+
+// ---- aia.c ----
+
+void rv_aia_init(struct rv_cpu *c);
+// The interrupts that are pending, enabled and for a level: M or S.
+uint64_t rv_level_interrupts(struct rv_cpu *c, enum rv_aia_level level);
+// The one to take first, -1: none. For VS as vscause numbers it.
+int rv_first_interrupt(struct rv_cpu *c, enum rv_aia_level level);
+// Bits of sip and sie that are machine level's to give (mvien), and those pending so.
+uint64_t rv_injectable(const struct rv_cpu *c);
+uint64_t rv_injected(const struct rv_cpu *c);
+// Does mstateen0 and, in a virtual machine, hstateen0 let the hart at what `bit` stands for?
+enum rv_access rv_state_enabled(const struct rv_cpu *c, uint64_t bit);
 
 // ---- timer.c ----
 

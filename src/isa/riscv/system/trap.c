@@ -84,9 +84,8 @@ static void set_super(struct rv_super *s, struct rv_cpu *c, const struct rv_trap
 
 static void enter_vs(struct rv_cpu *c, const struct rv_trap *t)
 {
-    bool lower = t->interrupt && (1ull << t->cause & RV_INTS_VS);
     c->vsstatus = push_super(c->vsstatus, c->priv);
-    set_super(&c->vs, c, t, t->cause - lower);
+    set_super(&c->vs, c, t, t->cause);
     c->priv = RV_S;
 }
 
@@ -125,8 +124,8 @@ static void enter_m(struct rv_cpu *c, const struct rv_trap *t)
 void rv_trap_enter(struct rv_cpu *c, const struct rv_trap *t)
 {
     const uint64_t bit = 1ull << t->cause;
-    bool super = c->priv < RV_M && ((t->interrupt ? rv_get_mideleg(c, 0) : c->medeleg) & bit);
-    bool virt = super && c->virt && ((t->interrupt ? c->hideleg : c->hedeleg) & bit);
+    bool super = t->interrupt ? t->level != RV_AIA_M : c->priv < RV_M && (c->medeleg & bit);
+    bool virt = t->interrupt ? t->level == RV_AIA_VS : super && c->virt && (c->hedeleg & bit);
     if (log_on(LOG_INT))
         log_debug("hart %u: %s %u at 0x%016llx, %s%c -> %s, tval 0x%llx", c->env.cpu_index,
                   t->interrupt ? "interrupt" : "exception", t->cause, (unsigned long long)c->pc,
