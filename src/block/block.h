@@ -139,6 +139,9 @@ void drives_on_failure(struct drives *ds, drives_failed_fn *fn, void *opaque);
 void drives_retry(struct drives *ds);   // requests that waited are sent again
 void drives_give_up(struct drives *ds); // they have failed: the guest that asked is gone
 void drives_free(struct drives *d);     // closes every node
+// The descriptors that file names /dev/fdset/N stand for; the caller's.
+struct fdsets;
+void drives_set_fdsets(struct drives *d, struct fdsets *fds);
 // -drive: if, index, bus, unit, media, id, file, format, cache, read-only, snapshot, serial,
 // werror, rerror, discard, detect-zeroes, aio and every key of block_open. `default_if` is the
 // board's ("virtio", "ide"). Index, bus and unit are assigned when not given. NULL and *e.

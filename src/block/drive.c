@@ -14,6 +14,11 @@ struct drives *drives_new(struct loop *loop)
     return d;
 }
 
+void drives_set_fdsets(struct drives *d, struct fdsets *fds)
+{
+    d->fdsets = fds;
+}
+
 static void unregister_node(struct block_node *n)
 {
     list_remove(&n->link);

@@ -8,6 +8,7 @@ struct drives {
     struct engine *eng;       // shared by -blockdev nodes, which refer to each other
     struct list drives;       // struct drive
     struct list nodes;        // struct block_node
+    struct fdsets *fdsets;    // what /dev/fdset/N means, or NULL
     drives_failed_fn *failed; // or NULL
     void *opaque;
 };

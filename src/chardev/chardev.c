@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/sock.h"
 
 #define CLOSE_FLUSH_NS 1000000000ll // longest wait for a slow reader at the end
 
@@ -347,7 +348,7 @@ static const struct chardev_type *find_type(const char *name, struct err *e)
 static int open_common(struct chardev *c, struct opts *o, struct err *e)
 {
     bool append = false, mux = false;
-    const char *logfile = opts_get(o, "logfile");
+    const char *logfile = opts_get(o, "logfile"), *logfd = opts_get(o, "logfd");
     if (opts_get_bool(o, "logappend", &append, e) || opts_get_bool(o, "mux", &mux, e))
         return -1;
     if (logfile) {
@@ -356,6 +357,8 @@ static int open_common(struct chardev *c, struct opts *o, struct err *e)
         if (c->log_fd < 0)
             return err_errno(e, errno, "logfile %s", logfile);
     }
+    if (logfd && (c->log_fd = sock_adopt_fd(logfd, e)) < 0)
+        return err_prefix(e, "logfd");
     if (mux) {
         c->mux = xalloc(sizeof *c->mux);
         c->mux->escape = 1;

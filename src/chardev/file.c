@@ -16,6 +16,16 @@ static struct file_chardev *of(struct chardev *c)
     return container_of(c, struct file_chardev, c);
 }
 
+static int open_output(const char *path, const char *fd, bool append, struct err *e)
+{
+    if (!path == !fd)
+        return err_set(e, "give path=FILE, or fd=N of an open file");
+    if (fd)
+        return sock_adopt_fd(fd, e);
+    int out = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0666);
+    return out < 0 ? err_errno(e, errno, "%s", path) : out;
+}
+
 static int file_open(struct chardev *c, struct opts *o, struct err *e)
 {
     struct file_chardev *f = of(c);
@@ -24,11 +34,9 @@ static int file_open(struct chardev *c, struct opts *o, struct err *e)
     chr_stream_init(&f->s, c);
     if (opts_get_bool(o, "append", &append, e))
         return -1;
-    if (!path)
-        return err_set(e, "path=FILE is missing");
-    int out = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0666);
+    int out = open_output(path, opts_get(o, "fd"), append, e);
     if (out < 0)
-        return err_errno(e, errno, "%s", path);
+        return -1;
     fd_set_nonblock(out); // only now: opening a named pipe waits for its reader
     int in = input ? open(input, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
     chr_stream_start(&f->s, in, out);
@@ -54,11 +62,11 @@ static void file_accept_input(struct chardev *c)
     chr_stream_accept_input(&of(c)->s);
 }
 
-static const char *const file_keys[] = {"append", "input-path", "path", NULL};
+static const char *const file_keys[] = {"append", "fd", "input-path", "path", NULL};
 
 const struct chardev_type chardev_file = {
     .name = "file",
-    .help = "path=FILE[,append=on][,input-path=FILE]",
+    .help = "path=FILE[,append=on] | fd=N [,input-path=FILE]",
     .keys = file_keys,
     .size = sizeof(struct file_chardev),
     .open = file_open,

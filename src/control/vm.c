@@ -218,6 +218,10 @@ struct chardev *vm_add_chardev(struct vm *vm, struct opts *o, struct err *e)
         err_set(e, "-chardev %s: this id is already in use", id);
         return NULL;
     }
+    if (fd_store_resolve_names(&vm->fds, o, e) || fd_store_resolve_files(&vm->fds, o, e)) {
+        err_prefix(e, "chardev '%s'", id);
+        return NULL;
+    }
     struct chardev *c = chardev_open(o, vm->loop, e);
     if (c)
         vec_push(&vm->chardevs, c);
@@ -282,6 +286,10 @@ struct netdev *vm_add_netdev(struct vm *vm, struct opts *o, struct err *e)
     }
     if (vm_find_netdev(vm, id)) {
         err_set(e, "-netdev %s: this id is already in use", id);
+        return NULL;
+    }
+    if (fd_store_resolve_names(&vm->fds, o, e)) {
+        err_prefix(e, "netdev '%s'", id);
         return NULL;
     }
     struct netdev *n = netdev_open(o, vm->loop, e);
@@ -402,6 +410,8 @@ struct vm *vm_new(void)
     vm->loop = loop_new("main");
     vm->drives = drives_new(vm->loop);
     drives_on_failure(vm->drives, on_disk_failure, vm);
+    fd_store_init(&vm->fds);
+    drives_set_fdsets(vm->drives, vm->fds.sets);
     list_init(&vm->netdevs);
     loop_work_init(&vm->send_events, vm->loop, send_events, vm);
     pthread_mutex_init(&vm->events_lock, NULL);
@@ -424,6 +434,7 @@ void vm_free(struct vm *vm)
         chardev_close(vm->chardevs.data[i]);
     vec_free(&vm->chardevs);
     drives_free(vm->drives);
+    fd_store_free(&vm->fds);
     object_free_all(&vm->objects);
     loop_work_cancel(&vm->requests);
     loop_work_cancel(&vm->send_events);

@@ -7,6 +7,7 @@
 #include "block/block.h"
 #include "board/board.h"
 #include "chardev/chardev.h"
+#include "control/fds.h"
 #include "control/object.h"
 #include "net/net.h"
 
@@ -39,6 +40,7 @@ struct vm {
     struct machine *machine;
     struct vm_options opt;
     struct drives *drives;
+    struct fd_store fds;
     struct list netdevs; // struct netdev
     object_list objects;
     VEC(struct chardev *) chardevs;

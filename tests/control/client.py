@@ -36,6 +36,14 @@ class Qmp:
         self.send(json.dumps({"execute": command, "arguments": arguments} if arguments else {"execute": command}))
         return self.reply()
 
+    def pass_fd(self, fd, command, **arguments):
+        """A command that a descriptor comes along with."""
+        arguments = {k.replace("_", "-"): v for k, v in arguments.items()}
+        socket.send_fds(self.s, [json.dumps({"execute": command, "arguments": arguments}).encode()], [fd])
+        r = self.reply()
+        assert "return" in r, "%s: %s" % (command, r)
+        return r["return"]
+
     def ok(self, command, **arguments):
         r = self.call(command, **arguments)
         assert "return" in r, "%s: %s" % (command, r)
@@ -65,11 +73,11 @@ class Qmp:
 class Server:
     """The program with a QMP socket."""
 
-    def __init__(self, program, args):
+    def __init__(self, program, args, **more):
         self.dir = tempfile.TemporaryDirectory()
         self.path = os.path.join(self.dir.name, "qmp")
         self.process = subprocess.Popen([program, "-display", "none", "-nodefaults", "-qmp", "unix:%s,server=on,wait=off" % self.path] + args,
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **more)
         end = time.monotonic() + 10
         while not os.path.exists(self.path):
             assert self.process.poll() is None, self.process.stderr.read().decode()

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """qmp.py PROGRAM-DIR: the QMP protocol, what management programs ask before and at a start, and hot changes."""
-import json, os, subprocess, sys, tempfile, time
+import json, os, socket, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
 sys.path.insert(0, os.path.dirname(__file__))
@@ -255,5 +255,46 @@ def hot_changes():
             assert q.ok("human-monitor-command", command_line="info status").startswith("VM status: paused")
 
 
+def descriptors():
+    with tempfile.TemporaryDirectory() as d:
+        path, log = os.path.join(d, "b.raw"), os.path.join(d, "log")
+        open(path, "wb").truncate(1 << 20)
+        given = os.open(log, os.O_RDWR | os.O_CREAT)
+        os.set_inheritable(given, True)
+        with Server(PROGRAM, VIRT + ["-add-fd", "fd=%d,set=7,opaque=log" % given, "-chardev", "file,id=c0,path=/dev/fdset/7,append=on", "-serial", "chardev:c0"],
+                    pass_fds=[given]) as s:
+            assert s.process.poll() is None or s.process.stderr.read() == b""
+            q = Qmp(s.path)
+            assert "SCM_RIGHTS" in q.fails("getfd", fdname="x") and "SCM_RIGHTS" in q.fails("add-fd")
+            theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+            q.pass_fd(theirs.fileno(), "getfd", fdname="net0")
+            theirs.close()
+            q.ok("netdev_add", type="socket", id="n0", fd="net0")
+            assert "net0" in q.fails("netdev_add", type="socket", id="n1", fd="net0")  # it went to the first
+            q.ok("netdev_del", id="n0")
+            try:
+                ours.send(b"x" * 60)
+                assert False, "the program still holds the descriptor"
+            except ConnectionRefusedError:
+                pass
+            q.pass_fd(given, "getfd", fdname="spare")
+            q.ok("closefd", fdname="spare")
+            q.fails("closefd", fdname="spare")
+            with open(path, "r+b") as f, open(path, "rb") as ro:
+                r = q.pass_fd(f.fileno(), "add-fd", opaque="rw:b")
+                assert q.pass_fd(ro.fileno(), "add-fd", fdset_id=r["fdset-id"])["fdset-id"] == r["fdset-id"]
+            sets = {x["fdset-id"]: x["fds"] for x in q.ok("query-fdsets")}
+            assert [x.get("opaque") for x in sets[7]] == ["log"] and len(sets[r["fdset-id"]]) == 2, sets
+            os.unlink(path)
+            name = "/dev/fdset/%d" % r["fdset-id"]
+            q.ok("blockdev-add", **{"driver": "file", "node-name": "f0", "filename": name})
+            q.ok("remove-fd", fdset_id=r["fdset-id"])
+            q.fails("remove-fd", fdset_id=r["fdset-id"])
+            q.fails("blockdev-add", **{"driver": "file", "node-name": "f1", "filename": name})
+            assert q.ok("query-named-block-nodes")[0]["image"]["virtual-size"] == 1 << 20
+            q.ok("blockdev-del", node_name="f0")
+        os.close(given)
+
+
 sys.exit(tap([("negotiation", negotiation), ("framing", framing), ("reconnecting", reconnect), ("commands and end of input at once", queued_then_eof), ("life and events", life),
-              ("libvirt's probe", probe), ("libvirt's start sequence", start_sequence), ("introspection", introspection), ("objects and places", objects), ("hot changes", hot_changes)]))
+              ("libvirt's probe", probe), ("libvirt's start sequence", start_sequence), ("introspection", introspection), ("objects and places", objects), ("hot changes", hot_changes), ("descriptors", descriptors)]))

@@ -2,8 +2,9 @@
 // read as zeros; writing there grows it. With cache.direct=on, requests that do not meet the
 // device's alignment go through an aligned buffer. Host CD-ROM and SCSI passthrough are not here.
 
-#include "block/node.h"
+#include "block/drive.h"
 #include "block/protocol/file_lock.h"
+#include "base/fdset.h"
 #include "base/bits.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -29,11 +30,12 @@ static const char *const file_options[] = {"filename", "locking", "aio", "pr-man
 static int open_fd(struct block_node *n, const char *path, struct err *e)
 {
     int flags = O_CLOEXEC | (n->in.direct ? O_DIRECT : 0);
-    int fd = open(path, flags | (n->in.read_only ? O_RDONLY : O_RDWR));
+    const struct fdsets *fds = n->nodes ? n->nodes->fdsets : NULL;
+    int fd = fdsets_open(fds, path, flags | (n->in.read_only ? O_RDONLY : O_RDWR), 0);
     if (fd < 0 && !n->in.read_only && n->in.auto_read_only &&
-        (errno == EACCES || errno == EROFS || errno == EPERM)) {
+        (errno == EACCES || errno == EROFS || errno == EPERM || errno == EBADF)) {
         n->in.read_only = true;
-        fd = open(path, flags | O_RDONLY);
+        fd = fdsets_open(fds, path, flags | O_RDONLY, 0);
     }
     if (fd < 0 && errno == EINVAL && n->in.direct)
         return err_set(e, "the file system has no direct I/O (O_DIRECT); use cache=writeback");

@@ -15,7 +15,7 @@ struct cmdline {
     const char *program;
     struct opts machine; // -machine and what else sets its properties; key "type" names the board
     cmdline_list accels, devices, drives, blockdevs, chardevs, netdevs, fw_cfg, smbios, mons,
-        objects;
+        objects, fds;
     struct net_legacy nics; // -nic and -net
     VEC(const char *) serials, monitors, qmps, globals;
     const char *cpu_model;

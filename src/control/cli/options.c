@@ -256,6 +256,11 @@ static int add_device(struct cmdline *c, const char *arg, struct err *e)
     return print(c, &b);
 }
 
+static int add_fd(struct cmdline *c, const char *arg, struct err *e)
+{
+    return add_opts(&c->fds, arg, NULL, "-add-fd", e);
+}
+
 static int add_drive(struct cmdline *c, const char *arg, struct err *e)
 {
     return add_opts(&c->drives, arg, NULL, "-drive", e);
@@ -502,7 +507,8 @@ static void free_list(cmdline_list *l)
 void cmdline_free(struct cmdline *c)
 {
     cmdline_list *lists[] = {&c->accels,  &c->devices, &c->drives, &c->blockdevs, &c->chardevs,
-                             &c->netdevs, &c->fw_cfg,  &c->smbios, &c->mons,      &c->objects};
+                             &c->netdevs, &c->fw_cfg,  &c->smbios, &c->mons,      &c->objects,
+                             &c->fds};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         free_list(lists[i]);
     net_legacy_free(&c->nics);

@@ -7,8 +7,10 @@
 #include "control/daemon.h"
 #include "control/monitor/monitor.h"
 #include "control/vm.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 struct startup {
     struct cmdline c;
@@ -20,6 +22,36 @@ struct startup {
 };
 
 // ---- back ends ----
+
+// -add-fd: the originals go once all of them are known, for one may stand in several sets.
+static int add_fds(struct startup *s, struct err *e)
+{
+    static const char *const known[] = {"fd", "set", "opaque", NULL};
+    VEC(int) originals = {0};
+    int r = 0;
+    for (size_t i = 0; i < s->c.fds.len && !r; i++) {
+        struct opts *o = &s->c.fds.data[i];
+        const char *opaque = opts_get(o, "opaque");
+        uint64_t fd = 0, set = UINT64_MAX;
+        r = opts_get_u64(o, "fd", &fd, e) || opts_get_u64(o, "set", &set, e) ||
+                    opts_check_unused(o, "-add-fd", known, e)
+                ? -1
+                : 0;
+        if (!r && (!opts_has(o, "fd") || fd <= STDERR_FILENO || set > INT32_MAX))
+            r = err_set(e, "-add-fd: give it fd=N above 2 and set=N");
+        int copy = r ? -1 : fcntl((int)fd, F_DUPFD_CLOEXEC, 3);
+        if (!r && copy < 0)
+            r = err_set(e, "-add-fd fd=%d: not open in this process", (int)fd);
+        if (!r)
+            r = fdsets_add(s->vm->fds.sets, (int64_t)set, copy, opaque, e) < 0 ? -1 : 0;
+        if (!r)
+            vec_push(&originals, (int)fd);
+    }
+    for (size_t i = 0; i < originals.len; i++)
+        close(originals.data[i]);
+    vec_free(&originals);
+    return r;
+}
 
 static int open_chardevs(struct startup *s, struct err *e)
 {
@@ -465,9 +497,9 @@ static int start(struct startup *s, struct err *e)
                                      .no_reboot = s->c.no_reboot,
                                      .no_shutdown = s->c.no_shutdown,
                                      .nodefaults = s->c.nodefaults};
-    if (choose_board(s, e) || add_objects(s, e) || open_chardevs(s, e) || open_serials(s, e) ||
-        open_drives(s, e) || open_netdevs(s, e) || make_machine(s, e) || add_devices(s, e) ||
-        machine_finish(s->vm->machine, e))
+    if (choose_board(s, e) || add_fds(s, e) || add_objects(s, e) || open_chardevs(s, e) ||
+        open_serials(s, e) || open_drives(s, e) || open_netdevs(s, e) || make_machine(s, e) ||
+        add_devices(s, e) || machine_finish(s->vm->machine, e))
         return -1;
     s->vm->opt.name = s->config.name;
     if (s->dry)
