@@ -136,6 +136,9 @@ struct drives *drives_new(struct loop *loop);
 typedef void drives_failed_fn(void *opaque, struct drive *d, enum block_op op,
                               enum drive_err action, int result);
 void drives_on_failure(struct drives *ds, drives_failed_fn *fn, void *opaque);
+// What block jobs have to tell: QMP events with their data. Any thread.
+typedef void drives_event_fn(void *opaque, const char *name, const char *json_data);
+void drives_on_event(struct drives *ds, drives_event_fn *fn, void *opaque);
 void drives_retry(struct drives *ds);   // requests that waited are sent again
 void drives_give_up(struct drives *ds); // they have failed: the guest that asked is gone
 void drives_free(struct drives *d);     // closes every node

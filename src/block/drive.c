@@ -1,6 +1,6 @@
 // Drives and named nodes of one machine: -drive, -blockdev, and how devices find them.
 
-#include "block/drive.h"
+#include "block/job/graph.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,12 +11,21 @@ struct drives *drives_new(struct loop *loop)
     d->eng = engine_new(loop);
     list_init(&d->drives);
     list_init(&d->nodes);
+    list_init(&d->jobs);
+    list_init(&d->ended_jobs);
+    loop_work_init(&d->end_jobs, loop, jobs_run_ended, d);
     return d;
 }
 
 void drives_set_fdsets(struct drives *d, struct fdsets *fds)
 {
     d->fdsets = fds;
+}
+
+void drives_on_event(struct drives *ds, drives_event_fn *fn, void *opaque)
+{
+    ds->job_event = fn;
+    ds->job_opaque = opaque;
 }
 
 static void unregister_node(struct block_node *n)
@@ -29,6 +38,8 @@ void drives_free(struct drives *d)
 {
     if (!d)
         return;
+    jobs_end(d);
+    loop_work_cancel(&d->end_jobs);
     struct drive *drive, *next;
     list_for_each_safe(drive, next, &d->drives, link) drives_del(d, drive);
     // Parents were added after their children.
@@ -96,6 +107,9 @@ int drives_del_node(struct drives *d, const char *node_name, struct err *e)
     struct block_node *n = drives_find_node(d, node_name);
     if (!n)
         return err_set(e, "no block node is named '%s'", node_name);
+    if (n->busy)
+        return err_set(e, "Node '%s' is busy: block device is in use by block job: %s", node_name,
+                       n->busy);
     if (n->refs > 1)
         return err_set(e, "node '%s' is in use", node_name);
     unregister_node(n);
@@ -258,6 +272,18 @@ struct drive *drive_open_from_opts(struct drives *d, struct opts *o, const char 
     return drive;
 }
 
+struct write_call {
+    struct block_node *n;
+    struct err *e;
+    int result;
+};
+
+static void want_writes(void *arg)
+{
+    struct write_call *c = arg;
+    c->result = graph_set_read_only(c->n, false, c->e);
+}
+
 struct drive *drives_get(struct drives *d, const char *name, struct err *e)
 {
     struct drive *drive = drives_find(d, name);
@@ -268,6 +294,11 @@ struct drive *drives_get(struct drives *d, const char *name, struct err *e)
         err_set(e, "no drive or block node is called '%s'", name);
         return NULL;
     }
+    struct write_call want = {.n = n, .e = e};
+    if (n->in.auto_read_only) // so far it was opened for reading
+        engine_run(n->eng, want_writes, &want);
+    if (want.result)
+        return NULL;
     drive = drive_new(d);
     drive->id = xstrdup(name);
     drive->interface = xstrdup("none");

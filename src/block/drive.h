@@ -3,6 +3,9 @@
 
 #include "block/node.h"
 
+void jobs_run_ended(void *drives); // job.c: what ended_jobs waits for
+void jobs_end(struct drives *ds);
+
 struct drives {
     struct loop *loop;
     struct engine *eng;       // shared by -blockdev nodes, which refer to each other
@@ -11,4 +14,8 @@ struct drives {
     struct fdsets *fdsets;    // what /dev/fdset/N means, or NULL
     drives_failed_fn *failed; // or NULL
     void *opaque;
+    struct list jobs, ended_jobs; // struct job
+    struct loop_work end_jobs;
+    drives_event_fn *job_event; // or NULL
+    void *job_opaque;
 };

@@ -462,13 +462,18 @@ void engine_run(struct engine *e, void (*fn)(void *), void *arg)
         engine_poll(e, true);
 }
 
+void engine_kick(struct engine *e)
+{
+    if (e->loop && !e->in_event)
+        loop_defer(&e->kick);
+}
+
 void engine_complete(struct engine *e, struct block_req *r, int result)
 {
     struct req_done *d = req_done(r);
     d->result = result;
     list_append(&e->completed, &d->link);
-    if (e->loop && !e->in_event)
-        loop_defer(&e->kick);
+    engine_kick(e);
 }
 
 void engine_deliver(struct engine *e)

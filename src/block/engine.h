@@ -34,6 +34,7 @@ void engine_poll(struct engine *e, bool wait);
 void engine_plug(struct engine *e);
 void engine_unplug(struct engine *e);
 void engine_submit(struct engine *e); // hands collected operations to the host unless plugged
+void engine_kick(struct engine *e);   // a round soon, from the loop
 // Queues a finished guest request; its done() runs from the loop or engine_deliver.
 void engine_complete(struct engine *e, struct block_req *r, int result);
 void engine_deliver(struct engine *e);

@@ -48,6 +48,14 @@ static int make_file(const char *path, struct err *e)
     return r;
 }
 
+int image_make_file(const char *path, uint64_t size, struct err *e)
+{
+    if (make_file(path, e) ||
+        (size && truncate(path, (off_t)size) && err_errno(e, errno, "cannot set the size")))
+        return err_prefix(e, "%s", path);
+    return 0;
+}
+
 static struct block_node *open_file(struct engine *eng, const char *path, struct err *e)
 {
     struct opts o = {0};

@@ -17,6 +17,8 @@ struct block_node *image_open(struct opts *o, unsigned flags, struct block_node 
 // Makes `filename`; what a running process holds is left alone. Format options are in c->opts.
 int image_create(const char *format, const char *filename, const struct block_create *c,
                  struct err *e) MUST_CHECK;
+// An empty file, or one that reads as `size` zeros; what a running process holds is left alone.
+int image_make_file(const char *path, uint64_t size, struct err *e) MUST_CHECK;
 int image_measure(const char *format, const struct block_create *c, struct block_measure *m,
                   struct err *e) MUST_CHECK;
 int image_check(struct block_node *n, struct block_check *c, struct err *e) MUST_CHECK;

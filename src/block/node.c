@@ -2,6 +2,7 @@
 
 #include "block/node.h"
 #include "block/image.h"
+#include "block/job/graph.h"
 #include "block/throttle.h"
 #include "base/log.h"
 #include "base/vec.h"
@@ -210,6 +211,7 @@ static int read_common(struct block_node *n, struct opts *o, struct err *e)
         read_choice(o, "detect-zeroes", detect, &which_detect, e) ||
         throttle_from_opts(&n->throttle, o, e))
         return -1;
+    n->in.auto_read_only &= !n->in.read_only;
     if (which_aio >= 0)
         snprintf(n->in.aio, sizeof n->in.aio, "%s", aio[which_aio]);
     n->in.discard_unmap = which_discard >= 2;
@@ -301,11 +303,16 @@ static int start_driver(struct block_node *n, struct opts *o, struct err *e)
 static int open_driver(struct block_node *n, struct opts *o, struct err *e)
 {
     const char *name = opts_get(o, "driver"), *format = opts_get(o, "format");
+    struct err why = {0};
     name = name ?: format;
     if (name && !(n->drv = find_driver(name, e)))
         return -1;
     if (!n->drv || !n->drv->protocol) {
         if (open_file_child(n, o, e))
+            return -1;
+        if (!n->in.read_only && n->file->in.auto_read_only &&
+            graph_set_read_only(n->file, false, n->in.auto_read_only ? &why : e) &&
+            !n->in.auto_read_only)
             return -1;
         n->in.read_only |= n->file->in.read_only;
         if (!n->filename)
@@ -350,6 +357,7 @@ static struct block_node *node_new(const struct block_inherit *in, struct drives
     n->in = *in;
     n->align = 1;
     co_queue_init(&n->idle);
+    gate_init(&n->gate);
     list_init(&n->link);
     return n;
 }

@@ -6,6 +6,7 @@
 #include "block/co.h"
 #include "block/engine.h"
 #include "block/iov.h"
+#include "block/job/gate.h"
 
 // What a range of a node reads as, for `map`, `convert` and jobs.
 struct block_extent {
@@ -78,6 +79,9 @@ struct block_driver {
     int (*discard)(struct block_node *n, uint64_t off, uint64_t bytes);
     int (*flush)(struct block_node *n);
     int (*status)(struct block_node *n, uint64_t off, uint64_t bytes, struct block_extent *x);
+    // Between reading only and writing, below users that go on; the node is told afterwards.
+    // Missing for a format: nothing to do.
+    int (*reopen)(struct block_node *n, bool read_only, struct err *e);
     const struct block_image_ops *image;
     const struct block_snapshot_ops *snapshots;
 };
@@ -118,6 +122,8 @@ struct block_node {
     unsigned align;
     unsigned in_flight;
     struct co_queue idle;
+    struct gate gate;
+    const char *busy; // the job that holds it, or NULL
     struct block_stats stats;
     struct throttle *throttle;
     struct list link; // in the machine's table

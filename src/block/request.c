@@ -20,7 +20,9 @@ int node_write(struct block_node *n, uint64_t off, uint64_t bytes, struct iov_vi
 {
     if (n->in.read_only)
         return -EPERM;
-    return bytes ? n->drv->write(n, off, bytes, v, flags) : 0;
+    int r = bytes ? n->drv->write(n, off, bytes, v, flags) : 0;
+    gate_written(n, off, bytes);
+    return r;
 }
 
 int node_read_buf(struct block_node *n, uint64_t off, void *buf, size_t len)
@@ -62,6 +64,7 @@ int node_write_zeroes(struct block_node *n, uint64_t off, uint64_t bytes, uint32
         r = n->drv->write_zeroes(n, off, bytes, flags);
     if (r == -ENOTSUP)
         r = write_plain_zeroes(n, off, bytes, flags);
+    gate_written(n, off, bytes);
     return r;
 }
 
@@ -69,7 +72,9 @@ int node_discard(struct block_node *n, uint64_t off, uint64_t bytes)
 {
     if (n->in.read_only)
         return -EPERM;
-    return bytes && n->drv->discard ? n->drv->discard(n, off, bytes) : 0;
+    int r = bytes && n->drv->discard ? n->drv->discard(n, off, bytes) : 0;
+    gate_written(n, off, bytes);
+    return r;
 }
 
 int node_flush(struct block_node *n)
@@ -155,19 +160,28 @@ static int run_checked(struct block_node *n, struct block_req *r)
     return ret;
 }
 
-static struct block_node *request_node(struct block_req *r)
+static int run_apart(struct block_node *n, struct block_req *r)
 {
-    return r->priv[3];
+    struct gate_range range;
+    bool writes = r->op != BLOCK_READ && r->op != BLOCK_FLUSH;
+    if (!writes || !n->gate.ordered)
+        return run_checked(n, r);
+    gate_range_hold(n, &range, r->offset, r->bytes, false);
+    int ret = run_checked(n, r);
+    gate_range_drop(n, &range);
+    return ret;
 }
 
 static void request_entry(void *arg)
 {
     struct block_req *r = arg;
-    struct block_node *n = request_node(r);
+    struct block_node *n = r->priv[3];
     int64_t start = host_monotonic_ns();
     if (n->throttle)
         throttle_wait(n->throttle, n->eng, r->op, r->bytes);
-    int ret = run_checked(n, r);
+    n = gate_enter(r);
+    int ret = run_apart(n, r);
+    gate_leave(n);
     n->stats.ops[r->op]++;
     n->stats.bytes[r->op] += ret ? 0 : r->bytes;
     n->stats.failed[r->op] += ret != 0;

@@ -2,7 +2,7 @@
 // thread.
 #pragma once
 
-#include "base/fdset.h"
+#include "base/os/fdset.h"
 #include "base/opt.h"
 #include "base/vec.h"
 
@@ -11,7 +11,8 @@ struct fd_store {
     VEC(struct {
         char *name;
         int fd;
-    }) named;
+    })
+    named;
 };
 
 void fd_store_init(struct fd_store *s);

@@ -124,6 +124,11 @@ static void on_disk_failure(void *opaque, struct drive *d, enum block_op op, enu
     }
 }
 
+static void on_job_event(void *opaque, const char *name, const char *json_data)
+{
+    vm_event(opaque, name, json_data);
+}
+
 // ---- events: from any thread, sent on the loop ----
 
 static void send_events(void *opaque)
@@ -410,6 +415,7 @@ struct vm *vm_new(void)
     vm->loop = loop_new("main");
     vm->drives = drives_new(vm->loop);
     drives_on_failure(vm->drives, on_disk_failure, vm);
+    drives_on_event(vm->drives, on_job_event, vm);
     fd_store_init(&vm->fds);
     drives_set_fdsets(vm->drives, vm->fds.sets);
     list_init(&vm->netdevs);

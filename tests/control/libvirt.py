@@ -219,6 +219,67 @@ def hot_nic():
     CONSOLE.until("ls /sys/class/net", "eth1", there=False)
 
 
+def guest_sum(dev="vda"):
+    CONSOLE.run("echo 3 > /proc/sys/vm/drop_caches")
+    return re.search(r"([0-9a-f]{32})", CONSOLE.run("md5sum /dev/" + dev)).group(1)
+
+
+def source(target="vda"):
+    return re.search(r"%s\s+(\S+)" % target, LV.virsh("domblklist", "g1")).group(1)
+
+
+def check(name):
+    subprocess.run(["qemu-img" if shutil.which("qemu-img") else IMG, "check", "-q", "-U", name], check=True)
+
+
+WRITER = "(for i in 1 2 3 4 5 6 7 8 9; do dd if=/dev/urandom of=/dev/vda bs=64k seek=$((i*37)) count=30 conv=fsync 2>/dev/null; done; echo > /tmp/written) &"
+
+
+def snapshots():
+    """External snapshots while the guest writes, then everything back into the first image."""
+    first = source()
+    for name in ("s1", "s2"):
+        CONSOLE.run("rm -f /tmp/written; " + WRITER)
+        LV.virsh("snapshot-create-as", "g1", name, "--disk-only", "--no-metadata", "--diskspec", "vda,file=" + LV.path(name + ".qcow2"))
+        assert source() == LV.path(name + ".qcow2")
+        CONSOLE.until("ls /tmp", "written")
+    before = guest_sum()
+    LV.virsh("blockcommit", "g1", "vda", "--base", first, "--top", LV.path("s1.qcow2"), "--wait")  # below the active one
+    assert guest_sum() == before
+    CONSOLE.run("rm -f /tmp/written; " + WRITER)
+    LV.virsh("blockcommit", "g1", "vda", "--active", "--pivot", "--wait")
+    assert source() == first
+    CONSOLE.until("ls /tmp", "written")
+    after = guest_sum()
+    assert after != before
+    image_is(first, after)
+
+
+def image_is(name, wanted):
+    """The image as qemu-img sees it beside the running machine, after a flush, has this checksum."""
+    CONSOLE.run("sync")
+    check(name)
+    raw = LV.path("flat.raw")
+    subprocess.run(["qemu-img" if shutil.which("qemu-img") else IMG, "convert", "-U", "-O", "raw", name, raw], check=True)
+    assert subprocess.check_output(["md5sum", raw], text=True).split()[0] == wanted, name
+    os.unlink(raw)
+
+
+def copying():
+    """A disk moves to another file while the guest writes, and an overlay is filled from below."""
+    CONSOLE.run("rm -f /tmp/written; " + WRITER)
+    LV.virsh("blockcopy", "g1", "vda", "--dest", LV.path("copy.qcow2"), "--format", "qcow2", "--wait", "--pivot", "--transient-job")
+    assert source() == LV.path("copy.qcow2")
+    CONSOLE.until("ls /tmp", "written")
+    image_is(LV.path("copy.qcow2"), guest_sum())
+    LV.virsh("snapshot-create-as", "g1", "s3", "--disk-only", "--no-metadata", "--diskspec", "vda,file=" + LV.path("s3.qcow2"))
+    CONSOLE.run("rm -f /tmp/written; " + WRITER)
+    LV.virsh("blockpull", "g1", "vda", "--wait")
+    CONSOLE.until("ls /tmp", "written")
+    os.rename(LV.path("copy.qcow2"), LV.path("gone.qcow2"))
+    image_is(LV.path("s3.qcow2"), guest_sum())
+
+
 def resize():
     LV.virsh("blockresize", "g1", "vda", "80M")
     CONSOLE.until("cat /sys/block/vda/size", str(80 * 2048))
@@ -240,7 +301,7 @@ def end():
 
 
 CASES = [("capabilities", capabilities), ("define and start", start), ("statistics", statistics), ("memory", memory), ("suspend and resume", suspend), ("monitor commands", monitor),
-         ("a disk comes and goes", hot_disk), ("a NIC comes and goes", hot_nic), ("a disk grows", resize), ("reset", reset), ("shut down and destroy", end)]
+         ("a disk comes and goes", hot_disk), ("a NIC comes and goes", hot_nic), ("snapshots and commits", snapshots), ("copy and pull", copying), ("a disk grows", resize), ("reset", reset), ("shut down and destroy", end)]
 
 if not shutil.which("libvirtd") or not shutil.which("virsh"):
     print("1..0 # SKIP libvirt is not installed")

@@ -4,7 +4,7 @@
 
 #include "block/drive.h"
 #include "block/protocol/file_lock.h"
-#include "base/fdset.h"
+#include "base/os/fdset.h"
 #include "base/bits.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +19,7 @@ enum { DIRECT_ALIGN_DEFAULT = 4096, BATCH_IOV = 64, BOUNCE_MAX = 1 << 20 };
 
 struct file {
     int fd;
+    char *locking; // the option, or NULL
     bool threads, is_device, no_zero_range, no_punch, sync_failed;
     unsigned mem_align;
     uint64_t writes, flushed; // how many writes had finished, and when the last flush began
@@ -27,16 +28,14 @@ struct file {
 
 static const char *const file_options[] = {"filename", "locking", "aio", "pr-manager", NULL};
 
+// With auto-read-only the file is opened for reading until somebody above it wants to write, so
+// that several machines may share a base image.
 static int open_fd(struct block_node *n, const char *path, struct err *e)
 {
     int flags = O_CLOEXEC | (n->in.direct ? O_DIRECT : 0);
+    n->in.read_only |= n->in.auto_read_only;
     const struct fdsets *fds = n->nodes ? n->nodes->fdsets : NULL;
     int fd = fdsets_open(fds, path, flags | (n->in.read_only ? O_RDONLY : O_RDWR), 0);
-    if (fd < 0 && !n->in.read_only && n->in.auto_read_only &&
-        (errno == EACCES || errno == EROFS || errno == EPERM || errno == EBADF)) {
-        n->in.read_only = true;
-        fd = fdsets_open(fds, path, flags | O_RDONLY, 0);
-    }
     if (fd < 0 && errno == EINVAL && n->in.direct)
         return err_set(e, "the file system has no direct I/O (O_DIRECT); use cache=writeback");
     if (fd < 0)
@@ -96,15 +95,34 @@ static int choose_aio(struct block_node *n, struct err *e)
     return 0;
 }
 
-static int take_locks(struct block_node *n, const char *locking, struct err *e)
+static int take_locks(struct block_node *n, int fd, bool read_only, struct err *e)
 {
     struct file *s = n->s;
     bool on = false;
-    if (locking && strcmp(locking, "auto") && parse_bool(locking, &on))
-        return err_set(e, "locking=%s: expected on, off or auto", locking);
-    if (locking && strcmp(locking, "auto") && !on)
+    if (s->locking && strcmp(s->locking, "auto") && parse_bool(s->locking, &on))
+        return err_set(e, "locking=%s: expected on, off or auto", s->locking);
+    if (s->locking && strcmp(s->locking, "auto") && !on)
         return 0;
-    return file_lock(s->fd, !n->in.read_only, n->in.force_share, on, e);
+    return file_lock(fd, !read_only, n->in.force_share, on, e);
+}
+
+// The descriptor keeps its number: what is in flight ends on the file it began with.
+static int file_reopen(struct block_node *n, bool read_only, struct err *e)
+{
+    struct file *s = n->s;
+    struct err ignored = {0};
+    int flags = O_CLOEXEC | (n->in.direct ? O_DIRECT : 0) | (read_only ? O_RDONLY : O_RDWR);
+    int fd = fdsets_open(n->nodes ? n->nodes->fdsets : NULL, n->filename, flags, 0);
+    if (fd < 0)
+        return err_errno(e, errno, "cannot open%s", read_only ? "" : " for writing");
+    file_unlock(s->fd);
+    int r = take_locks(n, fd, read_only, e);
+    if (r && take_locks(n, s->fd, !read_only, &ignored))
+        err_prefix(e, "%s; and then", ignored.msg);
+    if (!r && dup3(fd, s->fd, O_CLOEXEC) < 0)
+        r = err_errno(e, errno, "cannot take the file over");
+    close(fd);
+    return r;
 }
 
 static int file_open(struct block_node *n, struct opts *o, struct err *e)
@@ -117,8 +135,10 @@ static int file_open(struct block_node *n, struct opts *o, struct err *e)
     s->fd = open_fd(n, path, e);
     if (s->fd < 0)
         return -1;
-    if (find_size(n, e) || choose_aio(n, e) || take_locks(n, locking, e)) {
+    s->locking = locking ? xstrdup(locking) : NULL;
+    if (find_size(n, e) || choose_aio(n, e) || take_locks(n, s->fd, n->in.read_only, e)) {
         close(s->fd);
+        free(s->locking);
         return -1;
     }
     find_alignment(n);
@@ -129,6 +149,7 @@ static void file_close(struct block_node *n)
 {
     struct file *s = n->s;
     close(s->fd);
+    free(s->locking);
 }
 
 static void *bounce_alloc(struct block_node *n, size_t len)
@@ -415,6 +436,7 @@ const struct block_driver block_driver_file = {
     .discard = file_discard,
     .flush = file_flush,
     .status = file_status,
+    .reopen = file_reopen,
     .image = &file_image_ops,
 };
 
@@ -431,5 +453,6 @@ const struct block_driver block_driver_host_device = {
     .discard = file_discard,
     .flush = file_flush,
     .status = file_status,
+    .reopen = file_reopen,
     .image = &file_image_ops,
 };

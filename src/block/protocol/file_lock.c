@@ -58,7 +58,7 @@ static int try_lock(int fd, bool writer, bool share, bool must, struct err *e)
     return 0;
 }
 
-static void unlock(int fd)
+void file_unlock(int fd)
 {
     struct flock fl = {.l_type = F_UNLCK,
                        .l_whence = SEEK_SET,
@@ -74,7 +74,7 @@ int file_lock(int fd, bool writer, bool share, bool must, struct err *e)
     for (int attempt = 0;; attempt++) {
         if (!try_lock(fd, writer, share, must, e))
             return 0;
-        unlock(fd);
+        file_unlock(fd);
         if (attempt == TRIES)
             return -1;
         usleep(WAIT_US);

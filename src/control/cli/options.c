@@ -506,9 +506,9 @@ static void free_list(cmdline_list *l)
 
 void cmdline_free(struct cmdline *c)
 {
-    cmdline_list *lists[] = {&c->accels,  &c->devices, &c->drives, &c->blockdevs, &c->chardevs,
-                             &c->netdevs, &c->fw_cfg,  &c->smbios, &c->mons,      &c->objects,
-                             &c->fds};
+    cmdline_list *lists[] = {&c->accels,   &c->devices, &c->drives, &c->blockdevs,
+                             &c->chardevs, &c->netdevs, &c->fw_cfg, &c->smbios,
+                             &c->mons,     &c->objects, &c->fds};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         free_list(lists[i]);
     net_legacy_free(&c->nics);

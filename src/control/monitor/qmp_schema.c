@@ -14,7 +14,8 @@ struct branch {
 };
 typedef bool branch_fn(unsigned i, struct branch *b);
 
-static branch_fn blockdev_branch, chardev_branch, netdev_branch, object_branch;
+static branch_fn blockdev_branch, chardev_branch, create_branch, netdev_branch, object_branch,
+    transaction_branch;
 
 static const struct type {
     const char *name;
@@ -50,6 +51,31 @@ static bool blockdev_branch(unsigned i, struct branch *b)
         return false;
     *b = (struct branch){d->name, d->protocol ? NULL : "file:BlockdevRef", d->options, false};
     return true;
+}
+
+static bool create_branch(unsigned i, struct branch *b)
+{
+    static const struct branch kinds[] = {
+        {"file", "filename:str size:int", NULL, false},
+        {"qcow2",
+         "file:str size:int version:BlockdevQcow2Version? backing-file:str? backing-fmt:str? "
+         "cluster-size:int? lazy-refcounts:bool? refcount-bits:int? extended-l2:bool? "
+         "compression-type:Qcow2CompressionType? data-file-raw:bool?",
+         NULL, false},
+        {"raw", "file:str size:int", NULL, false}};
+    if (i < ARRAY_SIZE(kinds))
+        *b = kinds[i];
+    return i < ARRAY_SIZE(kinds);
+}
+
+static bool transaction_branch(unsigned i, struct branch *b)
+{
+    static const struct branch kinds[] = {
+        {"blockdev-snapshot", "data:BlockdevSnapshot", NULL, false},
+        {"blockdev-snapshot-sync", "data:BlockdevSnapshotSync", NULL, false}};
+    if (i < ARRAY_SIZE(kinds))
+        *b = kinds[i];
+    return i < ARRAY_SIZE(kinds);
 }
 
 static bool chardev_branch(unsigned i, struct branch *b)
@@ -358,7 +384,8 @@ static void want_type(struct schema *s, const char *name)
 static void add_features(struct json_object *command, const char *name)
 {
     static const char *const features[][2] = {{"device_add", "json-cli"},
-                                              {"device_add", "json-cli-hotplug"}};
+                                              {"device_add", "json-cli-hotplug"},
+                                              {"blockdev-snapshot", "allow-write-only-overlay"}};
     struct json_object *list = NULL;
     for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
         if (strcmp(features[i][0], name))

@@ -244,6 +244,21 @@ static void qcow2_close(struct block_node *n)
     qcow2_header_free(&s->h);
 }
 
+static int qcow2_reopen(struct block_node *n, bool read_only, struct err *e)
+{
+    struct qcow2 *s = n->s;
+    int r = 0;
+    if (!read_only) {
+        n->in.read_only = false;
+        r = prepare_writing(n, e);
+        n->in.read_only = r;
+        return r;
+    }
+    for (int i = 0; i < 3 && !r && (s->l2.n_dirty || s->refblocks.n_dirty || s->freed.len); i++)
+        r = qcow2_commit(n);
+    return r ? err_errno(e, -r, "cannot write the last changes") : 0;
+}
+
 // load-snapshot=NAME shows the disk as the snapshot kept it; only for reading.
 static int load_snapshot(struct block_node *n, struct opts *o, struct err *e)
 {
@@ -360,6 +375,7 @@ const struct block_driver block_driver_qcow2 = {
     .discard = qcow2_discard,
     .flush = qcow2_commit,
     .status = qcow2_status,
+    .reopen = qcow2_reopen,
     .image = &qcow2_image_ops,
     .snapshots = &qcow2_snapshot_ops,
 };

@@ -1,0 +1,59 @@
+// What block jobs put between a node and the requests to it: a gate that keeps requests out while
+// the graph changes, maps of what was written, and ranges that a copy keeps to itself. In every
+// node; costs a comparison each where no job is. In coroutines of the node's engine.
+#pragma once
+
+#include "base/list.h"
+#include "block/co.h"
+
+struct block_node;
+struct block_req;
+
+// Granules that were written since they were last copied.
+struct dirty_map {
+    uint64_t *bits, granules, set; // `set`: how many are
+    unsigned shift;                // log2 of a granule's bytes
+    struct co_queue *wake;         // told of every new bit
+    struct list link;              // on the node that is watched
+};
+// `bytes` of disk, all clean. 0 or -ENOMEM.
+int dirty_map_init(struct dirty_map *m, uint64_t bytes, unsigned shift);
+void dirty_map_free(struct dirty_map *m); // also takes it off its node
+void dirty_map_mark(struct dirty_map *m, uint64_t off, uint64_t bytes);
+// Takes the first dirty run from granule `from` on, at most `max` granules; false: none left there.
+bool dirty_map_take(struct dirty_map *m, uint64_t from, uint64_t max, uint64_t *at, uint64_t *n);
+
+struct gate {
+    unsigned closed;        // requests wait outside while > 0
+    unsigned inside;        // requests that are being carried out
+    struct list waiting;    // outside
+    struct co_queue vacant; // told when inside becomes 0
+    struct list maps;       // struct dirty_map
+    unsigned ordered;       // > 0: guest writes are entered in `ranges`
+    struct list ranges;
+    struct co_queue range_free;
+};
+void gate_init(struct gate *g);
+
+// Requests: enter (maybe after waiting, and then perhaps at another node) and leave.
+struct block_node *gate_enter(struct block_req *r);
+void gate_leave(struct block_node *n);
+void gate_written(struct block_node *n, uint64_t off, uint64_t bytes);
+
+// Jobs: keep requests out and wait until those inside have left; let them in again. `to`: those
+// that wait outside `n` go to that node.
+void gate_close(struct block_node *n);
+void gate_open(struct block_node *n);
+void gate_redirect(struct block_node *n, struct block_node *to);
+void gate_watch(struct block_node *n, struct dirty_map *m);
+// While ordered, a range that is held exclusively is written by its holder alone.
+void gate_order(struct block_node *n);
+void gate_unorder(struct block_node *n);
+struct gate_range {
+    uint64_t off, end;
+    bool exclusive, held;
+    struct list link;
+};
+void gate_range_hold(struct block_node *n, struct gate_range *r, uint64_t off, uint64_t bytes,
+                     bool exclusive);
+void gate_range_drop(struct block_node *n, struct gate_range *r);

@@ -1,0 +1,249 @@
+// Walking and changing the graph of nodes.
+
+#include "block/image.h"
+#include "block/job/graph.h"
+#include "base/log.h"
+#include "base/vec.h"
+#include <stdlib.h>
+
+typedef VEC(struct block_node *) node_list;
+
+static void collect(node_list *l, struct block_node *n)
+{
+    if (!n)
+        return;
+    for (size_t i = 0; i < l->len; i++)
+        if (l->data[i] == n)
+            return;
+    vec_push(l, n);
+    collect(l, n->file);
+    collect(l, n->backing);
+}
+
+static node_list all_nodes(struct drives *ds)
+{
+    node_list l = {0};
+    struct block_node *n;
+    struct drive *d;
+    list_for_each(n, &ds->nodes, link) collect(&l, n);
+    list_for_each(d, &ds->drives, link) collect(&l, d->node);
+    return l;
+}
+
+struct block_node *graph_find(struct drives *ds, const char *name)
+{
+    struct drive *d = drives_find(ds, name);
+    if (d && !d->from_blockdev)
+        return d->node;
+    struct block_node *found = NULL;
+    node_list l = all_nodes(ds);
+    for (size_t i = 0; i < l.len && !found; i++)
+        if (!strcmp(l.data[i]->node_name, name))
+            found = l.data[i];
+    vec_free(&l);
+    return found;
+}
+
+struct block_node *graph_overlay(struct drives *ds, const struct block_node *n)
+{
+    struct block_node *found = NULL;
+    node_list l = all_nodes(ds);
+    for (size_t i = 0; i < l.len && !found; i++)
+        if (l.data[i]->backing == n)
+            found = l.data[i];
+    vec_free(&l);
+    return found;
+}
+
+bool graph_is_below(const struct block_node *n, const struct block_node *top)
+{
+    while (top && top != n)
+        top = top->backing;
+    return top;
+}
+
+int graph_check_movable(struct drives *ds, const struct block_node *n, struct err *e)
+{
+    unsigned known = !list_empty(&n->link);
+    struct drive *d;
+    list_for_each(d, &ds->drives, link) known += d->node == n;
+    node_list l = all_nodes(ds);
+    for (size_t i = 0; i < l.len; i++)
+        known += (l.data[i]->backing == n) + (l.data[i]->file == n);
+    vec_free(&l);
+    if (n->busy)
+        return err_set(e, "Node '%s' is busy: block device is in use by block job: %s",
+                       n->node_name, n->busy);
+    return known == n->refs ? 0
+                            : err_set(e,
+                                      "node '%s' is held by something that cannot change over "
+                                      "to another node (flash memory, an export)",
+                                      n->node_name);
+}
+
+static bool used_elsewhere(struct drives *ds, const node_list *own)
+{
+    bool elsewhere = false;
+    struct drive *d;
+    list_for_each(d, &ds->drives, link)
+    {
+        for (size_t i = 0; i < own->len; i++)
+            elsewhere |= d->node == own->data[i];
+    }
+    for (size_t i = 0; i < own->len; i++)
+        elsewhere |= own->data[i]->in_flight || own->data[i]->busy;
+    return elsewhere;
+}
+
+int graph_join(struct drives *ds, struct block_node *n, const struct block_node *at, struct err *e)
+{
+    if (n->eng == at->eng)
+        return 0;
+    node_list own = {0};
+    collect(&own, n);
+    int r = 0;
+    if (used_elsewhere(ds, &own))
+        r = err_set(e, "node '%s' is used by another device or job", n->node_name);
+    for (size_t i = 0; i < own.len && !r; i++) {
+        engine_unref(own.data[i]->eng);
+        own.data[i]->eng = engine_ref(at->eng);
+    }
+    vec_free(&own);
+    return r;
+}
+
+static void move_drive(struct drive *d, struct block_node *to)
+{
+    struct block_node *from = d->node;
+    d->node = block_ref(to);
+    to->stats = from->stats; // the guest's disk goes on, and so do its counters and limits
+    if (!to->throttle) {
+        to->throttle = from->throttle;
+        from->throttle = NULL;
+    }
+    node_unref(from);
+    if (d->from_blockdev) { // such a drive goes by its node's name
+        free(d->id);
+        d->id = xstrdup(to->node_name);
+    }
+}
+
+void graph_replace(struct drives *ds, struct block_node *from, struct block_node *to)
+{
+    block_ref(from);
+    gate_redirect(from, to);
+    node_list l = all_nodes(ds);
+    struct drive *d;
+    list_for_each(d, &ds->drives, link)
+    {
+        if (d->node == from)
+            move_drive(d, to);
+    }
+    for (size_t i = 0; i < l.len; i++) {
+        struct block_node *above = l.data[i];
+        if (above->backing != from || above == to)
+            continue;
+        above->backing = block_ref(to);
+        node_unref(from);
+    }
+    vec_free(&l);
+    node_unref(from);
+}
+
+int graph_set_read_only(struct block_node *n, bool read_only, struct err *e)
+{
+    if (n->in.read_only == read_only)
+        return 0;
+    if (!n->drv->reopen && n->drv->protocol)
+        return err_set(e, "node '%s' (%s) cannot change between reading and writing", n->node_name,
+                       n->drv->name);
+    if (!read_only && n->file && graph_set_read_only(n->file, false, e))
+        return -1;
+    if (n->drv->reopen && n->drv->reopen(n, read_only, e))
+        return err_prefix(e, "%s", n->filename);
+    n->in.read_only = read_only;
+    if (read_only && n->file && n->file->refs == 1u + !list_empty(&n->file->link))
+        return graph_set_read_only(n->file, true, e);
+    return 0;
+}
+
+// ---- external snapshots ----
+
+int graph_snapshot_check(struct drives *ds, struct block_node *n, struct block_node *overlay,
+                         struct err *e)
+{
+    struct drive *d;
+    list_for_each(d, &ds->drives, link)
+    {
+        if (d->node == overlay)
+            return err_set(e, "The overlay '%s' is already in use", overlay->node_name);
+    }
+    if (overlay == n || overlay->busy)
+        return err_set(e, "The overlay '%s' is already in use", overlay->node_name);
+    if (overlay->backing)
+        return err_set(e, "The overlay '%s' already has a backing image", overlay->node_name);
+    if (!overlay->drv->image || !overlay->drv->image->set_backing)
+        return err_set(e, "The overlay '%s' does not support backing images", overlay->node_name);
+    if (overlay->in.read_only)
+        return err_set(e, "The overlay '%s' is read-only", overlay->node_name);
+    return graph_check_movable(ds, n, e) || graph_join(ds, overlay, n, e) ? -1 : 0;
+}
+
+struct block_node *graph_open_overlay(struct drives *ds, struct block_node *n, const char *path,
+                                      const char *format, bool existing, const char *node_name,
+                                      struct err *e)
+{
+    struct opts none = {0}, o = {0};
+    struct block_create c = {.size = n->size,
+                             .backing_name = n->filename,
+                             .backing_format = n->drv->name,
+                             .opts = &none};
+    struct block_node *overlay = NULL;
+    opts_set(&o, "driver", format);
+    opts_set(&o, "file.driver", "file");
+    opts_set(&o, "file.filename", path);
+    opts_set(&o, "backing", "");
+    if (node_name)
+        opts_set(&o, "node-name", node_name);
+    if (existing || !image_create(format, path, &c, e))
+        overlay = node_open_root(&o, NULL, ds, n->eng, e);
+    else
+        err_prefix(e, "%s", path);
+    if (overlay)
+        overlay->in.discard_unmap = n->in.discard_unmap;
+    if (overlay && node_name) {
+        list_append(&ds->nodes, &overlay->link);
+        block_ref(overlay);
+    }
+    opts_free(&none);
+    opts_free(&o);
+    return overlay;
+}
+
+struct snapshot_call {
+    struct drives *ds;
+    struct block_node *n, *overlay;
+};
+
+static void apply_snapshot(void *arg)
+{
+    struct snapshot_call *c = arg;
+    struct err e = {0};
+    gate_close(c->n);
+    int r = node_flush(c->n);
+    if (r)
+        log_warn("%s: cannot flush before the snapshot: %s", c->n->filename, strerror(-r));
+    graph_replace(c->ds, c->n, c->overlay);
+    c->overlay->backing = block_ref(c->n);
+    gate_open(c->n);
+    if (graph_set_read_only(c->n, true, &e))
+        log_debug("%s", e.msg); // it stays open for writing, and nobody writes
+}
+
+void graph_snapshot_apply(struct drives *ds, struct block_node *n, struct block_node *overlay)
+{
+    struct snapshot_call c = {ds, n, overlay};
+    block_ref(n);
+    engine_run(n->eng, apply_snapshot, &c);
+    block_unref(n);
+}

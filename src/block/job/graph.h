@@ -1,0 +1,33 @@
+// The graph of a machine's nodes as a whole: who stands above a node, and putting one node into
+// another's place. Main loop thread; what changes the graph runs in a coroutine of the engine.
+#pragma once
+
+#include "block/drive.h"
+
+// A node by its name or by the id of the drive that holds it; also nodes nobody named. NULL.
+struct block_node *graph_find(struct drives *ds, const char *name);
+// The node whose backing file `n` is, or NULL.
+struct block_node *graph_overlay(struct drives *ds, const struct block_node *n);
+bool graph_is_below(const struct block_node *n, const struct block_node *top); // by backing files
+// May something else take n's place? Not where a holder is unknown to the tables of drives and
+// nodes.
+int graph_check_movable(struct drives *ds, const struct block_node *n, struct err *e) MUST_CHECK;
+// Brings `n` and what is below it, idle and used by nobody else, to the engine of `at`.
+int graph_join(struct drives *ds, struct block_node *n, const struct block_node *at,
+               struct err *e) MUST_CHECK;
+// Everyone above `from` then stands above `to` (but `to` itself), requests that wait at from's
+// closed gate included. In a coroutine.
+void graph_replace(struct drives *ds, struct block_node *from, struct block_node *to);
+// Opens the files below anew for writing or only for reading. In a coroutine. 0 or -1.
+int graph_set_read_only(struct block_node *n, bool read_only, struct err *e) MUST_CHECK;
+
+// An overlay, open and without a backing file, on top of `n`: blockdev-snapshot. `check` before any
+// of a transaction's changes, `apply` cannot fail.
+int graph_snapshot_check(struct drives *ds, struct block_node *n, struct block_node *overlay,
+                         struct err *e) MUST_CHECK;
+// The image at `path` as such an overlay: made now (over n, by n's file name) unless `existing`.
+// With a name it is in the table of nodes. The caller's reference.
+struct block_node *graph_open_overlay(struct drives *ds, struct block_node *n, const char *path,
+                                      const char *format, bool existing, const char *node_name,
+                                      struct err *e);
+void graph_snapshot_apply(struct drives *ds, struct block_node *n, struct block_node *overlay);
