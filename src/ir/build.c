@@ -291,6 +291,8 @@ static ir_ref span_of(struct ir_build *b, ir_ref addr, unsigned mo, bool store)
 static ir_ref access(struct ir_build *b, unsigned op, unsigned type, unsigned mo, ir_ref addr,
                      ir_ref x, ir_ref y)
 {
+    if (unlikely(b->r->mode & IR_MODE_TAGGED))
+        addr = ir_and(b, addr, ir_i64(b, IR_ADDRESS_BITS));
     return append(b, node(op, type, mo, addr, x, y, snapshot_before(b)));
 }
 

@@ -171,6 +171,9 @@ struct ir_snap {
 // from the start of its page; `pcbase` is that page's address where the region runs.
 #define IR_MODE_MOVABLE (1ull << 61)
 #define IR_PAGE_SIZE    4096ull
+// Addresses of loads and stores carry a tag in their top byte, which is left out.
+#define IR_MODE_TAGGED  (1ull << 60)
+#define IR_ADDRESS_BITS (~0ull >> 8)
 
 struct ir_region {
     const struct ir_guest *guest;

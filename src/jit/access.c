@@ -60,10 +60,26 @@ static unsigned mmu_of(unsigned mo)
     return (mo & MO_MMU) >> MO_MMU_SHIFT;
 }
 
+// User mode. The host does not say which address it was where its processor has none like it.
+static void resolve_user(struct op *o, gva_t va, enum env_access access, struct access *a)
+{
+    enum { HOST_BITS = 47 };
+    struct jit_vcpu *v = o->v;
+    uint8_t *base = v->jit->c.user_base;
+    *a = (struct access){.host = base + (v->mode & IR_MODE_TAGGED ? va & IR_ADDRESS_BITS : va)};
+    if (likely(!((uintptr_t)a->host >> HOST_BITS)))
+        return;
+    struct env *e = jit_env(v);
+    e->isa->bus_fault(e, va, access, MEM_UNMAPPED, &e->fault);
+    sigjmp_buf *to = v->probe;
+    v->probe = NULL;
+    siglongjmp(*to, 1);
+}
+
 static void resolve(struct op *o, gva_t va, enum env_access access, struct access *a)
 {
     if (o->v->jit->c.user_mode) {
-        *a = (struct access){.host = o->v->jit->c.user_base + va};
+        resolve_user(o, va, access, a);
         return;
     }
     if (jit_resolve(o->v, va, access, mmu_of(o->mo), a, &o->f))
@@ -405,7 +421,9 @@ void jit_user_fault(struct env *e)
 {
     struct jit_vcpu *v = jit_vcpu_of(e);
     BUG_ON(!jit_state_rebuild(v, (const void *)v->slow_ra));
-    jit_leave(e, LEAVE_SIGNAL);
+    v->step = v->address_lost;
+    v->address_lost = false;
+    jit_leave(e, v->step ? LEAVE_AGAIN : LEAVE_SIGNAL);
 }
 
 // ---- the executor's operations ----

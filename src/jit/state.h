@@ -152,6 +152,7 @@ struct jit_vcpu {
     struct shadow *shadow; // verify.c
     sigjmp_buf leave_to;   // where leave() goes when no translated code is running
     bool step;             // the next instruction is to be interpreted
+    bool address_lost;     // user mode: of the fault under way; found out by interpreting
     bool strict_fp;        // see JIT_MODE_STRICT_FP
     bool linkable;         // the block found last may be linked to
 

@@ -43,6 +43,7 @@ struct abi {
     const char *platform; // AT_PLATFORM
     // Where Debian's cross packages put libraries, and the package with the program's loader.
     const char *library_prefix, *libc_package;
+    uint64_t tag_bits;       // of an address that prctl may let system calls ignore
     uint64_t min_sigstack;   // AT_MINSIGSTKSZ
     bool has_restorer;       // struct sigaction holds sa_restorer
     const uint16_t *numbers; // system call number -> 1 + enum call_id, 0: none

@@ -6,11 +6,13 @@
 
 bool guest_read(struct thread *t, uint64_t addr, void *dst, size_t n)
 {
+    addr = mm_untag(&t->u->mm, addr);
     return mm_inside(&t->u->mm, addr, n) && !t->env->exec->peek(t->env, addr, dst, n);
 }
 
 bool guest_write(struct thread *t, uint64_t addr, const void *src, size_t n)
 {
+    addr = mm_untag(&t->u->mm, addr);
     return mm_inside(&t->u->mm, addr, n) && !t->env->exec->poke(t->env, addr, src, n);
 }
 
@@ -42,7 +44,7 @@ void guest_memory_fault(struct thread *t, const struct env_fault *f, bool misali
     static const int need[] = {
         [ENV_READ] = PROT_READ, [ENV_WRITE] = PROT_WRITE, [ENV_EXEC] = PROT_EXEC};
     struct mm_area a;
-    out->addr = f->va;
+    out->addr = f->va >> 55 & 1 ? f->va : f->va & ~t->u->abi->tag_bits;
     out->sig = SIGSEGV;
     if (misaligned) {
         out->sig = SIGBUS;

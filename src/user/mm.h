@@ -19,6 +19,7 @@ struct mm {
     uint64_t size;      // of the address space
     uint64_t page_size; // the guest's; a multiple of the host's
     uint64_t top;       // new mappings go below here
+    uint64_t tag_bits;  // of an address that system calls ignore
     uint64_t brk_start, brk;
     VEC(struct mm_area) areas; // sorted, disjoint
     pthread_mutex_t lock;
@@ -50,6 +51,10 @@ bool mm_covers(struct mm *m, uint64_t addr, uint64_t len, int prot);
 // The area at addr; false when there is none.
 bool mm_area_at(struct mm *m, uint64_t addr, struct mm_area *out);
 
+static inline uint64_t mm_untag(const struct mm *m, uint64_t addr)
+{
+    return addr & ~m->tag_bits;
+}
 static inline bool mm_inside(const struct mm *m, uint64_t addr, uint64_t len)
 {
     return addr <= m->size && len <= m->size - addr;
@@ -57,5 +62,6 @@ static inline bool mm_inside(const struct mm *m, uint64_t addr, uint64_t len)
 // The host's address of a guest address. One outside the space gives an address that faults.
 static inline void *mm_host(const struct mm *m, uint64_t addr)
 {
+    addr = mm_untag(m, addr);
     return m->base + (addr < m->size ? addr : m->size);
 }

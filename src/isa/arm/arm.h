@@ -136,6 +136,7 @@ struct arm_cpu {
     uint8_t pa_bits;
     bool has_el2, has_el3;
     bool guarded;    // a guarded page was fetched from
+    bool tagged;     // user mode: an address with a tag was met
     uint8_t world;   // last level of ARM_OUT_WORLD; 0xff: none yet
     bool debug_step; // the debugger steps this CPU
     bool power_off;

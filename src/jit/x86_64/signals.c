@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
-enum { SIGNAL_STACK = 64 * 1024 };
+enum { SIGNAL_STACK = 64 * 1024, GENERAL_PROTECTION = 13 };
 
 static struct sigaction previous_segv, previous_bus;
 static pthread_mutex_t install_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -56,7 +56,10 @@ static void handler(int sig, siginfo_t *info, void *context)
                 v->regs.gpr[k] = (uint64_t)g[greg_of[k]];
             for (unsigned k = 0; k < 16; k++)
                 memcpy(&v->regs.xmm[k], &uc->uc_mcontext.fpregs->_xmm[k], 16);
-            user_fault(v, sig, at, uc);
+            if (g[REG_TRAPNO] == GENERAL_PROTECTION) // an address the host has none like
+                v->address_lost = true;
+            else
+                user_fault(v, sig, at, uc);
             v->slow_ra = (uint64_t)g[REG_RIP];
             g[REG_RIP] = (greg_t)(uintptr_t)v->jit->thunk.fault;
             return;

@@ -57,6 +57,8 @@ static void child(struct env *to, const struct env *from, uint64_t sp, const uin
     c->btype = p->btype;
     c->tpidr_el0 = tls ? *tls : p->tpidr_el0;
     memcpy(c->keys, p->keys, sizeof c->keys);
+    c->tagged = p->tagged;
+    arm_state_changed(c);
     c->x[0] = 0;
     to->monitor.addr = MONITOR_NONE;
 }
@@ -273,6 +275,23 @@ static void exception(struct thread *t, uint64_t esr, struct guest_fault *out)
     }
 }
 
+// The top byte of an address does not count. Programs that never use it pay nothing: from the first
+// such access on, code of this thread is translated with addresses that are masked.
+static bool tag_met(struct thread *t, const struct env_fault *f)
+{
+    struct arm_cpu *c = arm_cpu(t->env);
+    if (!(f->va & ~IR_ADDRESS_BITS))
+        return false;
+    if (f->access == ENV_EXEC) {
+        c->pc &= IR_ADDRESS_BITS;
+        return true;
+    }
+    bool first = !c->tagged;
+    c->tagged = true;
+    arm_state_changed(c);
+    return first;
+}
+
 static void fault(struct thread *t, struct guest_fault *out)
 {
     enum { ALIGNMENT = 0x21, TRANSLATION = 7, PERMISSION = 15, WRITE = 1 << 6 };
@@ -281,6 +300,8 @@ static void fault(struct thread *t, struct guest_fault *out)
         exception(t, f->info[0], out);
         return;
     }
+    if ((out->handled = tag_met(t, f)))
+        return;
     guest_memory_fault(t, f, (f->kind & 0x3f) == ALIGNMENT, out);
     unsigned fsc = out->code == BUS_ADRALN && out->sig == SIGBUS ? ALIGNMENT
                    : out->code == SEGV_ACCERR                    ? PERMISSION
@@ -366,6 +387,7 @@ const struct abi abi_aarch64 = {
     .platform = "aarch64",
     .libc_package = "libc6-arm64-cross",
     .library_prefix = "/usr/aarch64-linux-gnu",
+    .tag_bits = ~IR_ADDRESS_BITS,
     .min_sigstack = sizeof(struct rt_frame) + sizeof(struct frame_record) + 16,
     .has_restorer = true,
     .numbers = calls_generic,

@@ -245,7 +245,7 @@ int64_t iov_read(struct thread *t, uint64_t addr, uint64_t n, struct iovec **out
         return -EFAULT;
     }
     for (uint64_t i = 0; i < n; i++) {
-        uint64_t at = (uint64_t)(uintptr_t)v[i].iov_base;
+        uint64_t at = mm_untag(&t->u->mm, (uint64_t)(uintptr_t)v[i].iov_base);
         v[i].iov_base = mm_host(&t->u->mm, at);
         if (v[i].iov_len && !mm_inside(&t->u->mm, at, v[i].iov_len)) {
             if ((int64_t)v[i].iov_len < 0) {

@@ -23,12 +23,12 @@ int64_t sys_mmap(struct thread *t, const uint64_t *a)
 
 int64_t sys_munmap(struct thread *t, const uint64_t *a)
 {
-    return mm_unmap(&t->u->mm, a[0], a[1]);
+    return mm_unmap(&t->u->mm, mm_untag(&t->u->mm, a[0]), a[1]);
 }
 
 int64_t sys_mprotect(struct thread *t, const uint64_t *a)
 {
-    return mm_protect(&t->u->mm, a[0], a[1], (int)a[2]);
+    return mm_protect(&t->u->mm, mm_untag(&t->u->mm, a[0]), a[1], (int)a[2]);
 }
 
 int64_t sys_pkey_mprotect(struct thread *t, const uint64_t *a)
@@ -45,6 +45,7 @@ int64_t sys_mremap(struct thread *t, const uint64_t *a)
 static bool is_mapped(struct thread *t, uint64_t addr, uint64_t len)
 {
     uint64_t page = t->u->mm.page_size;
+    addr = mm_untag(&t->u->mm, addr);
     return mm_covers(&t->u->mm, addr & ~(page - 1), (len + page - 1) & ~(page - 1), 0);
 }
 

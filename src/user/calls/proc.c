@@ -187,6 +187,20 @@ int64_t sys_prlimit64(struct thread *t, const uint64_t *a)
 
 enum { PAC_RESET_KEYS = 54 };
 
+// May system calls be given addresses with tags? Linux, Documentation/arch/arm64/
+// tagged-address-abi.rst; here for the whole process.
+static int64_t tagged_addresses(struct thread *t, const uint64_t *a, bool set)
+{
+    struct mm *m = &t->u->mm;
+    if (!t->u->abi->tag_bits || a[2] | a[3] | a[4] ||
+        a[1] & ~(uint64_t)(set ? PR_TAGGED_ADDR_ENABLE : 0))
+        return -EINVAL;
+    if (!set)
+        return m->tag_bits ? PR_TAGGED_ADDR_ENABLE : 0;
+    m->tag_bits = a[1] ? t->u->abi->tag_bits : 0;
+    return 0;
+}
+
 int64_t sys_prctl(struct thread *t, const uint64_t *a)
 {
     uint64_t random[12];
@@ -223,6 +237,9 @@ int64_t sys_prctl(struct thread *t, const uint64_t *a)
         return 0;
     case PR_GET_TID_ADDRESS:
         return guest_write(t, a[1], &t->clear_tid, 8) ? 0 : -EFAULT;
+    case PR_SET_TAGGED_ADDR_CTRL:
+    case PR_GET_TAGGED_ADDR_CTRL:
+        return tagged_addresses(t, a, a[0] == PR_SET_TAGGED_ADDR_CTRL);
     case PAC_RESET_KEYS:
         if (a[2] | a[3] | a[4] || !t->u->abi->randomize)
             return -EINVAL;

@@ -256,6 +256,8 @@ static uint64_t compute_mode(const struct arm_cpu *c)
         m |= ARM_MODE_HW_BREAK;
     if (c->guarded)
         m |= ARM_MODE_GUARDED;
+    if (c->tagged)
+        m |= IR_MODE_TAGGED;
     if (c->pmu.want_insns)
         m |= ARM_MODE_COUNT;
     if (step_active(c))
