@@ -80,7 +80,7 @@ void call_guest(struct thread *t)
     bool returns = id - 1 != CALL_rt_sigreturn;
     if (unlikely(t->u->opt.strace))
         strace_begin(t, c, number, a);
-    int64_t r = c->fn ? c->fn(t, a) : pass(t, c, a);
+    int64_t r = fd_names_own(t, c, a) ? -EBADF : c->fn ? c->fn(t, a) : pass(t, c, a);
     if (unlikely(t->u->opt.strace))
         strace_call(t, c, number, a, r);
     if (unlikely(r == HOST_CALL_RESTART || r == HOST_CALL_NOT_MADE))

@@ -61,9 +61,12 @@ static inline uint64_t call_ptr(struct thread *t, uint64_t addr)
 #undef CALL
 #undef PASS
 
-// ---- flags that differ between the guest's ABI and the host's (open_flags.c) ----
-int open_flags_to_host(uint64_t guest);
-uint64_t open_flags_to_guest(int host);
+// ---- calls/file.c ----
+// Flags of open that differ between the guest's ABI and the host's.
+int open_flags_swap(struct thread *t, int flags, bool to_host);
+
+// ---- calls/fd.c ----
+bool fd_names_own(struct thread *t, const struct call *c, const uint64_t *a);
 
 // ---- calls_iov.c ----
 struct iovec;

@@ -17,7 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 1024, FAILED = 1, NOT_FOUND = 127, NOT_RUNNABLE = 126, OWN_FDS = 900 };
+enum { MAX_THREADS = 1024, FAILED = 1, NOT_FOUND = 127, NOT_RUNNABLE = 126 };
 
 #define ABI(s) extern const struct abi s;
 #include "user/abis.def"
@@ -273,8 +273,8 @@ static int high_fd(int fd)
     if (fd < 0)
         return -1;
     struct rlimit l;
-    int from = OWN_FDS;
-    if (!getrlimit(RLIMIT_NOFILE, &l) && l.rlim_cur < OWN_FDS + 20)
+    int from = USER_OWN_FDS;
+    if (!getrlimit(RLIMIT_NOFILE, &l) && l.rlim_cur < USER_OWN_FDS + 20)
         from = l.rlim_cur > 40 ? (int)l.rlim_cur - 20 : 3;
     int high = fcntl(fd, F_DUPFD_CLOEXEC, from);
     if (high < 0)

@@ -39,6 +39,7 @@ struct sighand {
     struct guest_action action[GUEST_SIGNALS + 1];
 };
 
+enum { USER_OWN_FDS = 900 }; // our own descriptors lie here and above, if the limit permits
 struct debug;
 struct thread;
 struct user {

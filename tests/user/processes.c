@@ -1,6 +1,8 @@
 // Guest program: fork, vfork, exec of itself and of the host's programs, how children end.
 #include "check.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <stdint.h>
@@ -21,6 +23,26 @@ static int status_of(pid_t pid)
     int status = -1;
     CHECK(waitpid(pid, &status, 0) == pid);
     return status;
+}
+
+// How many descriptors there are, by the kernel's own list and by trying; the list's own is left out.
+static void descriptors(void)
+{
+    DIR *d = opendir("/proc/self/fd");
+    struct rlimit limit;
+    unsigned listed = 0, found = 0, above = 0;
+    for (struct dirent *e; (e = readdir(d));)
+        if (e->d_name[0] != '.' && atoi(e->d_name) != dirfd(d))
+            listed++;
+    closedir(d);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    int most = limit.rlim_cur < 4096 ? (int)limit.rlim_cur : 4096;
+    for (int fd = 0; fd < most; fd++)
+        found += fcntl(fd, F_GETFD) >= 0;
+    CHECK(listed == found);
+    for (int fd = 900; fd < most && fd < 1020; fd++)
+        above += dup2(0, fd) == fd && !close(fd);
+    CHECK(above == (most < 1020 ? most > 900 ? most - 900 : 0 : 120));
 }
 
 int main(int argc, char **argv)
@@ -52,6 +74,9 @@ int main(int argc, char **argv)
         execv("/proc/self/exe", self);
         _exit(1);
     }
+    CHECK(WEXITSTATUS(status_of(pid)) == 23);
+    descriptors();
+    CHECK(!posix_spawn(&pid, "/proc/self/exe", NULL, NULL, self, environ)); // the emulator finds itself still
     CHECK(WEXITSTATUS(status_of(pid)) == 23);
     return failures != 0;
 }

@@ -14,7 +14,7 @@
 
 // ---- flags of open ----
 
-static int swap_flags(struct thread *t, int flags, bool to_host)
+int open_flags_swap(struct thread *t, int flags, bool to_host)
 {
     const struct flag_pair *p = t->u->abi->open_flags;
     unsigned in = (unsigned)flags, out = in;
@@ -26,62 +26,18 @@ static int swap_flags(struct thread *t, int flags, bool to_host)
     return (int)out;
 }
 
-// ---- descriptors of our own, which the program cannot see ----
-
-static bool own_fd(struct thread *t, int fd)
-{
-    return fd >= 0 && (fd == t->u->self_fd || fd == t->u->prefix_fd || fd == t->u->log_fd);
-}
-
-int64_t sys_close(struct thread *t, const uint64_t *a)
-{
-    return own_fd(t, (int)a[0]) ? -EBADF : CALL_HOST(t, close, a[0]);
-}
-
-int64_t sys_dup3(struct thread *t, const uint64_t *a)
-{
-    if (own_fd(t, (int)a[1]))
-        return -EBADF;
-    return CALL_HOST(t, dup3, a[0], a[1], (uint64_t)swap_flags(t, (int)a[2], true));
-}
-
-int64_t sys_close_range(struct thread *t, const uint64_t *a)
-{
-    uint32_t first = (uint32_t)a[0], last = (uint32_t)a[1];
-    if (first > last)
-        return -EINVAL;
-    while (first <= last) {
-        uint32_t own = UINT32_MAX; // the lowest of ours in the rest of the range
-        const int fds[] = {t->u->self_fd, t->u->prefix_fd, t->u->log_fd};
-        for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
-            if (fds[i] >= 0 && (uint32_t)fds[i] >= first && (uint32_t)fds[i] <= last)
-                own = MIN(own, (uint32_t)fds[i]);
-        if (own != first) {
-            int64_t r = CALL_HOST(t, close_range, first, own == UINT32_MAX ? last : own - 1, a[2]);
-            if (r)
-                return r;
-        }
-        if (own == UINT32_MAX)
-            break;
-        first = own + 1;
-    }
-    return 0;
-}
-
 int64_t sys_pipe2(struct thread *t, const uint64_t *a)
 {
-    return CALL_HOST(t, pipe2, call_ptr(t, a[0]), (uint64_t)swap_flags(t, (int)a[1], true));
+    return CALL_HOST(t, pipe2, call_ptr(t, a[0]), (uint64_t)open_flags_swap(t, (int)a[1], true));
 }
 
 int64_t sys_fcntl(struct thread *t, const uint64_t *a)
 {
     uint64_t arg = a[2];
     int64_t r;
-    if (own_fd(t, (int)a[0]))
-        return -EBADF;
     switch ((int)a[1]) {
     case F_SETFL:
-        arg = (uint64_t)swap_flags(t, (int)arg, true);
+        arg = (uint64_t)open_flags_swap(t, (int)arg, true);
         break;
     case F_GETLK:
     case F_SETLK:
@@ -98,7 +54,7 @@ int64_t sys_fcntl(struct thread *t, const uint64_t *a)
         break;
     }
     r = CALL_HOST(t, fcntl, a[0], a[1], arg);
-    return (int)a[1] == F_GETFL && r >= 0 ? swap_flags(t, (int)r, false) : r;
+    return (int)a[1] == F_GETFL && r >= 0 ? open_flags_swap(t, (int)r, false) : r;
 }
 
 // ---- opening ----
@@ -121,7 +77,7 @@ int64_t sys_openat(struct thread *t, const uint64_t *a)
 {
     char path[4096];
     int64_t r = guest_string(t, a[1], path, sizeof path);
-    return r ? r : open_host(t, (int)a[0], path, swap_flags(t, (int)a[2], true), a[3]);
+    return r ? r : open_host(t, (int)a[0], path, open_flags_swap(t, (int)a[2], true), a[3]);
 }
 
 int64_t sys_openat2(struct thread *t, const uint64_t *a)
@@ -135,7 +91,7 @@ int64_t sys_openat2(struct thread *t, const uint64_t *a)
         return r ? r : -EFAULT;
     if (a[3] > sizeof how)
         return -E2BIG;
-    how.flags = (uint64_t)(uint32_t)swap_flags(t, (int)how.flags, true);
+    how.flags = (uint64_t)(uint32_t)open_flags_swap(t, (int)how.flags, true);
     if (!how.resolve)
         return open_host(t, (int)a[0], path, (int)how.flags, how.mode);
     return CALL_HOST(t, openat2, a[0], (uint64_t)(uintptr_t)path, (uint64_t)(uintptr_t)&how,
