@@ -269,7 +269,7 @@ void jit_block_add(struct jit *j, struct block *b)
     atomic_store_explicit(at, b, memory_order_release);
 }
 
-// A vCPU's jump table may be written by its owner meanwhile; jit_jump_fill looks again at `valid`.
+// A vCPU's jump table may be written by its owner meanwhile; jump_fill looks again at `valid`.
 static void drop_jumps(struct jit *j, const struct block *b)
 {
     // A movable block may be there under any page address.
@@ -278,11 +278,9 @@ static void drop_jumps(struct jit *j, const struct block *b)
         struct jit_vcpu *v = __atomic_load_n(&j->vcpu[k], __ATOMIC_ACQUIRE);
         if (!v)
             continue;
-        for (size_t n = b->pc >> 2 & (JUMP_SIZE - 1) & (step - 1); n < JUMP_SIZE; n += step) {
-            struct jump_entry *e = &v->jump[n];
-            if (e->code == b->code && e->id)
-                atomic_store(&e->pc, ~e->pc);
-        }
+        for (size_t n = jump_index(b->pc) & (step - 1); n < JUMP_SIZE; n += step)
+            if (v->jump[n].code == b->code && v->jump[n].id)
+                atomic_store(&v->jump[n].pc, jump_nowhere(n));
     }
 }
 

@@ -175,12 +175,14 @@ void jit_tlb_drop_writes(struct jit *j, const uint8_t *host_page)
         struct jit_vcpu *v = __atomic_load_n(&j->vcpu[k], __ATOMIC_ACQUIRE);
         if (!v)
             continue;
+        atomic_fetch_add(&v->drops, 1); // odd: its owner must not trust what it moves now
         for (unsigned n = 0; n < TLB_SIZE + TLB_VICTIMS; n++) {
             struct tlb_entry *t = n < TLB_SIZE ? &v->tlb[n] : &v->victim[n - TLB_SIZE];
             uint64_t tag = atomic_load_explicit(&t->wtag, memory_order_relaxed);
             if (tag && t->addend + (tag & PAGE_MASK) == (uintptr_t)host_page)
                 atomic_store(&t->wtag, 0);
         }
+        atomic_fetch_add(&v->drops, 1);
     }
 }
 
@@ -192,8 +194,20 @@ static uint8_t *hit(const struct tlb_entry *t, uint64_t tag, gva_t va, enum env_
     return have == tag ? (uint8_t *)(t->addend + va) : NULL;
 }
 
+// Entries that moved while jit_tlb_drop_writes looked for them may have escaped it.
+static void check_moved(struct jit_vcpu *v, uint32_t drops, struct tlb_entry *a,
+                        struct tlb_entry *b)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    if (likely(!(drops & 1) && atomic_load(&v->drops) == drops))
+        return;
+    atomic_store(&a->wtag, 0);
+    atomic_store(&b->wtag, 0);
+}
+
 static void swap_in(struct jit_vcpu *v, struct tlb_entry *t, struct tlb_entry *from)
 {
+    uint32_t drops = atomic_load(&v->drops);
     struct tlb_entry keep;
     memcpy(&keep, t, sizeof keep);
     drop(t);
@@ -202,6 +216,7 @@ static void swap_in(struct jit_vcpu *v, struct tlb_entry *t, struct tlb_entry *f
     atomic_store(&t->rtag, from->rtag);
     atomic_store(&t->wtag, from->wtag);
     memcpy(from, &keep, sizeof keep);
+    check_moved(v, drops, t, from);
 }
 
 // The page under another live key of a context that differs in its address space alone.
@@ -226,6 +241,9 @@ static uint8_t *probe(struct jit_vcpu *v, gva_t va, enum env_access access, unsi
 {
     uint64_t tag = tag_of(v, va, mmu);
     struct tlb_entry *t = slot_of(v, va);
+    // Who marks a page as code waits for stores of translated code alone: others report theirs.
+    if (access == ENV_WRITE && !atomic_load_explicit(&v->in_code, memory_order_relaxed))
+        return NULL;
     uint8_t *host = hit(t, tag, va, access);
     if (host)
         return host;
@@ -245,7 +263,9 @@ static void fill(struct jit_vcpu *v, gva_t va, unsigned mmu, const struct access
     uint64_t tag = tag_of(v, va, mmu), old = any_tag(t);
     if (old && old != tag && v->key_live[old & ~PAGE_MASK]) {
         struct tlb_entry *victim = &v->victim[v->victim_next++ % TLB_VICTIMS];
+        uint32_t drops = atomic_load(&v->drops);
         memcpy(victim, t, sizeof *victim);
+        check_moved(v, drops, t, victim);
     }
     drop(t);
     uint64_t size = MAX(a->x.page_size, PAGE_SIZE);

@@ -41,7 +41,8 @@ enum {
     TLBX_SIZE_MASK = 0xff,
 };
 
-// Where a computed jump goes: valid when both the pc and the code-space id match.
+// Where a computed jump goes: valid when both the pc and the code-space id match. An entry is taken
+// back, by its vCPU or another thread at the same time, by giving it the pc of another entry.
 #define JUMP_BITS 12
 #define JUMP_SIZE (1u << JUMP_BITS)
 struct jump_entry {
@@ -49,6 +50,14 @@ struct jump_entry {
     uint32_t id;
     uint32_t code; // offset in the code cache
 };
+static inline size_t jump_index(uint64_t pc)
+{
+    return pc >> 2 & (JUMP_SIZE - 1);
+}
+static inline uint64_t jump_nowhere(size_t index)
+{
+    return (uint64_t)(index ^ 1) << 2;
+}
 
 // Jumps between pages of movable code: where the jump's own slot holds the page it was made on and
 // the key of the address space as it is now, the page it leads to is known to be mapped at the
@@ -141,6 +150,7 @@ struct jit_vcpu {
     _Atomic uint64_t epoch_seen;
     _Atomic uint32_t in_code; // running translated code (or its helpers); see quiet.c
     _Atomic uint64_t entries; // into translated code so far
+    _Atomic uint32_t drops;   // odd while another thread takes write permissions out of the TLB
     struct code_id_cache {
         uint64_t mode, ctx, gen;
         uint32_t id;

@@ -213,13 +213,14 @@ static bool same_second_page(struct jit_vcpu *v, const struct block *b, uint64_t
 
 static void jump_fill(struct jit_vcpu *v, uint64_t pc, const struct block *b)
 {
-    struct jump_entry *e = &v->jump[pc >> 2 & (JUMP_SIZE - 1)];
-    atomic_store(&e->pc, ~pc);
+    size_t n = jump_index(pc);
+    struct jump_entry *e = &v->jump[n];
+    atomic_store(&e->pc, jump_nowhere(n));
     e->id = v->code_id;
     e->code = b->code;
     atomic_store(&e->pc, pc);
     if (!atomic_load(&b->valid)) // killed meanwhile: whoever did may have looked here too early
-        atomic_store(&e->pc, ~pc);
+        atomic_store(&e->pc, jump_nowhere(n));
 }
 
 struct block *jit_find(struct jit_vcpu *v, uint64_t pc)

@@ -53,6 +53,7 @@ struct machine {
     struct ir_build build[M_CPUS];
     struct m_pte map[4][M_PAGES]; // [address space][virtual page]
     unsigned page_size;
+    uint64_t reach;         // addresses from here on fault; the map repeats below
     struct env_fault fault; // the last one taken
     unsigned faults, walks;
     uint64_t handler; // pc faults go to; 0: the CPU stops
@@ -82,7 +83,7 @@ static int m_translate(struct env *e, gva_t va, enum env_access access, unsigned
         return 0;
     }
     const struct m_pte *p = &m->map[va >> 12 >= M_KERNEL ? 0 : c->w & 3][va >> 12 & (M_PAGES - 1)];
-    if (va >= M_RAM || !(p->perms & access)) {
+    if (va >= m->reach || !(p->perms & access)) {
         *f = (struct env_fault){.va = va, .access = (uint8_t)access, .kind = 1};
         return -1;
     }
@@ -268,6 +269,7 @@ static inline struct machine *m_open(unsigned cpus, struct jit_config c)
         for (unsigned k = 0; k < M_PAGES; k++)
             m->map[s][k] = (struct m_pte){k, ENV_READ | ENV_WRITE | ENV_EXEC};
     m->mode = m_next_mode;
+    m->reach = M_RAM;
     c.guest = &test_guest;
     c.cpu_size = sizeof(struct test_cpu);
     c.max_vcpus = M_CPUS;

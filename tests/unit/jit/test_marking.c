@@ -1,6 +1,7 @@
 // The first translation from a page while another CPU keeps storing to it: a store that was checked
 // before the page was marked must be made before the page's bytes are read. The other CPU is held
 // up at random instructions by a signal, so that some stores hang between check and store.
+#include "jit/state.h"
 #include "machine.h"
 
 #include <signal.h>
@@ -81,8 +82,66 @@ static void stores_under_way(void **state)
     m_close(m);
 }
 
+// A CPU notes where a computed jump leads and finds that the block has died meanwhile, so takes the
+// note back; then the thread that killed it comes by and takes back what it finds, too.
+static void taken_back_twice(void **state)
+{
+    struct machine *m = m_open(1, (struct jit_config){0});
+    LOAD(m, 0x1000, I(M_LI, 1, 0, 0x20), I(M_JR, 1, 0, 0));
+    LOAD(m, 0x2000, I(M_LI, 0, 7, 0), I(M_HALT, 0, 0, 0));
+    m_run(m, 0, 0x1000);
+    size_t n = jump_index(0x2000);
+    struct jit_vcpu *v = m->jit->vcpu[0];
+    struct jump_entry *e = &v->jump[n];
+    assert_int_equal(e->pc, 0x2000);
+    atomic_store(&e->pc, jump_nowhere(n));
+    ram_write(m->ram, 0x2000, &(uint32_t){I(M_LI, 0, 8, 0)}, 4); // kills it
+    assert_int_not_equal(jump_index(e->pc), n);
+    m_run(m, 0, 0x1000);
+    assert_int_equal(m->cpu[0]->x[0], 8);
+    m_close(m);
+}
+
+// Two pages that share a line of the TLB push each other out with every store, while another CPU
+// makes code of one of them: it may not keep its permission to store unseen by being on the move.
+static void permissions_on_the_move(void **state)
+{
+    enum { ROUNDS = 3000, P = 0x20, OTHER = 0x60, STOP = 0x3000 };
+    struct machine *m = m_open(2, (struct jit_config){0});
+    _Static_assert(TLB_SIZE % M_PAGES == 0, "the second address is that of a global page");
+    LOAD(m, P << 12, I(M_LI, 0, 0, 0), I(M_HALT, 0, 0, 0));
+    LOAD(m, 0x1000, I(M_ST4, 3, 1, 0), I(M_ADD, 3, 3, 5), I(M_ST4, 3, 2, 0), I(M_ADD, 3, 3, 5),
+         I(M_LD, 0, 6, 0), I(M_BNE, 0, 5, -5), I(M_HALT, 0, 0, 0));
+    struct test_cpu *w = m->cpu[1];
+    m->reach = ~0ull;
+    w->w = 1;
+    m->map[1][P].page = OTHER;
+    w->x[1] = P << 12;
+    w->x[2] = w->x[1] + (uint64_t)TLB_SIZE * 4096; // page P, which is global there
+    w->x[3] = I(M_LI, 0, 0, 0);
+    w->x[5] = 0x10000;
+    w->x[6] = STOP;
+    pthread_t writer = thread_start("writer", writer_main, m);
+    for (unsigned k = 0; k < ROUNDS; k++) {
+        uint32_t before;
+        ram_read(m->ram, P << 12, &before, 4);
+        unsigned tries = 0;
+        do { // a store is in memory a little before the code there is known to have changed
+            if (tries)
+                sleep_ns(PAUSE_NS);
+            m_run(m, 0, P << 12);
+        } while ((uint16_t)(m->cpu[0]->x[0] - (before >> 16)) >= 0x8000 && ++tries < 1000);
+        assert_int_not_equal(tries, 1000);
+    }
+    ram_write(m->ram, STOP, &(uint64_t){0x10000}, 8);
+    pthread_join(writer, NULL);
+    m_close(m);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(stores_under_way)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(stores_under_way),
+                                       cmocka_unit_test(taken_back_twice),
+                                       cmocka_unit_test(permissions_on_the_move)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
