@@ -20,13 +20,14 @@ enum accel_notice {
     ACCEL_MEMORY,  // the memory space looks different
     ACCEL_CODE,    // breakpoints changed: forget translations
     ACCEL_PAUSED,  // no vCPU runs guest code now
+    ACCEL_RESET,   // the machine is: interrupt controllers that the accelerator brought are, too
     ACCEL_RESUMED, // and now they will
 };
 
 // Interrupt controllers that an accelerator brings along, as their board connects to them.
 struct accel_irqchip {
     unsigned n_lines;
-    struct irq line[64]; // x86: the IOAPIC's inputs; Arm: shared peripheral interrupts
+    struct irq line[64]; // x86: the I/O APIC's inputs; Arm: shared peripheral interrupts
     struct msi_target msi;
 };
 

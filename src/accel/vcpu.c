@@ -277,6 +277,11 @@ static void reset_one(struct vcpu *v, void *arg)
     v->isa->reset(v->env);
 }
 
+void vcpus_reset_chips(struct vcpus *vs)
+{
+    notice(vs, ACCEL_RESET);
+}
+
 void vcpu_reset(struct vcpu *v)
 {
     mutex_lock(&v->p->lock);

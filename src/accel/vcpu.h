@@ -49,6 +49,7 @@ void vcpu_kick(struct vcpu *v, uint32_t interrupt_bits); // any thread
 // Run fn on the vCPU's thread between guest instructions and wait (from its own thread: direct).
 // Works while paused.
 void vcpu_call(struct vcpu *v, void (*fn)(struct vcpu *v, void *arg), void *arg);
+void vcpus_reset_chips(struct vcpus *vs); // what the accelerator gave them to share (paused only)
 // Reset CPU state (paused only); then power it on at `entry`.
 void vcpu_reset(struct vcpu *v);
 void vcpu_power_on(struct vcpu *v, uint64_t entry, uint64_t arg, unsigned level);

@@ -108,16 +108,25 @@ void board_print_help(const struct board *b, struct buf *out); // -machine NAME,
 
 // ---- for boards ----
 
-// A file's bytes that belong in RAM: put there at every reset.
+// Bytes that belong in RAM: put there at every reset (image.c).
 struct machine_image {
     char *name;
     gpa_t at;
-    uint8_t *data;
     size_t len;
+    uint8_t *data; // or NULL: a file's, and zeros after them
+    int fd;
+    uint64_t off;
+    size_t file_len;
 };
 // Takes over `data` (malloc). -1 when it does not lie in RAM or overlaps another image.
 int machine_place(struct machine *m, const char *name, gpa_t at, uint8_t *data, size_t len,
                   struct err *e) MUST_CHECK;
+// The same of `file_len` bytes of a file from `off` on, which are read at each reset, and zeros up
+// to `len`. `fd` stays the caller's.
+int machine_place_file(struct machine *m, const char *name, gpa_t at, int fd, uint64_t off,
+                       size_t file_len, size_t len, struct err *e) MUST_CHECK;
+int machine_load_images(struct machine *m, struct err *e) MUST_CHECK; // for machine_reset
+void machine_free_images(struct machine *m);
 // RAM at `base`, mapped in `memory`; sets ram and ram_base.
 int machine_add_ram(struct machine *m, gpa_t base, struct err *e) MUST_CHECK;
 // Accelerator and vCPUs; `config` as for vcpus_new.

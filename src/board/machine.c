@@ -1,6 +1,7 @@
 // The machine around a board: its spaces, RAM, vCPUs and devices, and the order in which they are
 // made, reset, run and taken down.
 #include "board/board.h"
+#include "base/log.h"
 #include "memory/ram.h"
 
 #include <inttypes.h>
@@ -171,26 +172,6 @@ int machine_add_cpus(struct machine *m,
     return 0;
 }
 
-int machine_place(struct machine *m, const char *name, gpa_t at, uint8_t *data, size_t len,
-                  struct err *e)
-{
-    uint64_t off = at - m->ram_base, size = ram_size(m->ram);
-    if (at < m->ram_base || off > size || len > size - off) {
-        free(data);
-        return err_set(e, "%s: %zu bytes at 0x%" PRIx64 " do not fit into %" PRIu64 " MiB of RAM",
-                       name, len, at, size / MiB);
-    }
-    for (size_t i = 0; i < m->images.len; i++) {
-        const struct machine_image *o = &m->images.data[i];
-        if (at < o->at + o->len && o->at < at + len) {
-            free(data);
-            return err_set(e, "%s: would overlap %s at 0x%" PRIx64, name, o->name, o->at);
-        }
-    }
-    vec_push(&m->images, (struct machine_image){xstrdup(name), at, data, len});
-    return 0;
-}
-
 int machine_finish(struct machine *m, struct err *e)
 {
     if (m->board->finish(m, e) || vcpus_start_threads(m->vcpus, e))
@@ -201,12 +182,14 @@ int machine_finish(struct machine *m, struct err *e)
 
 void machine_reset(struct machine *m)
 {
+    struct err e;
     device_tree_reset(&m->tree);
+    vcpus_reset_chips(m->vcpus);
     for (unsigned i = 0; i < m->vcpus->n; i++)
         vcpu_reset(m->vcpus->v[i]);
-    for (size_t i = 0; i < m->images.len; i++) {
-        const struct machine_image *im = &m->images.data[i];
-        ram_write(m->ram, im->at - m->ram_base, im->data, im->len);
+    if (machine_load_images(m, &e)) {
+        log_error("%s", e.msg);
+        request_shutdown(m, "host-error", 1);
     }
     m->board->reset(m);
 }
@@ -265,11 +248,7 @@ void machine_free(struct machine *m)
     if (m->accel)
         accel_close(m->accel);
     m->board->destroy(m);
-    for (size_t i = 0; i < m->images.len; i++) {
-        free(m->images.data[i].name);
-        free(m->images.data[i].data);
-    }
-    vec_free(&m->images);
+    machine_free_images(m);
     if (m->secure_memory)
         space_free(m->secure_memory);
     space_free(m->memory);

@@ -23,15 +23,20 @@ static void nothing(struct machine *m) {}
 
 static const struct board_prop props[] = {{0}};
 
-const struct board none_board = {
-    .name = "none",
-    .desc = "empty machine",
-    .arch = "aarch64",
-    .max_cpus = 1,
-    .props = props,
-    .create = create,
-    .finish = finish,
-    .reset = nothing,
-    .powerdown = nothing,
-    .destroy = nothing,
-};
+#define NONE(symbol, isa)                                                                          \
+    const struct board symbol = {                                                                  \
+        .name = "none",                                                                            \
+        .desc = "empty machine",                                                                   \
+        .arch = isa,                                                                               \
+        .max_cpus = 1,                                                                             \
+        .props = props,                                                                            \
+        .create = create,                                                                          \
+        .finish = finish,                                                                          \
+        .reset = nothing,                                                                          \
+        .powerdown = nothing,                                                                      \
+        .destroy = nothing,                                                                        \
+    }
+
+NONE(none_aarch64_board, "aarch64");
+NONE(none_riscv64_board, "riscv64");
+NONE(none_x86_64_board, "x86_64");

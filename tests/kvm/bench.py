@@ -10,7 +10,7 @@ import nest
 from nest import guests
 
 DIR, PEER = sys.argv[1:3]
-RUNS = int(sys.argv[3]) if len(sys.argv) > 3 else 3
+RUNS = int(sys.argv[3]) if len(sys.argv) > 3 and sys.argv[3].isdigit() else 3
 RAM_KB = 192 * 1024
 TINY = r"""
 .section .note, "a", @note
@@ -47,7 +47,7 @@ bench() { # WHO
     echo "BENCH $1 first-instruction-s $(echo "$a $(up)" | awk '{ printf "%.3f", ($2 - $1) / 5 }')"
     rm -f /tmp/out; touch /tmp/out
     a=$(up)
-    $1 -M microvm -accel kvm -cpu host -m 192 -nodefaults -display none -serial file:/tmp/out -no-reboot -kernel /guest/kernel -initrd /guest/inner \
+    $1 -M microvm -accel kvm -cpu host -m 192 -nodefaults -display none -serial file:/tmp/out -no-reboot -kernel /guest/bzimage -initrd /guest/inner \
         -append "console=ttyS0 quiet panic=-1 iomem=relaxed" -drive if=none,id=d,file=/tmp/disk.qcow2,format=qcow2 -device virtio-blk-device,drive=d \
         -netdev user,id=n -device virtio-net-device,netdev=n >/tmp/err 2>&1 &
     run=$!
@@ -58,7 +58,7 @@ bench() { # WHO
             END { if (sum > 2000) printf "BENCH %s rss-MiB %.1f\n", who, sum / 1024 }' /proc/$p/smaps
     done
     wait $run
-    sed -n "s/.*BENCH /BENCH $1 /p" /tmp/out
+    sed -n "s/.*BENCH /BENCH $1 /p; s/.*FAILED /FAILED $1 /p" /tmp/out
     grep -q GUEST-IS-UP /tmp/out || cat /tmp/err
 }
 """

@@ -1,10 +1,12 @@
 // Runs in the inner guest of tests/kvm/bench.py and prints one figure a line: port exits, virtio
 // kicks, random 4 KiB requests of a disk, each per second of guest time.
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/io.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -51,14 +53,18 @@ static void disk(const char *path)
     int fd = open(path, O_RDWR | O_DIRECT);
     void *buf;
     unsigned x = 1;
-    if (fd < 0 || posix_memalign(&buf, 4096, 4096))
+    if (fd < 0 || posix_memalign(&buf, 4096, 4096)) {
+        printf("FAILED %s: %s\n", path, strerror(errno));
         return;
+    }
     double t = now();
     for (int i = 0; i < N; i++) {
         x = x * 1103515245 + 12345;
         off_t at = (off_t)(x >> 8) % BLOCKS * 4096;
-        if ((i & 3 ? pread(fd, buf, 4096, at) : pwrite(fd, buf, 4096, at)) != 4096)
+        if ((i & 3 ? pread(fd, buf, 4096, at) : pwrite(fd, buf, 4096, at)) != 4096) {
+            printf("FAILED %s: %s\n", path, strerror(errno));
             return;
+        }
     }
     printf("BENCH disk-4k %.0f\n", N / (now() - t));
 }

@@ -1,6 +1,8 @@
 """A real KVM for tests on a machine without hardware virtualization: QEMU emulates a processor with SVM, Debian's kernel with its
-own kvm-amd runs on it, and an initramfs holds our program, its libraries and the inner guest. What runs there is a shell script."""
-import os, re, subprocess, sys, tempfile
+own kvm-amd runs on it, and an initramfs holds our program, its libraries and the inner guest. What runs there is a shell script.
+
+Time goes into emulation, so kernels are unpacked here (vmlinux) and not by themselves in there, and inner guests run two at a time."""
+import gzip, lzma, os, re, struct, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
 import guests
@@ -16,14 +18,51 @@ dmesg -n 1
 """
 
 
+def vmlinux(path):
+    """The ELF file inside a bzImage (Linux Documentation/arch/x86/boot.rst: payload_offset), without the zeros that end its segments."""
+    d = open(path, "rb").read()
+    at, size = struct.unpack_from("<II", d, 0x248)
+    at += (d[0x1f1] + 1) * 512
+    elf = lzma.LZMADecompressor().decompress(d[at:at + size])
+    phoff, = struct.unpack_from("<Q", elf, 32)
+    count, = struct.unpack_from("<H", elf, 56)
+    out, head = bytearray(), bytearray(elf[:phoff + count * 56])
+    struct.pack_into("<Q", head, 40, 0)  # no section headers
+    struct.pack_into("<HHH", head, 58, 0, 0, 0)
+    base = -len(head) % 4096 + len(head)
+    for i in range(count):
+        kind, _, off, _, _, filesz = struct.unpack_from("<IIQQQQ", elf, phoff + i * 56)
+        body = elf[off:off + filesz]
+        if kind == 1:
+            body = body.rstrip(b"\0")
+        struct.pack_into("<Q", head, phoff + i * 56 + 8, base + len(out))
+        struct.pack_into("<Q", head, phoff + i * 56 + 32, len(body))
+        out += body + b"\0" * (-len(body) % 4096)
+    return bytes(head) + b"\0" * (base - len(head)) + bytes(out)
+
+
+def without_notes(elf):
+    """The same kernel without the note that names its PVH entry: what is left is Linux's own 64-bit one."""
+    out = bytearray(elf)
+    phoff, count = struct.unpack_from("<Q", elf, 32)[0], struct.unpack_from("<H", elf, 56)[0]
+    for at in range(phoff, phoff + count * 56, 56):
+        if struct.unpack_from("<I", elf, at)[0] == 4:
+            struct.pack_into("<I", out, at, 0)
+    return bytes(out)
+
+
 def libraries(program):
-    """The shared libraries of a program, as (path in the image, path here)."""
+    """The shared libraries of a program, by path."""
     out = subprocess.run(["ldd", program], check=True, stdout=subprocess.PIPE, text=True).stdout
     return {m.group(1) for m in re.finditer(r"(/\S+) \(0x", out)}
 
 
 def copied(path, name, mode=0o100755):
     return (name, mode, open(path, "rb").read())
+
+
+def unpacked(path, name):
+    return (name, 0o100644, gzip.decompress(open(path, "rb").read()))
 
 
 def stripped(path):
@@ -42,10 +81,11 @@ def tree(paths):
 
 
 def image(program, script, extra=()):
-    """The outer initramfs: /init loads kvm and runs `script`."""
+    """The outer initramfs: /init loads kvm and runs `script`. The inner kernel lies there as /guest/vmlinux, and as /guest/bzimage
+    from Debian's package."""
     mods, insmods = guests.modules("amd64", "kvm-amd")
-    kernel, initrd = guests.kernel("amd64"), guests.initrd("amd64")
-    files = [("usr/bin/myna", 0o100755, stripped(program)), copied(kernel, "guest/kernel", 0o100644), copied(initrd, "guest/initrd", 0o100644)]
+    files = [("usr/bin/myna", 0o100755, stripped(program)), copied(guests.kernel("amd64"), "guest/bzimage", 0o100644)]
+    files += [("guest/vmlinux", 0o100644, vmlinux(guests.kernel("amd64")))]
     files += [copied(lib, lib.lstrip("/")) for lib in sorted(libraries(program))]
     files += list(extra)
     init = "#!/bin/busybox sh\n/bin/busybox mount -t devtmpfs dev /dev\n/bin/busybox mount -t proc proc /proc\n/bin/busybox mount -t sysfs sys /sys\n" \
@@ -57,18 +97,24 @@ def image(program, script, extra=()):
     return guests.cpio(entries)
 
 
+def cpu(pid):
+    fields = open("/proc/%d/stat" % pid).read().rsplit(")")[-1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def run(data, seconds, cpus=2, memory=1536, echo=False):
     """Boots the image; yields the console's lines until it says that it is done."""
-    with tempfile.NamedTemporaryFile(suffix=".cpio") as f:
-        f.write(data)
-        f.flush()
+    with tempfile.NamedTemporaryFile(suffix=".cpio") as f, tempfile.NamedTemporaryFile(suffix=".elf") as kernel:
+        for file, content in ((f, data), (kernel, vmlinux(guests.kernel("amd64")))):
+            file.write(content)
+            file.flush()
         args = [QEMU, "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(cpus), "-m", str(memory), "-nographic", "-nic", "none", "-no-reboot",
-                "-kernel", guests.kernel("amd64"), "-initrd", f.name, "-append", "console=ttyS0 quiet panic=-1 mitigations=off"]
+                "-kernel", kernel.name, "-initrd", f.name, "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable"]
         with Machine(args) as m:
             while True:
                 line = m.expect("\n", seconds).strip()
                 if echo:
-                    print(line, flush=True)
+                    print("%6.1f s, %6.1f CPU s: %s" % (time.monotonic() - m.started, cpu(m.process.pid), line), flush=True)
                 if line.endswith("NEST-IS-DONE"):
                     return
                 yield line

@@ -67,6 +67,7 @@ int kvm_arch_lines(struct kvm *k, struct accel_irqchip *out, struct err *e)
 }
 
 void kvm_arch_resumed(struct kvm *k) {}
+void kvm_arch_reset(struct kvm *k) {}
 
 // ---- vCPUs ----
 

@@ -51,19 +51,47 @@ int kvm_routes_commit(struct kvm *k)
     return result;
 }
 
+static void drop_route(struct kvm *k, uint32_t gsi)
+{
+    for (size_t i = k->routes.len; i--;)
+        if (k->routes.data[i].gsi == gsi)
+            vec_remove(&k->routes, i);
+}
+
+void kvm_route_msi(struct kvm *k, uint32_t gsi, uint64_t addr, uint32_t data)
+{
+    struct kvm_irq_routing_entry r = {
+        .gsi = gsi,
+        .type = KVM_IRQ_ROUTING_MSI,
+        .u.msi = {.address_lo = (uint32_t)addr, .address_hi = (uint32_t)(addr >> 32), .data = data},
+    };
+    mutex_lock(&k->routes_lock);
+    drop_route(k, gsi);
+    vec_push(&k->routes, r);
+    if (kvm_routes_commit(k))
+        log_warn("-accel kvm: the kernel does not take a route for interrupt %u: %s", gsi,
+                 strerror(errno));
+    mutex_unlock(&k->routes_lock);
+}
+
+void kvm_routes_drop_below(struct kvm *k, uint32_t end)
+{
+    mutex_lock(&k->routes_lock);
+    size_t before = k->routes.len;
+    for (size_t i = before; i--;)
+        if (k->routes.data[i].gsi < end)
+            vec_remove(&k->routes, i);
+    if (k->routes.len != before)
+        kvm_routes_commit(k);
+    mutex_unlock(&k->routes_lock);
+}
+
 static bool gsi_used(const struct kvm *k, uint32_t gsi)
 {
     for (size_t i = 0; i < k->routes.len; i++)
         if (k->routes.data[i].gsi == gsi)
             return true;
     return false;
-}
-
-static void drop_route(struct kvm *k, uint32_t gsi)
-{
-    for (size_t i = k->routes.len; i--;)
-        if (k->routes.data[i].gsi == gsi)
-            vec_remove(&k->routes, i);
 }
 
 static int irqfd(struct kvm *k, int fd, uint32_t gsi, bool on)

@@ -113,6 +113,7 @@ static void kvm_close(struct accel *a)
     pthread_mutex_destroy(&k->hold_lock);
     pthread_cond_destroy(&k->hold_changed);
     pthread_mutex_destroy(&k->routes_lock);
+    pthread_mutex_destroy(&k->gathered_lock);
     free(k);
 }
 
@@ -130,6 +131,7 @@ static int kvm_open(struct accel *a, struct opts *o, struct err *e)
     pthread_mutex_init(&k->hold_lock, NULL);
     pthread_cond_init(&k->hold_changed, NULL);
     pthread_mutex_init(&k->routes_lock, NULL);
+    pthread_mutex_init(&k->gathered_lock, NULL);
     int r = open_device(k, o, e);
     if (!r && (k->vm = kvm_ioctl_n(k->dev, KVM_CREATE_VM, 0)) < 0)
         r = errno == EBUSY
@@ -240,6 +242,7 @@ static struct env *kvm_cpu_new(struct accel *a, const struct isa_config *c, stru
         return NULL;
     }
     kvm_dirty_vcpu_new(v);
+    kvm_coalesced_vcpu_new(v);
     vec_push(&k->vcpus, v);
     if (k->vcpus.len == 1) // from now on listeners tell
         kvm_slots_update(k);
@@ -276,6 +279,9 @@ static void kvm_notice(struct accel *a, enum accel_notice what)
         break;
     case ACCEL_PAUSED:
         keep_clock(k);
+        break;
+    case ACCEL_RESET:
+        kvm_arch_reset(k);
         break;
     case ACCEL_RESUMED:
         resumed(k);

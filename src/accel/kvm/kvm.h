@@ -66,7 +66,10 @@ struct kvm {
 
     pthread_mutex_t routes_lock;
     VEC(struct kvm_irq_routing_entry) routes;
-    bool msi_routes_changed;
+
+    bool coalesces;                           // there are zones
+    struct kvm_coalesced_mmio_ring *gathered; // in the first vCPU's mapping, or NULL
+    pthread_mutex_t gathered_lock;            // who empties the ring
 
     VEC(struct kvm_patch) patches; // changed while paused
 
@@ -134,8 +137,16 @@ int kvm_msi_bind(void *opaque, int fd, uint64_t addr, uint32_t data, uint32_t ri
 void kvm_msi_unbind(void *opaque, int fd, int handle);
 void kvm_route_line(struct kvm *k, uint32_t gsi, uint32_t chip, uint32_t pin);
 int kvm_routes_commit(struct kvm *k);
+void kvm_route_msi(struct kvm *k, uint32_t gsi, uint64_t addr, uint32_t data); // instead of others
+void kvm_routes_drop_below(struct kvm *k, uint32_t end);
 
-// run.c: the vCPU's loop; its operations.
+// coalesced.c: writes to [at, at + size) may come late, though before any other access.
+void kvm_coalesce(struct kvm *k, gpa_t at, uint32_t size);
+void kvm_coalesced_vcpu_new(struct kvm_vcpu *v);
+void kvm_coalesced_serve(struct kvm_vcpu *v); // those that have been gathered
+
+// run.c: an access of any size up to 8; the vCPU's loop; its operations.
+void kvm_access(struct kvm_vcpu *v, struct space *s, gpa_t at, uint8_t *p, unsigned n, bool write);
 enum env_leave kvm_vcpu_run(struct accel *a, struct env *e);
 void kvm_vcpu_kick(struct accel *a, struct env *e);
 void kvm_vcpu_enter(struct accel *a, struct env *e);
@@ -173,3 +184,4 @@ bool kvm_arch_stepping(struct kvm_vcpu *v);      // the debugger steps this CPU
 unsigned kvm_arch_hw_points(const struct kvm *k);
 void kvm_arch_describe(struct kvm_vcpu *v, struct buf *out); // one line of state
 void kvm_arch_resumed(struct kvm *k);                        // guest clocks go on
+void kvm_arch_reset(struct kvm *k);                          // controllers as after power-up

@@ -63,8 +63,7 @@ static struct mem_attrs attrs_of(struct kvm_vcpu *v)
 }
 
 // Any number of bytes up to 8, in pieces that are powers of two; what nobody decodes reads as ones.
-static void access_bytes(struct kvm_vcpu *v, struct space *s, gpa_t at, uint8_t *p, unsigned n,
-                         bool write)
+void kvm_access(struct kvm_vcpu *v, struct space *s, gpa_t at, uint8_t *p, unsigned n, bool write)
 {
     for (unsigned done = 0; done < n;) {
         unsigned left = n - done;
@@ -89,7 +88,7 @@ static void port_exit(struct kvm_vcpu *v)
     bool write = r->io.direction == KVM_EXIT_IO_OUT;
     for (uint32_t i = 0; i < r->io.count; i++, p += r->io.size)
         if (v->config.ports)
-            access_bytes(v, v->config.ports, r->io.port, p, r->io.size, write);
+            kvm_access(v, v->config.ports, r->io.port, p, r->io.size, write);
         else if (!write)
             memset(p, 0xff, r->io.size);
     v->unfinished = true;
@@ -98,8 +97,8 @@ static void port_exit(struct kvm_vcpu *v)
 static void mmio_exit(struct kvm_vcpu *v)
 {
     struct kvm_run *r = v->run;
-    access_bytes(v, v->kvm->accel->memory, r->mmio.phys_addr, r->mmio.data, MIN(r->mmio.len, 8u),
-                 r->mmio.is_write);
+    kvm_access(v, v->kvm->accel->memory, r->mmio.phys_addr, r->mmio.data, MIN(r->mmio.len, 8u),
+               r->mmio.is_write);
     v->unfinished = true;
 }
 
@@ -179,6 +178,8 @@ static enum env_leave handle_exit(struct kvm_vcpu *v)
     struct kvm_run *r = v->run;
     enum env_leave why = LEAVE_AGAIN;
     TRACE(kvm_exit, "cpu %u reason %u", kvm_env(v)->cpu_index, r->exit_reason);
+    if (v->kvm->gathered)
+        kvm_coalesced_serve(v);
     switch (r->exit_reason) {
     case KVM_EXIT_IO:
         port_exit(v);

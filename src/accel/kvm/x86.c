@@ -13,7 +13,7 @@ const unsigned kvm_arch_needs[] = {KVM_CAP_IRQCHIP,   KVM_CAP_SET_TSS_ADDR, KVM_
                                    KVM_CAP_DEBUGREGS, KVM_CAP_XCRS,         KVM_FACTS_END};
 const uint8_t kvm_arch_break_insn[4] = {0xcc};
 const unsigned kvm_arch_break_len = 1;
-enum { IOAPIC_PINS = 24, PIC_PINS = 8, IDENTITY_MAP = 0xfeffc000 };
+enum { PIC_PINS = 8, IDENTITY_MAP = 0xfeffc000 };
 
 // ---- the machine ----
 
@@ -57,22 +57,45 @@ static int supported_cpuid(struct kvm *k, struct err *e)
     return 0;
 }
 
+// What a reset puts back: the controllers as the kernel has just made them.
+static void keep_reset_state(struct kvm *k)
+{
+    struct kvm_x86 *x = kvm_x86(k);
+    x->chips_known = true;
+    for (unsigned i = 0; i < ARRAY_SIZE(x->chips); i++) {
+        x->chips[i].chip_id = i;
+        x->chips_known &= !kvm_ioctl(k->vm, KVM_GET_IRQCHIP, &x->chips[i]);
+    }
+    x->pit_known = kvm_has(k, KVM_CAP_PIT_STATE2) && !kvm_ioctl(k->vm, KVM_GET_PIT2, &x->pit);
+}
+
+// Local APICs in the kernel, the I/O APIC here; no 8259 and no 8254.
+static int split_irqchip(struct kvm *k, struct err *e)
+{
+    if (!kvm_has(k, KVM_CAP_SPLIT_IRQCHIP))
+        return err_set(e, "kernel-irqchip=split: this kernel cannot; use kernel-irqchip=on");
+    if (kvm_enable(k, KVM_CAP_SPLIT_IRQCHIP, KVM_IOAPIC_PINS, 0))
+        return err_errno(e, errno, "kernel-irqchip=split");
+    kvm_x86(k)->ioapic = kvm_ioapic_new(k);
+    return 0;
+}
+
 static int make_irqchip(struct kvm *k, struct err *e)
 {
-    if (k->irqchip == KVM_IRQCHIP_SPLIT)
-        return err_set(e, "kernel-irqchip=split: there is no I/O APIC outside the kernel yet; use "
-                          "kernel-irqchip=on");
     if (k->irqchip == KVM_IRQCHIP_OFF)
         return 0;
+    if (k->irqchip == KVM_IRQCHIP_SPLIT)
+        return split_irqchip(k, e);
     if (kvm_ioctl_n(k->vm, KVM_CREATE_IRQCHIP, 0))
         return err_errno(e, errno, "KVM_CREATE_IRQCHIP");
     struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
     if (kvm_has(k, KVM_CAP_PIT2) && kvm_ioctl(k->vm, KVM_CREATE_PIT2, &pit))
         return err_errno(e, errno, "KVM_CREATE_PIT2");
+    keep_reset_state(k);
     for (uint32_t i = 0; i < 2 * PIC_PINS; i++)
         kvm_route_line(k, i, i < PIC_PINS ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
                        i % PIC_PINS);
-    for (uint32_t i = 0; i < IOAPIC_PINS; i++) // the timer's line goes to pin 2
+    for (uint32_t i = 0; i < KVM_IOAPIC_PINS; i++) // the timer's line goes to pin 2
         if (i == 0)
             kvm_route_line(k, 0, KVM_IRQCHIP_IOAPIC, 2);
         else if (i != 2)
@@ -99,6 +122,8 @@ int kvm_arch_open(struct kvm *k, struct opts *o, struct err *e)
 
 void kvm_arch_close(struct kvm *k)
 {
+    if (k->arch)
+        kvm_ioapic_free(kvm_x86(k)->ioapic);
     free(k->arch);
 }
 
@@ -108,12 +133,28 @@ int kvm_arch_lines(struct kvm *k, struct accel_irqchip *out, struct err *e)
         return err_set(e, "kernel-irqchip=off: this machine needs the kernel's interrupt "
                           "controllers; use kernel-irqchip=on");
     *out = (struct accel_irqchip){
-        .n_lines = IOAPIC_PINS,
+        .n_lines = KVM_IOAPIC_PINS,
         .msi = {.send = kvm_msi_send, .opaque = k, .bind = kvm_msi_bind, .unbind = kvm_msi_unbind},
     };
-    for (int i = 0; i < IOAPIC_PINS; i++)
-        out->line[i] = (struct irq){kvm_line_set, k, i};
+    for (int i = 0; i < KVM_IOAPIC_PINS; i++)
+        out->line[i] = kvm_x86(k)->ioapic ? kvm_ioapic_line(kvm_x86(k)->ioapic, (unsigned)i)
+                                          : (struct irq){kvm_line_set, k, i};
     return 0;
+}
+
+// 8259s, I/O APIC and 8254 as they were made.
+void kvm_arch_reset(struct kvm *k)
+{
+    struct kvm_x86 *x = kvm_x86(k);
+    if (x->ioapic)
+        kvm_ioapic_reset(x->ioapic);
+    if (k->irqchip != KVM_IRQCHIP_ON)
+        return;
+    for (unsigned i = 0; i < ARRAY_SIZE(x->chips); i++)
+        if (x->chips_known && kvm_ioctl(k->vm, KVM_SET_IRQCHIP, &x->chips[i]))
+            log_warn("-accel kvm: an interrupt controller cannot be reset: %s", strerror(errno));
+    if (x->pit_known && kvm_ioctl(k->vm, KVM_SET_PIT2, &x->pit))
+        log_warn("-accel kvm: the timer chip cannot be reset: %s", strerror(errno));
 }
 
 // Every vCPU: a guest that was paused is told, so that its watchdogs forgive the gap.
@@ -178,6 +219,9 @@ bool kvm_arch_exit(struct kvm_vcpu *v, enum env_leave *why)
                   r->exit_reason == KVM_EXIT_X86_RDMSR ? "read" : "write", r->msr.index);
         r->msr.error = 1;
         v->unfinished = true;
+        return true;
+    case KVM_EXIT_IOAPIC_EOI:
+        kvm_ioapic_eoi(kvm_x86(v->kvm)->ioapic, r->eoi.vector);
         return true;
     case KVM_EXIT_SET_TPR:
     case KVM_EXIT_TPR_ACCESS:

@@ -9,7 +9,12 @@ struct kvm_x86 {
     uint32_t msrs[X86_MSRS_MAX]; // that are kept: the kernel's list less what it refused
     unsigned n_msrs;
     bool warned_get, warned_set;
+    struct kvm_irqchip chips[3]; // two 8259s and the I/O APIC, as a reset puts them back
+    struct kvm_pit_state2 pit;
+    bool chips_known, pit_known;
+    struct kvm_ioapic *ioapic; // kernel-irqchip=split, or NULL
 };
+enum { KVM_IOAPIC_PINS = 24 };
 struct kvm_x86_vcpu {
     struct x86_state pulled; // as it was in the kernel when last read or written
     bool valid;              // pulled holds something
@@ -22,6 +27,12 @@ static inline struct x86_cpu *kvm_x86_cpu(struct kvm_vcpu *v)
 {
     return x86_cpu(kvm_env(v));
 }
+// x86_ioapic.c: the I/O APIC when it is ours.
+struct kvm_ioapic *kvm_ioapic_new(struct kvm *k);
+void kvm_ioapic_free(struct kvm_ioapic *io); // NULL is fine
+void kvm_ioapic_reset(struct kvm_ioapic *io);
+struct irq kvm_ioapic_line(struct kvm_ioapic *io, unsigned pin);
+void kvm_ioapic_eoi(struct kvm_ioapic *io, uint8_t vector);
 // x86_msr.c: lists the kernel's MSRs; reads and writes those that are kept, dropping (with one
 // warning) what it refuses.
 void kvm_x86_msrs_open(struct kvm *k);

@@ -28,8 +28,19 @@ static const char *machine_name(unsigned em)
     }
 }
 
+static int place_segment(struct machine *m, const uint8_t *data, int fd, const Elf64_Phdr *ph,
+                         struct err *e)
+{
+    if (fd >= 0)
+        return machine_place_file(m, "kernel segment", ph->p_paddr, fd, ph->p_offset, ph->p_filesz,
+                                  ph->p_memsz, e);
+    uint8_t *copy = xalloc(ph->p_memsz); // bss is zeroed with it at each reset
+    memcpy(copy, data + ph->p_offset, ph->p_filesz);
+    return machine_place(m, "kernel segment", ph->p_paddr, copy, ph->p_memsz, e);
+}
+
 static int load_segment(struct machine *m, const char *path, const uint8_t *data, size_t len,
-                        const Elf64_Phdr *ph, struct boot_kernel *k, struct err *e)
+                        int fd, const Elf64_Phdr *ph, struct boot_kernel *k, struct err *e)
 {
     if (ph->p_offset > len || ph->p_filesz > len - ph->p_offset)
         return err_set(e, "kernel %s: ELF file is truncated", path);
@@ -38,9 +49,7 @@ static int load_segment(struct machine *m, const char *path, const uint8_t *data
                        path, (uint64_t)ph->p_memsz);
     if (!ph->p_memsz)
         return 0;
-    uint8_t *copy = xalloc(ph->p_memsz); // bss is zeroed with it at each reset
-    memcpy(copy, data + ph->p_offset, ph->p_filesz);
-    if (machine_place(m, "kernel segment", ph->p_paddr, copy, ph->p_memsz, e))
+    if (place_segment(m, data, fd, ph, e))
         return err_prefix(e, "%s", path);
     k->low = MIN(k->low, (gpa_t)ph->p_paddr);
     k->high = MAX(k->high, (gpa_t)(ph->p_paddr + ph->p_memsz));
@@ -50,7 +59,7 @@ static int load_segment(struct machine *m, const char *path, const uint8_t *data
     return 0;
 }
 
-int boot_load_elf(struct machine *m, const char *path, const uint8_t *data, size_t len,
+int boot_load_elf(struct machine *m, const char *path, const uint8_t *data, size_t len, int fd,
                   unsigned machine, struct boot_kernel *k, struct err *e)
 {
     Elf64_Ehdr h;
@@ -72,7 +81,7 @@ int boot_load_elf(struct machine *m, const char *path, const uint8_t *data, size
     for (unsigned i = 0; i < h.e_phnum; i++) {
         Elf64_Phdr ph;
         memcpy(&ph, data + h.e_phoff + i * sizeof ph, sizeof ph);
-        if (ph.p_type == PT_LOAD && load_segment(m, path, data, len, &ph, k, e))
+        if (ph.p_type == PT_LOAD && load_segment(m, path, data, len, fd, &ph, k, e))
             return -1;
     }
     if (!k->high)

@@ -13,8 +13,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
-int boot_file_read(const char *what, const char *path, uint64_t max, struct boot_file *f,
-                   struct err *e)
+int boot_file_open(const char *what, const char *path, uint64_t max, uint64_t *len, struct err *e)
 {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -33,10 +32,21 @@ int boot_file_read(const char *what, const char *path, uint64_t max, struct boot
         return err_set(e, "%s %s: %" PRIu64 " MiB are too large; at most %" PRIu64 " MiB fit", what,
                        path, (uint64_t)st.st_size / MiB, max / MiB);
     }
+    *len = (uint64_t)st.st_size;
+    return fd;
+}
+
+int boot_file_read(const char *what, const char *path, uint64_t max, struct boot_file *f,
+                   struct err *e)
+{
+    uint64_t size;
+    int fd = boot_file_open(what, path, max, &size, e);
+    if (fd < 0)
+        return -1;
     f->len = 0;
-    f->data = xalloc((size_t)st.st_size + 1);
-    while (f->len < (size_t)st.st_size) {
-        ssize_t n = read(fd, f->data + f->len, (size_t)st.st_size - f->len);
+    f->data = xalloc((size_t)size + 1);
+    while (f->len < size) {
+        ssize_t n = read(fd, f->data + f->len, (size_t)size - f->len);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
@@ -44,7 +54,7 @@ int boot_file_read(const char *what, const char *path, uint64_t max, struct boot
         f->len += (size_t)n;
     }
     close(fd);
-    if (f->len == (size_t)st.st_size)
+    if (f->len == size)
         return 0;
     boot_file_free(f);
     return err_set(e, "%s %s: read error", what, path);

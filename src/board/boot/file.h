@@ -11,6 +11,9 @@ struct boot_file {
 // `what` begins the error line ("kernel"); larger than `max` is an error.
 int boot_file_read(const char *what, const char *path, uint64_t max, struct boot_file *f,
                    struct err *e) MUST_CHECK;
+// A regular file of at most `max` bytes, open for reading; its size in *len. -1: said why.
+int boot_file_open(const char *what, const char *path, uint64_t max, uint64_t *len,
+                   struct err *e) MUST_CHECK;
 void boot_file_free(struct boot_file *f);
 
 // Undo what wraps a kernel: gzip, zstd, and the EFI zboot container of either. A file that is none

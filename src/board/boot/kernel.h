@@ -9,8 +9,9 @@ struct boot_kernel {
     bool linux_image; // speaks Linux's boot protocol (device tree in the first argument)
 };
 // Loads an ELF file for `machine` (EM_*, 64-bit little-endian): its segments become images of m.
-// 1: not an ELF file.
-int boot_load_elf(struct machine *m, const char *path, const uint8_t *data, size_t len,
+// `fd`: the open file that the bytes are those of, so that no copy need be kept, or -1. 1: not an
+// ELF file.
+int boot_load_elf(struct machine *m, const char *path, const uint8_t *data, size_t len, int fd,
                   unsigned machine, struct boot_kernel *k, struct err *e) MUST_CHECK;
 // The value of a symbol of an ELF file; 0: there is none, or it is no such file.
 uint64_t boot_elf_symbol(const uint8_t *data, size_t len, const char *name);

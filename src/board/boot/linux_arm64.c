@@ -94,7 +94,7 @@ int boot_load_arm64(struct machine *m, const char *path, struct boot_kernel *k, 
         err_set(e, "kernel %s: file is empty", path);
     } else if (boot_file_unpack(path, limit, &f, e)) {
         r = -1;
-    } else if ((r = boot_load_elf(m, path, f.data, f.len, EM_AARCH64, k, e)) != 1) {
+    } else if ((r = boot_load_elf(m, path, f.data, f.len, -1, EM_AARCH64, k, e)) != 1) {
         boot_file_free(&f);
         return r;
     } else if ((foreign = foreign_kind(&f))) {

@@ -10,6 +10,7 @@
 #include <elf.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 // Offsets in the boot parameters, which begin with those of the setup header's place in the file.
 enum {
@@ -80,22 +81,23 @@ static int place_cmdline(struct machine *m, const struct x86_boot *b, size_t max
 static int place_initrd(struct machine *m, const char *path, const struct x86_boot *b,
                         uint64_t above, uint64_t max, gpa_t *at, uint64_t *len, struct err *e)
 {
-    struct boot_file f;
+    uint64_t size, top = MIN(b->low_ram, max);
     *at = *len = 0;
     if (!path)
         return 0;
-    if (boot_file_read("initrd", path, UINT32_MAX, &f, e))
+    int fd = boot_file_open("initrd", path, UINT32_MAX, &size, e), r;
+    if (fd < 0)
         return -1;
-    uint64_t top = MIN(b->low_ram, max);
-    if (f.len > top || align_down(top - f.len, 4096) < above) {
-        uint64_t need = (above + f.len + MiB) / MiB;
-        boot_file_free(&f);
-        return err_set(e, "initrd %s: does not fit above the kernel; give the machine -m %" PRIu64,
-                       path, need);
+    if (size > top || align_down(top - size, 4096) < above) {
+        r = err_set(e, "initrd %s: does not fit above the kernel; give the machine -m %" PRIu64,
+                    path, (above + size + MiB) / MiB);
+    } else {
+        *at = align_down(top - size, 4096);
+        *len = size;
+        r = machine_place_file(m, "initrd", *at, fd, 0, size, size, e);
     }
-    *at = align_down(top - f.len, 4096);
-    *len = f.len;
-    return machine_place(m, "initrd", *at, f.data, f.len, e);
+    close(fd);
+    return r;
 }
 
 static void fill_e820(uint8_t *bp, const struct x86_boot *b)
@@ -134,19 +136,19 @@ static int place_params(struct machine *m, const struct x86_boot *b, const uint8
 
 // ---- bzImage ----
 
-static int load_bzimage(struct machine *m, const char *path, const char *initrd,
-                        struct boot_file *f, struct x86_boot *b, struct err *e)
+// `d` is the file's first page.
+static int load_bzimage(struct machine *m, const char *path, const char *initrd, const uint8_t *d,
+                        int fd, uint64_t len, struct x86_boot *b, struct err *e)
 {
-    const uint8_t *d = f->data;
     unsigned version = ld_le16(d + BP_VERSION);
     size_t setup = ((d[BP_SETUP_SECTS] ?: 4) + 1u) * 512,
            header = 0x202 + d[0x201] - BP_SETUP_SECTS;
     if (version < 0x020c || !(ld_le16(d + BP_XLOADFLAGS) & XLF_KERNEL_64))
         return err_set(e, "kernel %s: has no 64-bit entry (boot protocol %u.%02u)", path,
                        version >> 8, version & 0xff);
-    if (setup >= f->len || header > 0x100)
+    if (setup >= len || header > 0x100)
         return err_set(e, "kernel %s: file is truncated", path);
-    uint64_t need = MAX((uint64_t)ld_le32(d + BP_INIT_SIZE), (uint64_t)(f->len - setup));
+    uint64_t need = MAX((uint64_t)ld_le32(d + BP_INIT_SIZE), len - setup);
     uint64_t align = MAX((uint64_t)ld_le32(d + BP_ALIGNMENT), 4096u);
     gpa_t at = ld_le64(d + BP_PREF_ADDRESS), initrd_at;
     uint64_t initrd_len;
@@ -167,11 +169,7 @@ static int load_bzimage(struct machine *m, const char *path, const char *initrd,
     b->entry = at + ENTRY_64;
     b->arg = X86_BOOT_PARAMS;
     b->level = X86_START_LINUX64;
-    memmove(f->data, f->data + setup, f->len - setup);
-    uint8_t *data = xrealloc(f->data, f->len - setup);
-    int r = machine_place(m, "kernel", at, data, f->len - setup, e);
-    *f = (struct boot_file){0};
-    return r;
+    return machine_place_file(m, "kernel", at, fd, setup, len - setup, len - setup, e);
 }
 
 // ---- ELF ----
@@ -243,25 +241,40 @@ static int finish_elf(struct machine *m, const char *initrd, uint32_t pvh,
     return place_params(m, b, NULL, 0, initrd_at, initrd_len, e);
 }
 
+// Packed or not. Only of what was packed a copy is kept.
+static int load_elf(struct machine *m, const char *path, const char *initrd, int fd,
+                    struct x86_boot *b, struct err *e)
+{
+    struct boot_file f;
+    struct boot_kernel k;
+    if (boot_file_read("kernel", path, b->low_ram, &f, e))
+        return -1;
+    bool plain = f.len >= SELFMAG && !memcmp(f.data, ELFMAG, SELFMAG);
+    int r = boot_file_unpack(path, b->low_ram, &f, e);
+    if (!r)
+        r = boot_load_elf(m, path, f.data, f.len, plain ? fd : -1, EM_X86_64, &k, e);
+    if (!r)
+        r = finish_elf(m, initrd, pvh_entry(f.data, f.len), &k, b, e);
+    else if (r == 1)
+        r = err_set(e, "kernel %s: neither a bzImage nor an x86-64 ELF file", path);
+    boot_file_free(&f);
+    return r;
+}
+
 // ---- which is it? ----
 
 int boot_load_x86(struct machine *m, const char *kernel, const char *initrd, struct x86_boot *b,
                   struct err *e)
 {
-    struct boot_file f;
-    struct boot_kernel k;
-    if (boot_file_read("kernel", kernel, b->low_ram, &f, e))
+    uint8_t head[4096];
+    uint64_t len;
+    int fd = boot_file_open("kernel", kernel, b->low_ram, &len, e);
+    if (fd < 0)
         return -1;
-    int r = -1;
-    if (f.len >= 0x268 && !memcmp(f.data + BP_MAGIC, "HdrS", 4)) {
-        r = load_bzimage(m, kernel, initrd, &f, b, e);
-    } else if (!boot_file_unpack(kernel, b->low_ram, &f, e)) {
-        r = boot_load_elf(m, kernel, f.data, f.len, EM_X86_64, &k, e);
-        if (!r)
-            r = finish_elf(m, initrd, pvh_entry(f.data, f.len), &k, b, e);
-        else if (r == 1)
-            r = err_set(e, "kernel %s: neither a bzImage nor an x86-64 ELF file", kernel);
-    }
-    boot_file_free(&f);
+    ssize_t n = pread(fd, head, sizeof head, 0);
+    int r = n >= 0x268 && !memcmp(head + BP_MAGIC, "HdrS", 4)
+                ? load_bzimage(m, kernel, initrd, head, fd, len, b, e)
+                : load_elf(m, kernel, initrd, fd, b, e);
+    close(fd);
     return r;
 }

@@ -112,7 +112,7 @@ static int load_firmware(struct riscv_boot *b, struct err *e)
         return -1;
     b->has_firmware = true;
     note_symbols(b, &f);
-    int r = boot_load_elf(m, path, f.data, f.len, EM_RISCV, &b->firmware, e);
+    int r = boot_load_elf(m, path, f.data, f.len, -1, EM_RISCV, &b->firmware, e);
     if (r != 1) {
         boot_file_free(&f);
         return r;
@@ -182,7 +182,8 @@ static int load_kernel(struct riscv_boot *b, const char *path, gpa_t base, struc
         err_set(e, "kernel %s: file is empty", path);
     else if (boot_file_unpack(path, limit, &f, e))
         r = -1;
-    else if (note_symbols(b, &f), (r = boot_load_elf(m, path, f.data, f.len, EM_RISCV, k, e)) != 1)
+    else if (note_symbols(b, &f),
+             (r = boot_load_elf(m, path, f.data, f.len, -1, EM_RISCV, k, e)) != 1)
         ;
     else if ((foreign = foreign_kind(&f)))
         r = err_set(e, "kernel %s: this is %s, this machine is RISC-V", path, foreign);

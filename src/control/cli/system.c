@@ -202,13 +202,17 @@ static int open_monitors(struct startup *s, struct err *e)
 static int choose_board(struct startup *s, struct err *e)
 {
     const char *name = opts_get(&s->c.machine, "type");
+    const struct board *first = NULL;
     const char *names[32];
     unsigned n = 0;
     for (const struct board *const *b = boards; *b && n < 31; b++)
-        if (!strcmp((*b)->arch, s->c.isa->name))
+        if (!strcmp((*b)->arch, s->c.isa->name)) {
             names[n++] = (*b)->name;
+            if (!first && (*b)->default_ram) // one that runs something
+                first = *b;
+        }
     names[n] = NULL;
-    s->config.board = board_find(s->c.isa->name, name ? name : n ? names[0] : "");
+    s->config.board = name ? board_find(s->c.isa->name, name) : first;
     if (s->config.board)
         return 0;
     err_set(e, "-machine %s: no such machine for %s ('-machine help' lists them)", name ? name : "",

@@ -95,7 +95,8 @@ static void print_map(const void *fdt, struct buf *out)
 static const void *device_tree(const struct machine *m)
 {
     for (size_t i = 0; i < m->images.len; i++)
-        if (m->images.data[i].len > 40 && !fdt_check_header(m->images.data[i].data))
+        if (m->images.data[i].data && m->images.data[i].len > 40 &&
+            !fdt_check_header(m->images.data[i].data))
             return m->images.data[i].data;
     return NULL;
 }

@@ -37,11 +37,7 @@ static struct machine *machine(void)
 
 static void machine_done(struct machine *m)
 {
-    for (size_t i = 0; i < m->images.len; i++) {
-        free(m->images.data[i].name);
-        free(m->images.data[i].data);
-    }
-    vec_free(&m->images);
+    machine_free_images(m);
     ram_free(m->ram);
     free(m);
 }

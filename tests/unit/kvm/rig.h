@@ -51,6 +51,8 @@ struct rig {
     unsigned done, resets, failures, stops, mmio_writes;
     uint64_t mmio_last;
     struct region *mmio;
+    struct irq *lowers; // the MMIO write that makes mmio_writes this many lowers the line
+    unsigned lowers_after;
 };
 
 static inline void rig_note(struct rig *r, unsigned *counter)
@@ -87,6 +89,8 @@ static enum mem_result mmio_take(void *opaque, gpa_t off, unsigned size, uint64_
 {
     struct rig *r = opaque;
     r->mmio_last = val;
+    if (r->lowers && r->mmio_writes + 1 == r->lowers_after)
+        irq_set(r->lowers, 0);
     rig_note(r, &r->mmio_writes);
     return MEM_OK;
 }
