@@ -2,7 +2,7 @@
 // simulator's machine and QEMU's board of that name. The interface lies where the program's ELF
 // symbols tohost and fromhost say, else at 0x1000000. With signature=FILE the memory between
 // begin_signature and end_signature is written there when the program ends, as conformance suites
-// compare it.
+// compare it, in lines of signature-granularity bytes.
 #include "board/riscv_harts.h"
 
 #include "base/bits.h"
@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SIGNATURE_LINE = 16, SIGNATURE_MAX = 64 * MiB };
+enum { SIGNATURE_LINE_MAX = 16, SIGNATURE_MAX = 64 * MiB };
 static const gpa_t rom_base = 0x1000, htif_base = 0x1000000, clint_base = 0x2000000,
                    ram_start = 0x80000000;
 static const uint64_t rom_size = 0xf000;
@@ -25,17 +25,36 @@ struct spike {
     struct riscv_boot boot;
     struct device *htif;
     const char *signature, *dumpdtb;
+    uint64_t signature_line; // bytes
 };
 
 static const struct board_prop spike_props[] = {
     {"dumpdtb", "FILE: write the device tree there and stop"},
     {"signature", "FILE: write the memory from begin_signature to end_signature there at the end"},
+    {"signature-granularity", "N: bytes in a line of the signature: 1, 2, 4, 8 or 16 (16)"},
     {0},
 };
 
 static struct spike *of(struct machine *m)
 {
     return m->priv;
+}
+
+static int read_props(struct spike *s, struct opts *o, struct err *e)
+{
+    s->signature_line = SIGNATURE_LINE_MAX;
+    if (!o)
+        return 0;
+    s->signature = opts_get(o, "signature");
+    s->dumpdtb = opts_get(o, "dumpdtb");
+    if (opts_get(o, "signature-granularity") &&
+        opts_get_u64(o, "signature-granularity", &s->signature_line, e))
+        return err_prefix(e, "-machine spike");
+    uint64_t n = s->signature_line;
+    if (!n || n > SIGNATURE_LINE_MAX || n & (n - 1))
+        return err_set(e, "-machine spike: signature-granularity=%llu: give 1, 2, 4, 8 or 16",
+                       (unsigned long long)n);
+    return 0;
 }
 
 static int spike_create(struct machine *m, struct err *e)
@@ -45,11 +64,7 @@ static int spike_create(struct machine *m, struct err *e)
     s->m = m;
     if (!m->config.cpu)
         m->config.cpu = m->isa->default_model;
-    if (m->config.props) {
-        s->signature = opts_get(m->config.props, "signature");
-        s->dumpdtb = opts_get(m->config.props, "dumpdtb");
-    }
-    if (machine_add_ram(m, ram_start, e) ||
+    if (read_props(s, m->config.props, e) || machine_add_ram(m, ram_start, e) ||
         riscv_boot_make_rom(&s->boot, m, rom_base, rom_size, e) || riscv_add_harts(m, NULL, e) ||
         riscv_add_aclint(m, clint_base, clint_base + ACLINT_SWI_SIZE, 0, e))
         return -1;
@@ -60,11 +75,11 @@ static int spike_create(struct machine *m, struct err *e)
 
 // ---- signature ----
 
-// Lines of 16 bytes, the highest address first; what the last line lacks is zero.
-static void print_signature(FILE *out, const uint8_t *data, uint64_t len)
+// Each line has its highest address first; what the last line lacks is zero.
+static void print_signature(FILE *out, const uint8_t *data, uint64_t len, uint64_t line)
 {
-    for (uint64_t at = 0; at < len; at += SIGNATURE_LINE) {
-        for (unsigned i = SIGNATURE_LINE; i-- > 0;)
+    for (uint64_t at = 0; at < len; at += line) {
+        for (uint64_t i = line; i-- > 0;)
             fprintf(out, "%02x", at + i < len ? data[at + i] : 0);
         fputc('\n', out);
     }
@@ -79,7 +94,7 @@ static void write_signature(void *opaque)
     if (!out || dma_read(s->m->memory, from, data, to - from))
         log_warn("-machine signature=%s: cannot be written", s->signature);
     else
-        print_signature(out, data, to - from);
+        print_signature(out, data, to - from, s->signature_line);
     if (out)
         fclose(out);
     free(data);

@@ -285,11 +285,12 @@ static void fill(struct jit_vcpu *v, gva_t va, unsigned mmu, const struct access
     v->stats.tlb_fills++;
 }
 
+// All of the page is the same memory, whether it lies before the address or behind.
 static bool cacheable(const struct access *a, gva_t va)
 {
     return a->host && !a->x.device && !a->x.watched && a->x.page_size >= PAGE_SIZE &&
-           a->hit.len - (va & ~PAGE_MASK) != 0 && (a->hit.off & ~PAGE_MASK) == (va & ~PAGE_MASK) &&
-           a->hit.len >= PAGE_SIZE - (va & ~PAGE_MASK);
+           (a->hit.off & ~PAGE_MASK) == (va & ~PAGE_MASK) &&
+           space_lookup(a->x.space, a->x.pa & PAGE_MASK).len >= PAGE_SIZE;
 }
 
 int jit_resolve(struct jit_vcpu *v, gva_t va, enum env_access access, unsigned mmu,

@@ -1,7 +1,8 @@
 // RISC-V host-target interface (HTIF), as the Spike simulator's front-end server speaks it: device
 // 0 ends the program (an odd value: the exit status times two, plus one) or is asked for a system
 // call, of which only write to standard output is served; device 1 is a console. A 64-bit command
-// may come as two 32-bit stores, the low half first.
+// may come as two 32-bit stores, the low half first; programs that end by storing the low half
+// alone do so for ever, so the second such store in a row is taken for the whole.
 #include "device/serial/htif.h"
 #include "base/bits.h"
 #include "chardev/chardev.h"
@@ -14,6 +15,7 @@ struct htif {
     struct chardev *chardev;
     struct chr_frontend *fe;
     uint64_t tohost, fromhost;
+    bool low_alone;  // the last store was to the low half
     bool wants_char; // a read of the console waits
     bool has_char;
     uint8_t input;
@@ -134,8 +136,10 @@ static enum mem_result tohost_write(void *opaque, gpa_t off, unsigned size, uint
 {
     struct htif *h = opaque;
     h->tohost = merge(h->tohost, off, size, val);
-    if (size == 8 || off == 4)
+    bool low = size == 4 && off == 0;
+    if (!low || (h->low_alone && val & 1))
         execute(h);
+    h->low_alone = low;
     return MEM_OK;
 }
 

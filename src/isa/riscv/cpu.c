@@ -90,6 +90,7 @@ static const struct ir_slot slots[RV_SLOTS] = {
     V8(48),
     V8(56),
     [RV_PC] = SLOT("pc", IR_I64, pc),
+    [RV_INSNS] = SLOT("insns", IR_I64, insns),
 };
 const struct ir_guest rv_guest = {
     .name = "riscv64", .slots = slots, .n_slots = RV_SLOTS, .pc = RV_PC};

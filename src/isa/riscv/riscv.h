@@ -12,7 +12,8 @@ enum rv_slot {
     RV_F0 = 33, // f0..f31, F64; narrower values are NaN-boxed
     RV_V0 = 65, // the vector registers in pieces of 16 bytes, as far as VLEN 256 has them
     RV_V_SLOTS = 64,
-    RV_SLOTS = RV_V0 + RV_V_SLOTS,
+    RV_INSNS = RV_V0 + RV_V_SLOTS, // instructions begun in regions of RV_MODE_COUNT
+    RV_SLOTS,
 };
 enum { RV_VLENB_MIN = 16, RV_VLENB_MAX = 128 };
 
@@ -29,6 +30,8 @@ enum {
     RV_MODE_FS_CLEAN = 1 << 5, // on, but xstatus.FS does not say dirty yet
     RV_MODE_VS_OFF = 1 << 6,   // vector instructions are illegal
     RV_MODE_VS_CLEAN = 1 << 7,
+    RV_MODE_RM_AWAY = 1 << 8, // frm rounds ties away from zero, which few hosts can
+    RV_MODE_COUNT = 1 << 9,   // instructions are counted
     // vtype and vl (bit numbers): SEW and LMUL as encoded, 1 + log2 of vl's bytes where they are a
     // power of two, vstart != 0.
     RV_MODE_VSEW = 16,
@@ -110,7 +113,7 @@ struct rv_super {
 struct rv_cpu {
     struct env env;
     // slots
-    uint64_t x[32], pc;
+    uint64_t x[32], pc, insns;
     uint64_t f[32];
     uint8_t v[32 * RV_VLENB_MAX] __attribute__((aligned(16))); // register n at n * vlenb
 
@@ -144,12 +147,18 @@ struct rv_cpu {
         uint64_t sie;         // bits of sie that mvien adds
         uint64_t iprio[2][2]; // of machine and supervisor level: a byte for each interrupt
     } aia;
-    uint64_t mcycle_base, minstret_base; // added to the clock; the value while inhibited
+    uint64_t mcycle_base;   // added to the clock; the value while inhibited
+    uint64_t minstret_base; // added to insns once they are counted, to the clock before
+    bool insns_wanted;      // somebody has looked at instret
     uint64_t pmpaddr[RV_PMP_ENTRIES];
     uint8_t pmpcfg[RV_PMP_ENTRIES];
     struct {
         uint64_t first, last; // bytes; first > last: off
     } pmp_range[RV_PMP_ENTRIES];
+    struct {
+        gpa_t pa;
+        unsigned priv;
+    } judged; // by the last translation: what rv_watch looks at whole
 
     struct rv_timer {
         struct loop_timer timer;

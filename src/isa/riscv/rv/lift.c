@@ -132,8 +132,11 @@ void rv_lift(struct lift *l)
     struct rv_insn i = {0};
     bool known;
     l->length = decode(l->code, l->avail, &i, &known);
-    if (l->length)
-        lift_decoded(l, &i);
+    if (!l->length)
+        return;
+    if (l->mode & RV_MODE_COUNT)
+        ir_put(l->b, RV_INSNS, ir_addi(l->b, ir_get(l->b, RV_INSNS), 1));
+    lift_decoded(l, &i);
 }
 
 unsigned rv_disas_insn(const uint8_t *code, unsigned avail, uint64_t pc, char *out, size_t n)

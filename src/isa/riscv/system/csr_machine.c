@@ -151,7 +151,8 @@ RV_SET(menvcfg)
 
 // ---- counters ----
 
-// Cycles and retired instructions both advance with the machine's clock, by one a nanosecond.
+// A cycle is a nanosecond of the machine's clock. Retired instructions are counted by translated
+// code itself, from the first look at them on.
 static uint64_t clock_count(const struct rv_cpu *c)
 {
     return (uint64_t)(c->config.clock ? clock_now(c->config.clock) : host_monotonic_ns());
@@ -169,9 +170,34 @@ RV_GET(mcycle)
     return count_read(c, c->mcycle_base, INHIBIT_CYCLE);
 }
 
+bool rv_counts_insns(const struct rv_cpu *c)
+{
+    return c->insns_wanted && !(c->mcountinhibit & INHIBIT_INSTRET);
+}
+
+void rv_insn_undone(struct rv_cpu *c)
+{
+    if (rv_counts_insns(c))
+        c->insns--;
+}
+
+// On the first look the instruction that looks is begun again, now counted.
+static void want_insns(struct rv_cpu *c)
+{
+    if (c->insns_wanted)
+        return;
+    c->insns_wanted = true;
+    c->minstret_base = clock_count(c);
+    c->insns = 0;
+    if (rv_counts_insns(c))
+        c->env.exec->leave(&c->env, LEAVE_AGAIN);
+}
+
+// The instruction that reads has been counted, but has not retired.
 RV_GET(minstret)
 {
-    return count_read(c, c->minstret_base, INHIBIT_INSTRET);
+    want_insns(c);
+    return c->minstret_base + (rv_counts_insns(c) ? c->insns - 1 : 0);
 }
 
 RV_SET(mcycle)
@@ -179,9 +205,11 @@ RV_SET(mcycle)
     c->mcycle_base = v - count_read(c, 0, INHIBIT_CYCLE);
 }
 
+// What is written is what the next instruction reads.
 RV_SET(minstret)
 {
-    c->minstret_base = v - count_read(c, 0, INHIBIT_INSTRET);
+    want_insns(c);
+    c->minstret_base = v - (rv_counts_insns(c) ? c->insns : 0);
 }
 
 RV_GET(mcountinhibit)
@@ -195,6 +223,7 @@ RV_SET(mcountinhibit)
     c->mcountinhibit = v & (INHIBIT_CYCLE | INHIBIT_INSTRET);
     rv_set_mcycle(c, 0, cycle);
     rv_set_minstret(c, 0, instret);
+    rv_state_changed(c);
 }
 
 RV_GET(time)

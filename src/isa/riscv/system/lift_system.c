@@ -307,6 +307,7 @@ void rv_lift_guest_store(struct lift *l, const struct rv_insn *i)
 static void help_fp_dirty(struct env *e)
 {
     rv_fp_dirty(rv_cpu(e));
+    rv_insn_undone(rv_cpu(e));
     e->exec->leave(e, LEAVE_AGAIN);
 }
 static const struct ir_helper fp_dirty_helper = {"fp_dirty", (void *)help_fp_dirty, HELPER_STATE,
@@ -315,6 +316,7 @@ static const struct ir_helper fp_dirty_helper = {"fp_dirty", (void *)help_fp_dir
 static void help_vec_dirty(struct env *e)
 {
     rv_vec_dirty(rv_cpu(e));
+    rv_insn_undone(rv_cpu(e));
     e->exec->leave(e, LEAVE_AGAIN);
 }
 static const struct ir_helper vec_dirty_helper = {"vec_dirty", (void *)help_vec_dirty, HELPER_STATE,

@@ -161,7 +161,7 @@ static enum walk_result entry_address(struct rv_cpu *c, const struct stage *s, u
             return r;
         *at = l.pa;
     }
-    return rv_pmp_perms(c, *at, RV_S, &span) & access ? WALK_OK : WALK_ACCESS;
+    return rv_pmp_perms(c, *at, 8, RV_S, &span) & access ? WALK_OK : WALK_ACCESS;
 }
 
 static bool reserved(const struct stage *s, const struct rv_cpu *c, uint64_t pte, bool leaf)
@@ -388,7 +388,7 @@ int rv_translate(struct env *e, gva_t va, enum env_access access, unsigned mmu,
     enum walk_result r = walk_view(c, &v, va, access, &l, &why);
     uint64_t span = 0;
     if (r == WALK_OK) {
-        unsigned allowed = rv_pmp_perms(c, l.pa, v.priv, &span);
+        unsigned allowed = rv_pmp_perms(c, l.pa, 1, v.priv, &span);
         l.perms &= allowed;
         if (!(allowed & access))
             r = WALK_ACCESS;
@@ -407,8 +407,11 @@ int rv_translate(struct env *e, gva_t va, enum env_access access, unsigned mmu,
                       (unsigned)f->info[0]);
         return -1;
     }
+    c->judged.pa = l.pa;
+    c->judged.priv = v.priv;
     *out = (struct env_xlat){.pa = l.pa,
                              .page_size = span < 4096 ? span : l.size,
+                             .watched = span < 4096,
                              .perms = (uint8_t)l.perms,
                              .global = l.global,
                              .attrs = {.requester = e->cpu_index},
@@ -447,10 +450,17 @@ void rv_fence(struct rv_cpu *c, enum rv_fence kind, bool by_va, uint64_t va, boo
     c->env.exec->flush(&c->env, &f, false);
 }
 
-static int no_watch(struct env *e, gva_t va, unsigned size, enum env_access access,
+// An access in a page of which not all is protected alike: its first byte was translated just now.
+static int rv_watch(struct env *e, gva_t va, unsigned size, enum env_access access,
                     struct env_fault *f)
 {
-    return 0;
+    struct rv_cpu *c = rv_cpu(e);
+    uint64_t span;
+    size = MIN(size, (unsigned)(4096 - (va & 4095)));
+    if (rv_pmp_perms(c, c->judged.pa, size, c->judged.priv, &span) & access)
+        return 0;
+    rv_bus_fault(e, va, access, MEM_ERROR, f);
+    return -1;
 }
 
 const struct env_isa_ops rv_ops = {
@@ -458,7 +468,7 @@ const struct env_isa_ops rv_ops = {
     .bus_fault = rv_bus_fault,
     .align_fault = rv_align_fault,
     .take_fault = rv_take_fault,
-    .watch = no_watch,
+    .watch = rv_watch,
     .mode = rv_mode,
     .take_interrupt = rv_take_interrupt,
     .has_work = rv_has_work,

@@ -1,6 +1,6 @@
 // Physical memory protection. RISC-V Instruction Set Manual, volume II, 3.7. 16 entries of 4-byte
-// granularity. An access is judged by its first byte: one that straddles two entries is not refused
-// for that.
+// granularity. Instructions are fetched, and accesses that cross a page made, in parts, each of
+// which is judged by itself.
 #include "isa/riscv/csr.h"
 #include "isa/riscv/system/system.h"
 
@@ -54,7 +54,8 @@ void rv_pmp_changed(struct rv_cpu *c)
     rv_flush_all(c);
 }
 
-unsigned rv_pmp_perms(const struct rv_cpu *c, gpa_t pa, unsigned priv, uint64_t *span)
+unsigned rv_pmp_perms(const struct rv_cpu *c, gpa_t pa, unsigned size, unsigned priv,
+                      uint64_t *span)
 {
     const unsigned all = ENV_READ | ENV_WRITE | ENV_EXEC;
     const uint64_t page = pa & ~(uint64_t)(PAGE - 1), page_last = page + PAGE - 1;
@@ -65,8 +66,10 @@ unsigned rv_pmp_perms(const struct rv_cpu *c, gpa_t pa, unsigned priv, uint64_t 
             continue;
         if (first > page || last < page_last)
             *span = 4;
-        if (pa < first || pa > last)
+        if (pa + size - 1 < first || pa > last)
             continue;
+        if (pa < first || pa + size - 1 > last) // the entry must match all of it
+            return 0;
         return priv == RV_M && !(c->pmpcfg[n] & PMP_LOCK) ? all : c->pmpcfg[n] & all;
     }
     return priv == RV_M ? all : 0;

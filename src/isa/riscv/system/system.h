@@ -89,6 +89,11 @@ void rv_fp_dirty(struct rv_cpu *c);  // floating-point state was written
 void rv_vec_dirty(struct rv_cpu *c); // ... vector state
 uint64_t rv_mode(struct env *e);
 
+// ---- csr_machine.c ----
+
+bool rv_counts_insns(const struct rv_cpu *c); // minstret counts, and somebody looks
+void rv_insn_undone(struct rv_cpu *c);        // the one begun has not retired
+
 // ---- interrupt.c ----
 
 uint64_t rv_pending(struct rv_cpu *c); // mip as it reads
@@ -138,9 +143,10 @@ enum rv_fence { RV_FENCE_VMA, RV_FENCE_VVMA, RV_FENCE_GVMA };
 void rv_fence(struct rv_cpu *c, enum rv_fence kind, bool by_va, uint64_t va, bool by_id,
               uint64_t id);
 
-// Permissions (ENV_*) of a physical address at a privilege level, and in *span how far around it
-// they are the same: 4096 when for the whole page.
-unsigned rv_pmp_perms(const struct rv_cpu *c, gpa_t pa, unsigned priv, uint64_t *span);
+// Permissions (ENV_*) of `size` bytes in a page at a privilege level, and in *span how far around
+// them they are the same: 4096 when for the whole page.
+unsigned rv_pmp_perms(const struct rv_cpu *c, gpa_t pa, unsigned size, unsigned priv,
+                      uint64_t *span);
 void rv_pmp_changed(struct rv_cpu *c);
 void rv_flush_all(struct rv_cpu *c);             // every translation of this hart
 uint64_t rv_status_mask(const struct rv_cpu *c); // bits of sstatus that software may change

@@ -18,7 +18,8 @@ uint64_t rv_mode(struct env *e)
 {
     const struct rv_cpu *c = rv_cpu(e);
     return c->mode_cache | rv_vmode(c) | (c->frm > FP_RMM ? RV_MODE_RM_INVALID : 0) |
-           (c->debug_step ? IR_MODE_SINGLE : 0);
+           (c->frm == FP_RMM ? RV_MODE_RM_AWAY : 0) | (c->debug_step ? IR_MODE_SINGLE : 0) |
+           (rv_counts_insns(c) ? RV_MODE_COUNT : 0);
 }
 
 void rv_state_changed(struct rv_cpu *c)
@@ -140,6 +141,8 @@ void rv_trap_enter(struct rv_cpu *c, const struct rv_trap *t)
         enter_hs(c, t);
     else
         enter_m(c, t);
+    if (!t->interrupt)
+        rv_insn_undone(c);
     c->env.monitor.addr = MONITOR_NONE;
     rv_state_changed(c);
 }
