@@ -1,8 +1,7 @@
 // ACPI tables of the `virt` board (ACPI 6.4; hardware-reduced, as the Arm Base Boot Requirements
 // ask): FADT, DSDT, MADT, GTDT, MCFG, SPCR, DBG2, PPTT and IORT, all from the slot table.
 #include "board/arm_virt.h"
-#include "board/boot/acpi.h"
-#include "board/boot/aml.h"
+#include "board/boot/acpi_tables.h"
 #include "board/boot/pcie.h"
 #include "base/bits.h"
 
@@ -17,33 +16,20 @@ static void zeros(struct acpi *a, size_t n)
 
 // ---- DSDT ----
 
-static void put_cpus(const struct virt *v, struct aml *a)
-{
-    for (unsigned i = 0; i < v->m->config.cpus; i++) {
-        char name[8];
-        snprintf(name, sizeof name, "C%03X", i & 0xfff);
-        aml_device(a, name);
-        aml_hid(a, "_HID", "ACPI0007");
-        aml_name_int(a, "_UID", i);
-        aml_close(a);
-    }
-}
-
-// Device names are four characters: three letters and a number, or two and two digits.
 static void put_slot(struct aml *a, const struct virt_slot *s, const char *letters, unsigned n)
 {
-    char name[8];
-    snprintf(name, sizeof name, s->count > 9 ? "%s%02u" : "%s%u", letters, n % 100);
-    aml_device(a, name);
-    aml_hid(a, "_HID", s->hid);
-    aml_name_int(a, "_UID", n);
-    if (s->flags & SLOT_COHERENT)
-        aml_name_int(a, "_CCA", 1);
-    aml_crs(a, "_CRS");
-    aml_crs_memory32(a, (uint32_t)(s->base + n * s->size), (uint32_t)s->size);
-    if (s->spi >= 0)
-        aml_crs_irq(a, GSI_SPI + (uint32_t)s->spi + n, s->flags & SLOT_EDGE);
-    aml_crs_close(a);
+    const struct aml_slot slot = {
+        .hid = s->hid,
+        .letters = letters,
+        .base = s->base + n * s->size,
+        .size = s->size,
+        .n = n,
+        .of = s->count,
+        .gsi = s->spi < 0 ? -1 : GSI_SPI + s->spi + (int)n,
+        .edge = s->flags & SLOT_EDGE,
+        .coherent = s->flags & SLOT_COHERENT,
+    };
+    aml_open_slot(a, &slot);
     if (!(s->flags & SLOT_GPIO)) {
         aml_close(a);
         return;
@@ -51,7 +37,7 @@ static void put_slot(struct aml *a, const struct virt_slot *s, const char *lette
     // The power button hangs on a pin: an edge there runs _Exx.
     char event[8];
     aml_crs(a, "_AEI");
-    aml_crs_gpio_irq(a, VIRT_GPIO_POWER_PIN, name);
+    aml_crs_gpio_irq(a, VIRT_GPIO_POWER_PIN, "GPO0");
     aml_crs_close(a);
     snprintf(event, sizeof event, "_E%02X", VIRT_GPIO_POWER_PIN);
     aml_method(a, event, 0);
@@ -73,7 +59,7 @@ static uint32_t put_dsdt(const struct virt *v, struct acpi *acpi)
     struct aml a = {0};
     uint32_t at = acpi_table(acpi, "DSDT", 2);
     aml_scope(&a, "\\_SB");
-    put_cpus(v, &a);
+    aml_cpus(&a, v->m->config.cpus);
     put_power_button(&a);
     put_slot(&a, &virt_slots[VIRT_UART], "COM", 0);
     put_slot(&a, &virt_slots[VIRT_FW_CFG], "FWC", 0);
@@ -91,20 +77,11 @@ static uint32_t put_dsdt(const struct virt *v, struct acpi *acpi)
 
 // ---- other tables ----
 
-static void put_fadt(const struct virt *v, struct acpi *a, uint32_t dsdt)
+static uint16_t arm_flags(const struct virt *v)
 {
-    enum { PSCI = 1, PSCI_HVC = 2, HW_REDUCED = 1 << 20 };
+    enum { PSCI = 1, PSCI_HVC = 2 };
     int conduit = virt_conduit(v);
-    uint32_t at = acpi_table(a, "FACP", 6);
-    uint8_t p[276] = {0}; // with room for the header, so that offsets are the specification's
-    st_le32(p + 112, HW_REDUCED);
-    st_le16(p + 129, conduit == CONDUIT_NONE ? 0 : conduit == CONDUIT_HVC ? PSCI | PSCI_HVC : PSCI);
-    p[131] = 3; // ACPI 6.3
-    st_le64(p + 140, dsdt);
-    memcpy(p + 268, "QEMU\0\0\0\0", 8); // hypervisor vendor, for guests that look for one
-    buf_put(&a->tables, p + 36, sizeof p - 36);
-    acpi_pointer(a, at + 140, 8);
-    acpi_table_end(a, true);
+    return conduit == CONDUIT_NONE ? 0 : conduit == CONDUIT_HVC ? PSCI | PSCI_HVC : PSCI;
 }
 
 static void put_gicc(const struct virt *v, struct acpi *a, unsigned cpu)
@@ -194,40 +171,6 @@ static void put_gtdt(struct acpi *a)
     acpi_table_end(a, true);
 }
 
-static void put_mcfg(const struct virt *v, struct acpi *a)
-{
-    acpi_table(a, "MCFG", 1);
-    zeros(a, 8);
-    buf_le64(&a->tables, v->ecam);
-    buf_le16(&a->tables, 0);
-    buf_u8(&a->tables, 0);
-    buf_u8(&a->tables, (uint8_t)(v->ecam_size / MiB - 1));
-    buf_le32(&a->tables, 0);
-    acpi_table_end(a, true);
-}
-
-// Serial Port Console Redirection, revision 2 (Microsoft).
-static void put_spcr(struct acpi *a)
-{
-    const struct virt_slot *s = &virt_slots[VIRT_UART];
-    struct buf *b = &a->tables;
-    acpi_table(a, "SPCR", 2);
-    buf_le32(b, 3); // PL011
-    acpi_gas(a, 32, 3, s->base);
-    buf_u8(b, 8); // interrupt: GIC
-    buf_u8(b, 0);
-    buf_le32(b, GSI_SPI + (uint32_t)s->spi);
-    buf_u8(b, 7); // 115200 baud
-    buf_u8(b, 0);
-    buf_u8(b, 1);
-    buf_u8(b, 0);
-    buf_u8(b, 3); // ANSI terminal
-    buf_u8(b, 0);
-    buf_le32(b, 0xffffffff); // not a PCI device
-    zeros(a, 12);
-    acpi_table_end(a, true);
-}
-
 // Debug Port Table 2 (Microsoft): the same UART.
 static void put_dbg2(struct acpi *a)
 {
@@ -292,56 +235,23 @@ static void put_iort(struct acpi *a)
     acpi_table_end(a, true);
 }
 
-// One node of the processor topology; returns its offset in the table.
-static uint32_t put_topology(struct acpi *a, uint32_t flags, uint32_t parent, uint32_t id)
-{
-    uint32_t at = (uint32_t)a->tables.len - a->at;
-    buf_u8(&a->tables, 0);
-    buf_u8(&a->tables, 20);
-    buf_le16(&a->tables, 0);
-    buf_le32(&a->tables, flags);
-    buf_le32(&a->tables, parent);
-    buf_le32(&a->tables, id);
-    buf_le32(&a->tables, 0);
-    return at;
-}
-
-static void put_pptt(const struct virt *v, struct acpi *a)
-{
-    enum { PACKAGE = 1, ID_VALID = 2, IS_THREAD = 4, LEAF = 8 };
-    const struct machine_config *c = &v->m->config;
-    unsigned per_core = c->threads, per_cluster = per_core * c->cores;
-    unsigned per_socket = per_cluster * c->clusters;
-    uint32_t socket = 0, cluster = 0, core = 0;
-    acpi_table(a, "PPTT", 2);
-    for (unsigned i = 0; i < c->cpus; i++) {
-        if (i % per_socket == 0)
-            socket = put_topology(a, PACKAGE, 0, i / per_socket);
-        if (c->clusters > 1 && i % per_cluster == 0)
-            cluster = put_topology(a, 0, socket, i / per_cluster);
-        uint32_t above = c->clusters > 1 ? cluster : socket;
-        if (per_core == 1) {
-            put_topology(a, ID_VALID | LEAF, above, i);
-            continue;
-        }
-        if (i % per_core == 0)
-            core = put_topology(a, 0, above, i / per_core);
-        put_topology(a, ID_VALID | IS_THREAD | LEAF, core, i);
-    }
-    acpi_table_end(a, true);
-}
-
 int virt_build_acpi(const struct virt *v, struct err *e)
 {
     struct acpi a;
     acpi_start(&a);
     uint32_t dsdt = put_dsdt(v, &a);
-    put_fadt(v, &a, dsdt);
+    acpi_put_fadt(&a, dsdt, arm_flags(v));
     put_madt(v, &a);
-    put_pptt(v, &a);
+    acpi_put_pptt(&a, &v->m->config);
     put_gtdt(&a);
-    put_mcfg(v, &a);
-    put_spcr(&a);
+    acpi_put_mcfg(&a, v->ecam, (unsigned)(v->ecam_size / MiB));
+    const struct acpi_uart uart = {.base = virt_slots[VIRT_UART].base,
+                                   .kind = 3, // PL011
+                                   .width = 32,
+                                   .access = 3,
+                                   .interrupt_kind = 8, // GIC
+                                   .gsi = GSI_SPI + (uint32_t)virt_slots[VIRT_UART].spi};
+    acpi_put_spcr(&a, &uart);
     put_dbg2(&a);
     if (v->msi && v->gic_version == 3)
         put_iort(&a);

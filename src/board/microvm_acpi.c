@@ -1,8 +1,7 @@
 // ACPI tables of the `microvm` board (ACPI 6.4, hardware-reduced): FADT, DSDT, MADT and MCFG, from
 // the slot table. The power button is an event of the generic event device.
 #include "base/bits.h"
-#include "board/boot/acpi.h"
-#include "board/boot/aml.h"
+#include "board/boot/acpi_tables.h"
 #include "board/microvm.h"
 #include "device/isa/power.h"
 #include "isa/x86/x86.h"
@@ -181,18 +180,6 @@ static void put_madt(const struct microvm *v, struct acpi *a)
     acpi_table_end(a, true);
 }
 
-static void put_mcfg(struct acpi *a)
-{
-    acpi_table(a, "MCFG", 1);
-    buf_grow(&a->tables, 8);
-    buf_le64(&a->tables, MICROVM_ECAM);
-    buf_le16(&a->tables, 0);
-    buf_u8(&a->tables, 0);
-    buf_u8(&a->tables, MICROVM_ECAM_SIZE / MiB - 1);
-    buf_le32(&a->tables, 0);
-    acpi_table_end(a, true);
-}
-
 int microvm_place_acpi(const struct microvm *v, struct err *e)
 {
     struct acpi a;
@@ -203,7 +190,7 @@ int microvm_place_acpi(const struct microvm *v, struct err *e)
     put_fadt(&a, dsdt);
     put_madt(v, &a);
     if (v->pcie)
-        put_mcfg(&a);
+        acpi_put_mcfg(&a, MICROVM_ECAM, MICROVM_ECAM_SIZE / MiB);
     acpi_finish_at(&a, X86_BOOT_ACPI, &image, &len);
     return machine_place(v->m, "ACPI tables", X86_BOOT_ACPI, image, len, e);
 }

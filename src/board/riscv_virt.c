@@ -1,7 +1,7 @@
 // The RISC-V `virt` board: a machine of virtual devices around RISC-V harts, with the memory map,
 // interrupt numbers and device tree that guests know from QEMU's board of that name, so that
-// kernels, OpenSBI, U-Boot and UEFI builds for it run unchanged. Not modelled: NUMA, an IOMMU, ACPI
-// tables. PCI message interrupts need aia=aplic-imsic.
+// kernels, OpenSBI, U-Boot and UEFI builds for it run unchanged. Not modelled: NUMA, an IOMMU. PCI
+// message interrupts need aia=aplic-imsic.
 #include "board/riscv_virt.h"
 
 #include "base/bits.h"
@@ -30,13 +30,13 @@ const struct rvirt_slot rvirt_slots[RVIRT_SLOTS] = {
     [RVIRT_CLINT] = {"clint", 0x2000000, 0x10000},
     [RVIRT_SSWI] = {"sswi", 0x2f00000, 0x4000},
     [RVIRT_PCIE_PIO] = {"pcie-pio", 0x3000000, 0x10000},
-    [RVIRT_PLIC] = {"plic", 0xc000000, 0x600000},
+    [RVIRT_PLIC] = {"plic", 0xc000000, 0x600000, .hid = "RSCV0001"},
     [RVIRT_APLIC_M] = {"aplic", 0xc000000, APLIC_SIZE},
-    [RVIRT_APLIC_S] = {"aplic", 0xd000000, APLIC_SIZE},
-    [RVIRT_UART] = {"serial", 0x10000000, 0x100, 10, 1, &ns16550_type},
+    [RVIRT_APLIC_S] = {"aplic", 0xd000000, APLIC_SIZE, .hid = "RSCV0002"},
+    [RVIRT_UART] = {"serial", 0x10000000, 0x100, 10, 1, &ns16550_type, .hid = "RSCV0003"},
     [RVIRT_VIRTIO] = {"virtio_mmio", 0x10001000, 0x1000, 1, 8, &virtio_mmio_type,
-                      COMPATIBLE("virtio,mmio")},
-    [RVIRT_FW_CFG] = {"fw-cfg", 0x10100000, 0x18, 0, 1, &fw_cfg_type},
+                      COMPATIBLE("virtio,mmio"), "LNRO0005"},
+    [RVIRT_FW_CFG] = {"fw-cfg", 0x10100000, 0x18, 0, 1, &fw_cfg_type, .hid = "QEMU0002"},
     [RVIRT_FLASH] = {"flash", 0x20000000, 32 * MiB, 0, .count = 2},
     [RVIRT_IMSIC_M] = {"imsics", 0x24000000, 0x4000000},
     [RVIRT_IMSIC_S] = {"imsics", 0x28000000, 0x4000000},
@@ -47,7 +47,8 @@ const struct rvirt_slot rvirt_slots[RVIRT_SLOTS] = {
 
 static const struct board_prop rvirt_props[] = {
     {"aclint", "on|off: ACLINT devices with supervisor software interrupts (default off: CLINT)"},
-    {"acpi", "off|auto: there are no ACPI tables"},
+    {"acpi",
+     "on|off|auto: describe the machine to firmware by ACPI tables, too (default auto: on)"},
     {"aia", "none|aplic|aplic-imsic: interrupt controllers: PLIC (default), APLIC, with IMSICs"},
     {"aia-guests", "0..7: guest interrupt files of each hart's IMSIC (default 0)"},
     {"dumpdtb", "FILE: write the device tree there and stop"},
@@ -80,12 +81,13 @@ static int parse_aia(struct rvirt *v, struct opts *o, struct err *e)
 static int parse_props(struct rvirt *v, struct err *e)
 {
     struct opts *o = v->m->config.props;
+    v->acpi = true;
     if (!o)
         return 0;
     v->dumpdtb = opts_get(o, "dumpdtb");
     const char *acpi = opts_get(o, "acpi");
-    if (acpi && strcmp(acpi, "off") && strcmp(acpi, "auto"))
-        return err_set(e, "-machine acpi=%s: no ACPI tables for this board; use acpi=off", acpi);
+    if (acpi && strcmp(acpi, "auto") && opts_get_bool(o, "acpi", &v->acpi, e))
+        return -1;
     return parse_aia(v, o, e) ? -1 : opts_get_bool(o, "aclint", &v->aclint, e);
 }
 
@@ -206,7 +208,8 @@ static int rvirt_create(struct machine *m, struct err *e)
 static int fill_fw_cfg(struct rvirt *v, struct err *e)
 {
     boot_offer_facts(v->m, v->fw_cfg);
-    if (boot_offer_smbios(v->m, v->fw_cfg, e) || boot_offer_kernel(v->m, v->fw_cfg, e))
+    if (boot_offer_smbios(v->m, v->fw_cfg, e) || boot_offer_kernel(v->m, v->fw_cfg, e) ||
+        (v->acpi && rvirt_build_acpi(v, e)))
         return -1;
     return boot_offer_user_files(v->m, v->fw_cfg, e);
 }

@@ -39,6 +39,7 @@ struct rvirt_slot {
     const struct device_type *type; // a system device made here; NULL: the board does it
     const char *compatible; // device tree; several strings with \0 between, or NULL: no plain node
     size_t compatible_len;
+    const char *hid; // ACPI, or NULL: not listed
 };
 extern const struct rvirt_slot rvirt_slots[RVIRT_SLOTS];
 
@@ -82,5 +83,7 @@ unsigned rvirt_fdt_source(const struct rvirt *v, unsigned n, uint32_t cells[2]);
 
 // Addresses of the PCIe host bridge; without its lines and message target.
 struct pci_ecam_board rvirt_pcie_windows(const struct rvirt *v);
+// ACPI tables for firmware, into the firmware configuration device.
+int rvirt_build_acpi(const struct rvirt *v, struct err *e) MUST_CHECK;
 // The device tree as a malloc'ed blob.
 int rvirt_build_fdt(const struct rvirt *v, uint8_t **blob, size_t *len, struct err *e) MUST_CHECK;

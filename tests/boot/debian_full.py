@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """debian_full.py PROGRAM-DIR [PATTERN]: a whole Debian system on a qcow2 overlay. Started by -kernel: systemd to a login prompt, the guest's gcc and python3, a minute of stress on
-all vCPUs, power-off, file system clean. Then the same disk by UEFI: AAVMF, GRUB, the installed kernel, and boot entries that the variable store keeps."""
+all vCPUs, power-off, file system clean. Then the same disk by UEFI: EDK II, GRUB, the installed kernel, and boot entries that the variable store keeps. For arm64 and riscv64."""
 import hashlib, os, re, shutil, sys, tempfile, zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
@@ -8,7 +8,7 @@ import debian
 import guests
 from machine import Machine, tap
 
-PROGRAM = os.path.abspath(os.path.join(sys.argv[1], "qemu-system-aarch64"))
+PROGRAMS = os.path.abspath(sys.argv[1])
 PATTERN = sys.argv[2] if len(sys.argv) > 2 else ""
 SECONDS = 60
 STRESS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "guests", "stress.c")
@@ -79,16 +79,20 @@ class Session:
 
 
 class Disk:
-    """An overlay on the Debian disk, in a folder of its own."""
+    """An overlay on a Debian disk, in a folder of its own."""
+
+    def __init__(self, system):
+        self.system = system
 
     def __enter__(self):
         self.folder = tempfile.mkdtemp()
         self.path = self.folder + "/disk.qcow2"
-        debian.host(os.path.join(sys.argv[1], "qemu-img"), "create", "-q", "-f", "qcow2", "-F", "raw", "-b", debian.disk(PROGRAM), self.path)
+        debian.host(os.path.join(PROGRAMS, "qemu-img"), "create", "-q", "-f", "qcow2", "-F", "raw", "-b", self.system.disk(PROGRAMS), self.path)
         return self
 
     def machine(self, *args, smp=2):
-        return Machine([PROGRAM, "-M", "virt,gic-version=3", "-cpu", "cortex-a72", "-smp", str(smp), "-m", "1024", "-nographic", "-nic", "none",
+        board = {"arm64": ["-M", "virt,gic-version=3", "-cpu", "cortex-a72"]}.get(self.system.arch, self.system.machine)
+        return Machine([os.path.join(PROGRAMS, self.system.program), *board, "-smp", str(smp), "-m", "1024", "-nographic", "-nic", "none",
                         "-drive", "if=none,id=d,format=qcow2,file=" + self.path, "-device", "virtio-blk-pci,drive=d"] + list(args))
 
     def clean(self):
@@ -106,20 +110,20 @@ class Disk:
         shutil.rmtree(self.folder)
 
 
-def direct():
-    return ["-kernel", guests.kernel("arm64"), "-initrd", debian.initrd(), "-append", "console=ttyAMA0"]
+def direct(system):
+    return ["-kernel", guests.kernel(system.arch), "-initrd", system.initrd(), "-append", "console=" + system.console]
 
 
-def work(smp):
+def work(system, smp):
     """Log in, compile, run, stress, switch off; then fsck."""
     def run():
-        with Disk() as disk, disk.machine(*direct(), smp=smp) as m:
+        with Disk(system) as disk, disk.machine(*direct(system), smp=smp) as m:
             s = Session(m, 600)
             assert s.run("nproc") == str(smp)
             s.put("/root/hello.c", HELLO)
             s.run("gcc -O2 -o /root/hello /root/hello.c -lm", 120)
             said = s.run("/root/hello")
-            assert re.fullmatch(r"hello from 12\.\S+ ?\S*: 3\.141592", said), said
+            assert re.fullmatch(r"hello from 1[24]\.\S+ ?\S*: 3\.141592", said), said
             want = PYTHON_SAYS % hashlib.sha256(zlib.compress(b"x" * 100000)).hexdigest()[:8]
             s.put("/root/t.py", PYTHON)
             said = s.run("python3 /root/t.py", 120)
@@ -135,30 +139,48 @@ def work(smp):
     return run
 
 
-def uefi():
+def firmware(system):
+    """Code and a variable store, of the architecture's EDK II."""
+    if system.arch == "arm64":
+        folder = os.path.join(guests.unpack("all", "qemu-efi-aarch64:all"), "usr/share/AAVMF/AAVMF")
+    else:
+        folder = os.path.join(guests.unpack("riscv64", "qemu-efi-riscv64:all"), "usr/share/qemu-efi-riscv64/RISCV_VIRT")
+    return folder + "_CODE.fd", folder + "_VARS.fd"
+
+
+def bios(system):
+    """RISC-V: the OpenSBI of the same suite as the firmware."""
+    return ["-bios", os.path.join(guests.unpack("riscv64", "opensbi:all"), "usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin")] if system.arch == "riscv64" else []
+
+
+def uefi(system):
     """The removable-media path first; then the entry that grub-install wrote into the variables."""
-    with Disk() as disk:
-        firmware = os.path.join(guests.unpack("all", "qemu-efi-aarch64:all"), "usr/share/AAVMF")
-        store = shutil.copy(firmware + "/AAVMF_VARS.fd", disk.folder + "/vars.fd")
-        flash = ["-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + firmware + "/AAVMF_CODE.fd", "-drive", "if=pflash,unit=1,format=raw,file=" + store]
-        with disk.machine(*flash) as m:
-            s = Session(m, 900)
-            assert b"GRUB" in m.out, "no GRUB on the console"
-            s.run("test -d /sys/firmware/efi && findmnt /boot/efi")
-            s.run("grub-install --target=arm64-efi --efi-directory=/boot/efi --bootloader-id=kept", 120)
-            s.put("/root/entry.py", BOOT_ENTRY)
-            said = s.run("python3 /root/entry.py")
-            assert said.startswith("entry ") and said != "entry kept", said
-            s.healthy()
-            s.off()
-        with disk.machine(*flash) as m:
-            s = Session(m, 900)
-            said = s.run("python3 /root/entry.py")
-            assert said == "entry kept", said
-            s.healthy()
-            s.off()
-        disk.clean()
+    def run():
+        with Disk(system) as disk:
+            code, variables = firmware(system)
+            store = shutil.copy(variables, disk.folder + "/vars.fd")
+            flash = bios(system) + ["-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + code, "-drive", "if=pflash,unit=1,format=raw,file=" + store]
+            with disk.machine(*flash) as m:
+                s = Session(m, 900)
+                assert b"GRUB" in m.out, "no GRUB on the console"
+                s.run("test -d /sys/firmware/efi && findmnt /boot/efi")
+                s.run("grub-install --target=%s --efi-directory=/boot/efi --bootloader-id=kept" % system.grub, 120)
+                s.put("/root/entry.py", BOOT_ENTRY)
+                said = s.run("python3 /root/entry.py")
+                assert said.startswith("entry ") and said != "entry kept", said
+                s.healthy()
+                s.off()
+            with disk.machine(*flash) as m:
+                s = Session(m, 900)
+                said = s.run("python3 /root/entry.py")
+                assert said == "entry kept", said
+                s.healthy()
+                s.off()
+            disk.clean()
+    return run
 
 
-cases = [("by -kernel, smp 2", work(2)), ("by -kernel, smp 4", work(4)), ("by UEFI and GRUB", uefi)]
+cases = []
+for system in (debian.ARM64, debian.RISCV64):
+    cases += [("%s by -kernel, smp %d" % (system.arch, n), work(system, n)) for n in (2, 4)] + [("%s by UEFI and GRUB" % system.arch, uefi(system))]
 sys.exit(tap([c for c in cases if re.search(PATTERN, c[0])]))

@@ -67,8 +67,28 @@ void boot_pcie_fdt(const struct boot_pcie *p, struct fdt_out *o)
 
 // ---- ACPI ----
 
-// INTx: 32 slots, four pins each, all on the four lines, described as link devices.
-static void put_aml_interrupts(const struct boot_pcie *p, struct aml *a)
+// INTx: four lines, described as link devices outside the bridge, so that they are there before it;
+// and which of them each pin of 32 slots is on.
+static void put_links(const struct boot_pcie *p, struct aml *a)
+{
+    char name[8];
+    for (unsigned i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "GSI%u", i);
+        aml_device(a, name);
+        aml_hid(a, "_HID", "PNP0C0F");
+        aml_name_int(a, "_UID", i);
+        for (unsigned k = 0; k < 2; k++) {
+            aml_crs(a, k ? "_CRS" : "_PRS");
+            aml_crs_irq(a, p->gsi + i, false);
+            aml_crs_close(a);
+        }
+        aml_method(a, "_SRS", 1);
+        aml_close(a);
+        aml_close(a);
+    }
+}
+
+static void put_routes(struct aml *a)
 {
     char name[8];
     aml_name(a, "_PRT");
@@ -84,20 +104,6 @@ static void put_aml_interrupts(const struct boot_pcie *p, struct aml *a)
             aml_close(a);
         }
     aml_close(a);
-    for (unsigned i = 0; i < 4; i++) {
-        snprintf(name, sizeof name, "GSI%u", i);
-        aml_device(a, name);
-        aml_hid(a, "_HID", "PNP0C0F");
-        aml_name_int(a, "_UID", i);
-        for (unsigned k = 0; k < 2; k++) {
-            aml_crs(a, k ? "_CRS" : "_PRS");
-            aml_crs_irq(a, p->gsi + i, false);
-            aml_crs_close(a);
-        }
-        aml_method(a, "_SRS", 1);
-        aml_close(a);
-        aml_close(a);
-    }
 }
 
 // _OSC (PCI Firmware Specification 3.2, 4.5.1): the system may have all it asks for, and the answer
@@ -121,6 +127,7 @@ void boot_pcie_aml(const struct boot_pcie *p, struct aml *a)
 {
     const struct pci_ecam_board *b = &p->bridge;
     const uint64_t ecam_end = b->ecam_base + ((uint64_t)b->n_buses << 20) - 1;
+    put_links(p, a);
     aml_device(a, "PCI0");
     aml_hid(a, "_HID", "PNP0A08");
     aml_hid(a, "_CID", "PNP0A03");
@@ -136,7 +143,7 @@ void boot_pcie_aml(const struct boot_pcie *p, struct aml *a)
     if (b->mmio64_size)
         aml_crs_window(a, AML_MEMORY, b->mmio64_base, b->mmio64_base + b->mmio64_size - 1, 0);
     aml_crs_close(a);
-    put_aml_interrupts(p, a);
+    put_routes(a);
     put_osc(a);
     // Configuration space is claimed here, so that nobody else takes the addresses.
     aml_device(a, "RES0");

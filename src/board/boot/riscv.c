@@ -215,9 +215,11 @@ int riscv_boot_load(struct riscv_boot *b, gpa_t flash, struct err *e)
     if (load_firmware(b, e))
         return -1;
     gpa_t base = b->has_firmware ? align_up(b->firmware.high, 2 * MiB) : m->ram_base;
-    if (c->kernel && (load_kernel(b, c->kernel, base, e) || (c->initrd && place_initrd(b, e))))
+    // Firmware in flash finds a kernel in the firmware configuration device.
+    bool direct = c->kernel && !flash;
+    if (direct && (load_kernel(b, c->kernel, base, e) || (c->initrd && place_initrd(b, e))))
         return -1;
-    b->next = c->kernel ? b->kernel.entry : flash;
+    b->next = direct ? b->kernel.entry : flash;
     b->entry = b->has_firmware ? b->firmware.entry : b->next ? b->next : m->ram_base;
     return 0;
 }

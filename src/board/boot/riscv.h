@@ -28,8 +28,8 @@ struct riscv_boot {
 int riscv_boot_make_rom(struct riscv_boot *b, struct machine *m, gpa_t base, uint64_t size,
                         struct err *e) MUST_CHECK;
 // -bios (none, FILE, or default: OpenSBI), -kernel (a Linux Image, plain or compressed, an ELF file
-// at its own addresses, or else raw code) and -initrd. Without a kernel firmware goes on at
-// `flash`, unless that is 0.
+// at its own addresses, or else raw code) and -initrd. Unless `flash` is 0, that is where firmware
+// goes on, and no kernel is placed: what is in flash loads it.
 int riscv_boot_load(struct riscv_boot *b, gpa_t flash, struct err *e) MUST_CHECK;
 // Takes over the device tree's bytes, and completes the ROM; or dumps them (boot/offer.h).
 int riscv_boot_place_dtb(struct riscv_boot *b, struct boot_file *f, const char *dump,
