@@ -152,8 +152,12 @@ void jit_cache_exit(struct jit *j)
 
 static struct block *_Atomic *bucket(struct jit *j, uint64_t pc, uintptr_t page)
 {
-    uint64_t h = (pc ^ page >> PAGE_BITS << 20) * 0x9e3779b97f4a7c15ull;
-    return &j->hash[h >> (64 - JIT_HASH_BITS)];
+    // Blocks of one page of code lie together in a run of the table: a short program touches little
+    // of it.
+    enum { RUN_BITS = 8, PC_SHIFT = PAGE_BITS - RUN_BITS };
+    uint64_t h = (pc >> PAGE_BITS ^ page >> PAGE_BITS << 20) * 0x9e3779b97f4a7c15ull;
+    uint64_t run = h >> (64 - JIT_HASH_BITS) & -(1ull << RUN_BITS);
+    return &j->hash[run | ((pc >> PC_SHIFT ^ h) & ((1u << RUN_BITS) - 1))];
 }
 
 struct block *jit_block_find(struct jit *j, uint64_t pc, uint64_t mode, uintptr_t page)

@@ -26,8 +26,10 @@ static uint64_t any_tag(const struct tlb_entry *t)
 
 void jit_tlb_flush_all(struct jit_vcpu *v)
 {
-    memset(v->tlb, 0, sizeof v->tlb);
-    memset(v->victim, 0, sizeof v->victim);
+    if (!v->jit->c.user_mode) { // which has no use for it
+        memset(v->tlb, 0, sizeof v->tlb);
+        memset(v->victim, 0, sizeof v->victim);
+    }
     memset(v->itlb, 0, sizeof v->itlb);
     memset(v->large_bloom, 0, sizeof v->large_bloom);
     v->huge_lo = ~0ull;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""debootstrap.py BUILD WORK-DIR: debootstrap's first stage for arm64 on the host, its second stage in a chroot with nothing but the static
+"""debootstrap.py BUILD WORK-DIR ARCH: debootstrap's first stage for another architecture on the host, its second stage in a chroot with nothing but the static
 user mode, which leaves a complete Debian: every package configured, nothing for dpkg to complain about."""
 import os, shutil, subprocess, sys
 
@@ -7,8 +7,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "guests"))
 import guests
 
-build, work = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-static = os.path.join(build, "qemu-aarch64-static")
+build, work, arch = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), sys.argv[3]
+cpu = {"arm64": "aarch64", "riscv64": "riscv64"}[arch]
+static = os.path.join(build, "qemu-%s-static" % cpu)
 if os.geteuid() != 0 or not shutil.which("debootstrap") or not os.path.exists(static):
     print("1..0 # SKIP needs root, debootstrap and a static user mode")
     sys.exit(77)
@@ -20,7 +21,7 @@ failed = 0
 
 def inside(*command, timeout=5400):
     """Runs a program in the chroot, with a /proc of its own."""
-    script = 'mount -t proc p "$0/proc" && exec chroot "$0" /usr/bin/qemu-aarch64-static "$@"'
+    script = 'mount -t proc p "$0/proc" && exec chroot "$0" /usr/bin/qemu-%s-static "$@"' % cpu
     return subprocess.run(["unshare", "-mpf", "--kill-child", "sh", "-c", script, root, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           timeout=timeout, stdin=subprocess.DEVNULL, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "HOME": "/root"})
 
@@ -32,7 +33,7 @@ def check(name, ok, text=""):
 
 
 print("1..5")
-r = subprocess.run(["debootstrap", "--foreign", "--arch=arm64", "--variant=minbase", "bookworm", root, guests.mirror()], stdout=subprocess.PIPE,
+r = subprocess.run(["debootstrap", "--foreign", "--arch=" + arch, "--variant=minbase", guests.SUITE[arch], root, guests.mirror()], stdout=subprocess.PIPE,
                    stderr=subprocess.STDOUT, text=True)
 check("first stage", r.returncode == 0, r.stdout)
 shutil.copy(static, root + "/usr/bin/")
@@ -44,7 +45,7 @@ check("%d packages, all configured" % len(rows), len(rows) > 60 and all(l.starts
 r = inside("/usr/bin/dpkg", "--audit")
 check("nothing to complain about", r.returncode == 0 and not r.stdout.strip(), r.stdout)
 r = inside("/bin/bash", "-c", "apt-get --version | head -n 1; perl -e 'print 6 * 7, qq(\\n)'; id -un; uname -m")
-check("programs run", r.stdout.split("\n")[1:4] == ["42", "root", "aarch64"] and r.stdout.startswith("apt "), r.stdout)
+check("programs run", r.stdout.split("\n")[1:4] == ["42", "root", cpu] and r.stdout.startswith("apt "), r.stdout)
 if not failed:
     shutil.rmtree(work)
 sys.exit(failed != 0)
