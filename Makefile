@@ -25,7 +25,7 @@ check-full:
 # Guests under the kernel's own KVM, in an outer machine that this makes: needs no virtualization.
 check-kvm: all
 	scripts/packages.sh check
-	ninja -C $(BUILD) tests/test_kvm_facts tests/test_kvm_machine tests/test_kvm_modes
+	ninja -C $(BUILD) tests/test_kvm_cpu tests/test_kvm_facts tests/test_kvm_machine tests/test_kvm_modes
 	python3 tests/kvm/boot.py $(BUILD)
 
 bench: all

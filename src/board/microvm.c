@@ -169,8 +169,10 @@ static int make_firmware(struct microvm *v, struct err *e)
     boot_file_free(&f);
     if (!v->firmware)
         return -1;
-    space_map_ram(v->m->memory, "firmware", 4 * GiB - len, v->firmware, 0, len, true, 0);
-    space_map_ram(v->m->memory, "firmware-low", MiB - low, v->firmware, len - low, low, true, 1);
+    v->rom[0] =
+        space_map_ram(v->m->memory, "firmware", 4 * GiB - len, v->firmware, 0, len, true, 0);
+    v->rom[1] = space_map_ram(v->m->memory, "firmware-low", MiB - low, v->firmware, len - low, low,
+                              true, 1);
     return 0;
 }
 
@@ -270,6 +272,9 @@ static void microvm_destroy(struct machine *m)
     if (!v)
         return;
     space_free(v->ports);
+    for (unsigned i = 0; i < ARRAY_SIZE(v->rom); i++)
+        if (v->rom[i])
+            region_unmap(v->rom[i]);
     if (v->firmware)
         ram_free(v->firmware);
     free(v->cmdline);

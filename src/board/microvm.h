@@ -42,6 +42,7 @@ struct microvm {
     gpa_t high_mmio;
     uint64_t high_mmio_size;
     struct ram *firmware;
+    struct region *rom[2]; // it ends at 4 GiB, and its end shows below 1 MiB
     struct x86_boot boot;
     char *cmdline;
 };

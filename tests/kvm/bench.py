@@ -30,7 +30,7 @@ INNER = """
 echo %s
 dmesg -n 1
 ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0
-at=$(grep " : $(basename $(dirname $(dirname $(dirname $(readlink -f /sys/block/vda)))))" /proc/iomem | sed 's/^ *//;s/-.*//')
+at=$(grep " : $(basename $(dirname $(dirname $(dirname $(readlink -f /sys/block/vda)))))" /proc/iomem | sed 's/^ *//;s/-.*//;q')
 /bin/kvm_guest $at /dev/vda
 s=$(cut -d" " -f1 /proc/uptime); wget -q -O /dev/null http://10.0.2.2:8080/big; e=$(cut -d" " -f1 /proc/uptime)
 echo BENCH net-MB/s $(echo "$s $e" | awk '{ printf "%%.2f", 16 / ($2 - $1) }')

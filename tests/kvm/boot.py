@@ -14,7 +14,7 @@ DIR = sys.argv[1]
 JOBS = [a for a in sys.argv[2:] if a != "echo"]
 DATA = random.Random(1).randbytes(4 << 20)
 SUM = hashlib.sha256(DATA).hexdigest()
-TESTS = ("kvm_facts", "kvm_modes", "kvm_machine")
+TESTS = ("kvm_cpu", "kvm_facts", "kvm_modes", "kvm_machine")
 
 # Inside the inner guest, after the word do= of its command line. Disk and network work at the same time.
 INNER = """

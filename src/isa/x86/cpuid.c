@@ -83,8 +83,14 @@ static void set_identity(struct x86_cpu *c, const struct x86_identity *id)
         e0->eax = MIN(MAX(e0->eax, 0xdu), id->level);
     if (ex && id->xlevel)
         ex->eax = MIN(ex->eax, id->xlevel);
-    if (e1 && id->signature)
+    if (e1 && id->signature) {
+        struct x86_cpuid *x1 = entry(c, 0x80000001, 0);
         e1->eax = id->signature;
+        if (x1) { // the same on AMD, nothing on Intel; and no particular package
+            x1->eax = e1->eax;
+            x1->ebx = 0;
+        }
+    }
     for (unsigned i = 0; id->vendor[0] && i < 2; i++) {
         struct x86_cpuid *e = i ? ex : e0;
         if (!e)
@@ -111,6 +117,26 @@ static unsigned width(unsigned n)
     return n > 1 ? log2_floor(n - 1) + 1 : 0;
 }
 
+// Subleaves that a guest looks at whether or not the processor below has them.
+static void add_missing(struct x86_cpu *c)
+{
+    const struct x86_cpuid *e0 = entry(c, 0, 0), *e7 = entry(c, 7, 0);
+    const struct {
+        uint32_t leaf, subleaf;
+        bool wanted;
+    } rows[] = {
+        {7, 1, e7 && e7->eax >= 1},
+        {0xb, 0, e0 && e0->eax >= 0xb}, // topology
+        {0xb, 1, e0 && e0->eax >= 0xb},
+        {0xb, 2, e0 && e0->eax >= 0xb},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+        if (rows[i].wanted && !entry(c, rows[i].leaf, rows[i].subleaf) &&
+            c->n_cpuid < X86_CPUID_MAX)
+            c->cpuid[c->n_cpuid++] = (struct x86_cpuid){
+                .leaf = rows[i].leaf, .subleaf = rows[i].subleaf, .indexed = true};
+}
+
 static void set_topology(struct x86_cpu *c)
 {
     unsigned cores = MAX(c->config.cores, 1u), threads = MAX(c->config.threads, 1u);
@@ -120,7 +146,9 @@ static void set_topology(struct x86_cpu *c)
         struct x86_cpuid *e = &c->cpuid[i];
         switch (e->leaf) {
         case 1:
-            e->ebx = (e->ebx & 0x0000ff00) | (MIN(cores * threads, 255u) << 16) | id << 24;
+            e->ebx = (e->ebx & 0x0000ff00) | id << 24;
+            if (cores * threads > 1)
+                e->ebx |= MIN(cores * threads, 255u) << 16;
             break;
         case 4:
         case 0x8000001d: { // the last level is shared by the socket, the others by a core
@@ -204,6 +232,7 @@ void x86_cpuid_build(struct x86_cpu *c, const struct x86_identity *id, const str
         if (wanted(&h->cpuid[i], id))
             c->cpuid[c->n_cpuid++] = h->cpuid[i];
     set_identity(c, id);
+    add_missing(c);
     set_topology(c);
     for (unsigned w = 0; w < X86_WORDS; w++) {
         struct x86_cpuid *e = entry(c, places[w].leaf, places[w].subleaf);

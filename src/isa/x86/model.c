@@ -4,6 +4,7 @@
 #include "base/log.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static const struct {
     const char *name;
@@ -15,12 +16,12 @@ static const struct {
 };
 
 static const struct model {
-    const char *name, *vendor;
+    const char *name;
     unsigned family, model, stepping;
     uint32_t level, xlevel;
     const char *brand, *features;
 } models[] = {
-#define MODEL(name, desc, ...) {name, __VA_ARGS__},
+#define MODEL(name, desc, maker, ...) {name, __VA_ARGS__},
 #include "isa/x86/models.def"
 #undef MODEL
 };
@@ -82,24 +83,31 @@ static void add_list(uint32_t *words, const char *list)
     }
 }
 
-static void identity_of(const struct model *m, struct x86_identity *id)
-{
-    unsigned family = MIN(m->family, 15u);
-    snprintf(id->vendor, sizeof id->vendor, "%s", m->vendor);
-    snprintf(id->brand, sizeof id->brand, "%s", m->brand);
-    id->signature = m->stepping | (m->model & 15) << 4 | family << 8 | (m->model >> 4) << 16 |
-                    (m->family - family) << 20;
-    id->level = m->level;
-    id->xlevel = m->xlevel;
-}
-
 // ---- -cpu MODEL,+feat,-feat,feat=on ----
 
 struct request {
     uint32_t on[X86_WORDS], off[X86_WORDS];
     bool enforce, check, hide_kvm;
     uint64_t phys_bits;
+    const char *vendor, *brand;
+    uint64_t family, model, stepping, level, xlevel; // UINT64_MAX: the model's
 };
+
+// `model=` with a number; the name of the model comes under the same key.
+static int take_model_number(struct request *r, struct opts *o, struct err *e)
+{
+    for (size_t i = 0; i < o->len; i++) {
+        const char *v = o->data[i].val;
+        if (strcmp(o->data[i].key, "model") || !v || *v < '0' || *v > '9')
+            continue;
+        char *end;
+        r->model = strtoull(v, &end, 0);
+        if (*end)
+            return err_set(e, "model=%s: must be a number", v);
+    }
+    opts_get(o, "model");
+    return 0;
+}
 
 static int take_switches(struct request *r, struct opts *o, struct err *e)
 {
@@ -110,6 +118,17 @@ static int take_switches(struct request *r, struct opts *o, struct err *e)
         opts_get_bool(o, "migratable", &ignored, e) || opts_get_bool(o, "pmu", &ignored, e))
         return -1;
     r->hide_kvm = !kvm;
+    r->vendor = opts_get(o, "vendor");
+    r->brand = opts_get(o, "model-id");
+    r->family = r->model = r->stepping = r->level = r->xlevel = UINT64_MAX;
+    if (opts_get_u64(o, "family", &r->family, e) || take_model_number(r, o, e) ||
+        opts_get_u64(o, "stepping", &r->stepping, e) || opts_get_u64(o, "level", &r->level, e) ||
+        opts_get_u64(o, "xlevel", &r->xlevel, e))
+        return -1;
+    if (r->vendor && strlen(r->vendor) != 12)
+        return err_set(e, "vendor=%s: must be 12 characters, as GenuineIntel", r->vendor);
+    if (r->brand && strlen(r->brand) > 48)
+        return err_set(e, "model-id=%s: at most 48 characters", r->brand);
     for (unsigned i = 0; i < ARRAY_SIZE(switches); i++)
         opts_get(o, switches[i]);
     return 0;
@@ -150,6 +169,32 @@ static int take_properties(struct request *r, struct opts *o, struct err *e)
         if (!o->data[i].used && take_feature(r, &o->data[i], e))
             return -1;
     return 0;
+}
+
+static uint32_t pick(uint64_t asked, uint32_t other, uint32_t most)
+{
+    return asked == UINT64_MAX ? other : (uint32_t)MIN(asked, (uint64_t)most);
+}
+
+// Who the CPU says it is: the model (NULL: the host) and what was asked for instead. The maker stays
+// the host's unless asked for: it decides how instructions behave that the guest then relies on.
+static void identity_of(const struct model *m, const struct request *r, uint32_t host_signature,
+                        struct x86_identity *id)
+{
+    uint32_t s = host_signature, family = bits(s, 11, 8), model = bits(s, 7, 4);
+    if (family == 15)
+        family += (uint32_t)bits(s, 27, 20);
+    model |= (uint32_t)bits(s, 19, 16) << 4;
+    family = pick(r->family, m ? m->family : family, 270);
+    model = pick(r->model, m ? m->model : model, 255);
+    uint32_t stepping = pick(r->stepping, m ? m->stepping : s & 15, 15), base = MIN(family, 15u);
+    snprintf(id->vendor, sizeof id->vendor, "%s", r->vendor ? r->vendor : "");
+    snprintf(id->brand, sizeof id->brand, "%s", r->brand ? r->brand : m ? m->brand : "");
+    uint32_t signature = stepping | (model & 15) << 4 | base << 8 | (model >> 4) << 16 |
+                         (family - base) << 20;
+    id->signature = m || signature != (s & 0x0fff0fff) ? signature : 0;
+    id->level = pick(r->level, m ? m->level : 0, 0x20);
+    id->xlevel = pick(r->xlevel, m ? m->xlevel : 0, 0x80000021);
 }
 
 // What was asked for and is not to be had. The processor's own dynamic bits are not asked of it.
@@ -210,10 +255,11 @@ int x86_model_apply(struct x86_cpu *c, const char *name, struct opts *o, struct 
         return err_prefix(e, "-cpu %s", name);
     for (unsigned w = 0; w < X86_WORDS; w++)
         x86_word_get(h->cpuid, h->n, w, &host[w]);
+    const struct x86_cpuid *host1 = x86_cpuid_find(h->cpuid, h->n, 1, 0);
+    identity_of(m, &r, host1 ? host1->eax : 0, &id);
     if (all) {
         memcpy(c->words, host, sizeof host);
     } else {
-        identity_of(m, &id);
         add_list(c->words, m->features);
         c->words[X86_KVM_EAX] = host[X86_KVM_EAX];
         set_feature(c->words, X86_F_X2APIC, true);

@@ -53,6 +53,8 @@ struct rig {
     struct region *mmio;
     struct irq *lowers; // the MMIO write that makes mmio_writes this many lowers the line
     unsigned lowers_after;
+    const char *model; // NULL: max
+    struct opts *features;
 };
 
 static inline void rig_note(struct rig *r, unsigned *counter)
@@ -105,7 +107,8 @@ static const struct mmio_ops mmio_ops = {.read = mmio_give, .write = mmio_take};
 static void rig_config(void *opaque, unsigned i, struct isa_config *c)
 {
     struct rig *r = opaque;
-    c->model = "max";
+    c->model = r->model ? r->model : "max";
+    c->features = r->features;
     c->ports = r->ports;
     c->cores = 2;
     c->hw_id = x86_apic_id(2, 1, i);
@@ -126,12 +129,13 @@ static void rig_stopped(void *opaque, struct vcpu *v)
     rig_note(r, &r->stops);
 }
 
-// False (after skip) when this host has no KVM to test with.
-static inline void rig_open(struct rig *r, const char *options, unsigned n_cpus)
+// Skips the test when this host has no KVM. `model` and `features` as of -cpu.
+static inline void rig_open_cpu(struct rig *r, const char *options, unsigned n_cpus,
+                                const char *model, struct opts *features)
 {
     struct opts o = {0};
     struct err e = {0};
-    *r = (struct rig){0};
+    *r = (struct rig){.model = model, .features = features};
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->changed, NULL);
     r->memory = space_new("memory", UINT64_MAX);
@@ -158,6 +162,11 @@ static inline void rig_open(struct rig *r, const char *options, unsigned n_cpus)
     r->vcpus->debug_stop = rig_stopped;
     r->vcpus->opaque = r;
     assert_int_equal(vcpus_start_threads(r->vcpus, &e), 0);
+}
+
+static inline void rig_open(struct rig *r, const char *options, unsigned n_cpus)
+{
+    rig_open_cpu(r, options, n_cpus, NULL, NULL);
 }
 
 static inline void rig_close(struct rig *r)

@@ -152,7 +152,15 @@ static void test_models(void **state)
     assert_int_equal(model(c, "Nehalem", "check=off", &e), 0);
     l1 = x86_cpuid_find(c->cpuid, c->n_cpuid, 1, 0);
     assert_int_equal(l1->eax, 0x000106a3); // family 6, model 26, stepping 3
+    assert_int_equal(x86_cpuid_find(c->cpuid, c->n_cpuid, 0, 0)->ebx, 0x68747541); // the host's
+    assert_int_equal(x86_cpuid_find(c->cpuid, c->n_cpuid, 0x80000001, 0)->eax, 0x000106a3);
+    assert_int_equal(model(c, "Nehalem", "check=off,vendor=GenuineIntel,stepping=5", &e), 0);
     assert_int_equal(x86_cpuid_find(c->cpuid, c->n_cpuid, 0, 0)->ebx, 0x756e6547);
+    assert_int_equal(x86_cpuid_find(c->cpuid, c->n_cpuid, 1, 0)->eax, 0x000106a5);
+    assert_int_equal(model(c, "host", "family=25,model=33", &e), 0);
+    assert_int_equal(x86_cpuid_find(c->cpuid, c->n_cpuid, 1, 0)->eax, 0x00a20f12);
+    assert_int_equal(model(c, "host", "vendor=Intel", &e), -1);
+    assert_non_null(strstr(e.msg, "12 characters"));
     assert_int_equal(model(c, "EPYC-Rome", "check=off", &e), 0);
     l1 = x86_cpuid_find(c->cpuid, c->n_cpuid, 1, 0);
     assert_int_equal(l1->eax, 0x00830f10); // family 23 = 15 + 8, model 49
