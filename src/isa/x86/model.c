@@ -176,8 +176,9 @@ static uint32_t pick(uint64_t asked, uint32_t other, uint32_t most)
     return asked == UINT64_MAX ? other : (uint32_t)MIN(asked, (uint64_t)most);
 }
 
-// Who the CPU says it is: the model (NULL: the host) and what was asked for instead. The maker stays
-// the host's unless asked for: it decides how instructions behave that the guest then relies on.
+// Who the CPU says it is: the model (NULL: the host) and what was asked for instead. The maker
+// stays the host's unless asked for: it decides how instructions behave that the guest then relies
+// on.
 static void identity_of(const struct model *m, const struct request *r, uint32_t host_signature,
                         struct x86_identity *id)
 {
@@ -190,8 +191,8 @@ static void identity_of(const struct model *m, const struct request *r, uint32_t
     uint32_t stepping = pick(r->stepping, m ? m->stepping : s & 15, 15), base = MIN(family, 15u);
     snprintf(id->vendor, sizeof id->vendor, "%s", r->vendor ? r->vendor : "");
     snprintf(id->brand, sizeof id->brand, "%s", r->brand ? r->brand : m ? m->brand : "");
-    uint32_t signature = stepping | (model & 15) << 4 | base << 8 | (model >> 4) << 16 |
-                         (family - base) << 20;
+    uint32_t signature =
+        stepping | (model & 15) << 4 | base << 8 | (model >> 4) << 16 | (family - base) << 20;
     id->signature = m || signature != (s & 0x0fff0fff) ? signature : 0;
     id->level = pick(r->level, m ? m->level : 0, 0x20);
     id->xlevel = pick(r->xlevel, m ? m->xlevel : 0, 0x80000021);
