@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""bench.py PROGRAM-DIR [--peer DIR] [--older] [--runs N] [--only boot|system|user|translate]: our speed as ratios beside the newest QEMU of Debian's suites, with --older
+"""bench.py PROGRAM-DIR [--arch arm64|riscv64] [--peer DIR] [--older] [--runs N] [--only boot|system|user|translate]: our speed as ratios beside the newest QEMU of Debian's suites, with --older
 in user mode also beside that of Debian 13, and the host itself, in one run.
 
-Each figure is the median over interleaved runs. `system` boots Debian's arm64 kernel with the benchmark set in its initramfs and runs every kernel there; `user` runs the same program
-under user mode. Checksums must agree everywhere before a time counts. `translate` runs code once, so that next to all of the time is translation.
+Each figure is the median over interleaved runs. `system` boots Debian's kernel with the benchmark set in its initramfs and runs every kernel there; `user` runs the same program
+under user mode. Checksums must agree everywhere before a time counts. `translate` runs code once, so that next to all of the time is translation (arm64 alone). For riscv64 the set runs a second time in user mode with loops made into vector code, which wants clang.
 """
 import argparse, math, os, re, resource, statistics, subprocess, sys, time
 
@@ -16,11 +16,38 @@ FLAGS = ["-O3", "-ffp-contract=off", "-static", "-Wall"]
 LINE = re.compile(r"kernel (\S+) (\S+) (\d+) ([0-9a-f]{16})")
 
 
+class Arch:
+    """What a guest architecture differs in."""
+
+    def __init__(self, name, cpu, triple, machine, console):
+        self.name, self.cpu, self.triple, self.machine, self.console = name, cpu, triple, machine, console
+        self.system, self.user = "qemu-system-" + cpu, "qemu-" + cpu
+
+
+ARCHES = {"arm64": Arch("arm64", "aarch64", "aarch64-linux-gnu", ["-M", "virt,gic-version=3", "-cpu", "cortex-a72"], "ttyAMA0"),
+          "riscv64": Arch("riscv64", "riscv64", "riscv64-linux-gnu", ["-M", "virt", "-cpu", "max"], "ttyS0")}
+
+
+def stale(out, source):
+    return not os.path.exists(out) or os.path.getmtime(out) < os.path.getmtime(source)
+
+
 def compiled(build, compiler, name):
     out = os.path.join(build, "bench-" + name)
     source = os.path.join(HERE, "kernels.c")
-    if not os.path.exists(out) or os.path.getmtime(out) < os.path.getmtime(source):
+    if stale(out, source):
         subprocess.run([compiler] + FLAGS + ["-o", out, source, "-lm"], check=True)
+    return out
+
+
+def compiled_vector(build):
+    """RISC-V vector code: the cross gcc of Debian 12 makes none, clang does; gcc links it."""
+    out = os.path.join(build, "bench-riscv64-vector")
+    source = os.path.join(HERE, "kernels.c")
+    if stale(out, source):
+        subprocess.run(["clang", "--target=riscv64-linux-gnu", "-march=rv64gcv", "-mllvm", "-riscv-v-vector-bits-min=128", "-isystem", "/usr/riscv64-linux-gnu/include"] +
+                       FLAGS[:2] + ["-c", "-o", out + ".o", source], check=True)
+        subprocess.run(["riscv64-linux-gnu-gcc", "-static", "-o", out, out + ".o", "-lm"], check=True)
     return out
 
 
@@ -48,14 +75,14 @@ class Peer:
         return ["-L", os.path.join(self.folder, "usr/share/qemu")]
 
     def version(self):
-        text = subprocess.run(self.command("qemu-system-aarch64") + ["--version"], capture_output=True, text=True).stdout
+        text = subprocess.run(self.command("qemu-img") + ["--version"], capture_output=True, text=True).stdout
         return text.split("\n")[0]
 
 
-def boot(command, extra, initrd, smp, timeout=300):
+def boot(arch, command, extra, initrd, smp, timeout=300):
     """Seconds to the marker, and everything printed up to power-off."""
-    args = command + ["-M", "virt,gic-version=3", "-cpu", "cortex-a72", "-smp", str(smp), "-m", "512", "-nographic", "-nic", "none", "-no-reboot",
-                      "-kernel", guests.kernel("arm64"), "-initrd", initrd, "-append", "console=ttyAMA0 quiet panic=-1"] + extra
+    args = command + arch.machine + ["-smp", str(smp), "-m", "512", "-nographic", "-nic", "none", "-no-reboot",
+                                     "-kernel", guests.kernel(arch.name), "-initrd", initrd, "-append", "console=%s quiet panic=-1" % arch.console] + extra
     with Machine(args) as m:
         m.expect(guests.MARKER, timeout)
         took = time.monotonic() - m.started
@@ -63,13 +90,13 @@ def boot(command, extra, initrd, smp, timeout=300):
         return took, m.out.decode(errors="replace")
 
 
-def bench_boot(contenders, runs):
+def bench_boot(arch, contenders, runs):
     for smp in (1, 2):
         times = {name: [] for name, _, _ in contenders}
-        initrd = guests.initrd("arm64")
+        initrd = guests.initrd(arch.name)
         for _ in range(runs):
             for name, command, extra in contenders:
-                times[name].append(boot(command, extra, initrd, smp)[0])
+                times[name].append(boot(arch, command, extra, initrd, smp)[0])
         base = statistics.median(times[contenders[0][0]])
         print("boot to marker, %d vCPU: " % smp + ", ".join("%s %.2f s" % (n, statistics.median(t)) for n, t in times.items()) +
               "".join("; %s takes %.2fx ours" % (n, statistics.median(t) / base) for n, t in list(times.items())[1:]))
@@ -109,24 +136,23 @@ def medians(lists):
     return out
 
 
-def bench_system(build, contenders, native, runs, pattern):
-    binary = compiled(build, "aarch64-linux-gnu-gcc", "aarch64")
+def bench_system(arch, build, contenders, native, runs, pattern):
+    binary = compiled(build, arch.triple + "-gcc", arch.cpu)
     script = "echo %s\n/bench '%s'" % (guests.MARKER, pattern)
-    initrd = guests.initrd("arm64", script, [("bench", 0o100755, open(binary, "rb").read())], "bench")
+    initrd = guests.initrd(arch.name, script, [("bench", 0o100755, open(binary, "rb").read())], "bench")
     got = {name: [] for name, _, _ in contenders}
     for _ in range(runs):
         for name, command, extra in contenders:
-            got[name].append(kernels(boot(command, extra, initrd, 1, 900)[1]))
+            got[name].append(kernels(boot(arch, command, extra, initrd, 1, 900)[1]))
     return table("inside the guest (1 vCPU)", native, {n: medians(v) for n, v in got.items()})
 
 
-def bench_user(build, contenders, native, runs, pattern):
-    binary = compiled(build, "aarch64-linux-gnu-gcc", "aarch64")
+def bench_user(title, binary, contenders, native, runs, pattern):
     got = {name: [] for name, _ in contenders}
     for _ in range(runs):
         for name, command in contenders:
             got[name].append(kernels(subprocess.run(command + [binary, pattern], capture_output=True, text=True).stdout))
-    return table("user mode", native, {n: medians(v) for n, v in got.items()})
+    return table(title, native, {n: medians(v) for n, v in got.items()})
 
 
 def cpu_ms(command):
@@ -137,7 +163,7 @@ def cpu_ms(command):
     return 1e3 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def bench_start(build, contenders, runs):
+def bench_start(arch, build, contenders, runs):
     """What it costs to start a program that prints a line: CPU time."""
     source = os.path.join(build, "bench-hello.c")
     with open(source, "w") as f:
@@ -145,11 +171,11 @@ def bench_start(build, contenders, runs):
     print("\nstart of hello-world, ms of CPU: median of %d" % (runs * 7))
     for kind, flags in (("static", ["-static"]), ("dynamic", [])):
         binary = os.path.join(build, "bench-hello-" + kind)
-        subprocess.run(["aarch64-linux-gnu-gcc", "-O2", "-o", binary, source] + flags, check=True)
+        subprocess.run([arch.triple + "-gcc", "-O2", "-o", binary, source] + flags, check=True)
         times = {name: [] for name, _ in contenders}
         for _ in range(runs * 7):
             for name, command in contenders:
-                times[name].append(cpu_ms(command + ["-L", "/usr/aarch64-linux-gnu", binary]))
+                times[name].append(cpu_ms(command + ["-L", "/usr/" + arch.triple, binary]))
         print("%-8s" % kind + "".join("%14s %6.1f" % (n, statistics.median(t)) for n, t in times.items()))
 
 
@@ -193,6 +219,7 @@ def bench_translate(build, contenders, runs):
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("build")
+    p.add_argument("--arch", choices=sorted(ARCHES), default="arm64")
     p.add_argument("--peer", help="folder that peer.sh made")
     p.add_argument("--older", action="store_true", help="user mode: also Debian 13's")
     p.add_argument("--runs", type=int, default=3)
@@ -200,29 +227,32 @@ def main():
     p.add_argument("--pattern", default="")
     a = p.parse_args()
     build = os.path.abspath(a.build)
-    contenders = [("ours", [os.path.join(build, "qemu-system-aarch64")], [])]
-    users = [("ours", [os.path.join(build, "qemu-aarch64")])]
+    arch = ARCHES[a.arch]
+    contenders = [("ours", [os.path.join(build, arch.system)], [])]
+    users = [("ours", [os.path.join(build, arch.user)])]
     if a.peer:
         peer = Peer(os.path.abspath(a.peer))
         print("peer: " + peer.version())
-        contenders.append(("qemu", peer.command("qemu-system-aarch64"), peer.system_args()))
-        users.append(("qemu", peer.command("qemu-aarch64")))
+        contenders.append(("qemu", peer.command(arch.system), peer.system_args()))
+        users.append(("qemu", peer.command(arch.user)))
     if a.older:
         folder = guests.unpack("amd64", "qemu-user", "trixie")  # linked statically
-        users.append(("qemu 10", [os.path.join(folder, "usr/bin/qemu-aarch64")]))
+        users.append(("qemu 10", [os.path.join(folder, "usr/bin", arch.user)]))
     native = {}
     if a.only in (None, "system", "user"):
         native_binary = compiled(build, "gcc", "native")
         native = medians([kernels(subprocess.run([native_binary, a.pattern], capture_output=True, text=True).stdout) for _ in range(a.runs)])
     ok = True
     if a.only in (None, "boot"):
-        bench_boot(contenders, a.runs)
+        bench_boot(arch, contenders, a.runs)
     if a.only in (None, "system"):
-        ok &= bench_system(build, contenders, native, a.runs, a.pattern)
+        ok &= bench_system(arch, build, contenders, native, a.runs, a.pattern)
     if a.only in (None, "user"):
-        ok &= bench_user(build, users, native, a.runs, a.pattern)
-        bench_start(build, users, a.runs)
-    if a.only in (None, "translate"):
+        ok &= bench_user("user mode", compiled(build, arch.triple + "-gcc", arch.cpu), users, native, a.runs, a.pattern)
+        if arch.name == "riscv64":
+            ok &= bench_user("user mode, vector code", compiled_vector(build), [(n, c + ["-cpu", "max"]) for n, c in users], native, a.runs, a.pattern)
+        bench_start(arch, build, users, a.runs)
+    if a.only in (None, "translate") and arch.name == "arm64":
         bench_translate(build, users, a.runs)
     sys.exit(0 if ok else 1)
 
