@@ -36,7 +36,8 @@ struct op {
     gva_t va;
     unsigned mo, size; // bytes
     struct env_fault f;
-    bool slow; // from translated code: state is not yet exact
+    bool slow;  // from translated code: state is not yet exact
+    bool guest; // by an instruction that is interpreted
 };
 
 // The guest's exception for o->f: state first, where it is still in registers.
@@ -60,12 +61,27 @@ static unsigned mmu_of(unsigned mo)
     return (mo & MO_MMU) >> MO_MMU_SHIFT;
 }
 
+// The debugger wants to see this access before it is made.
+static void stop_at_watchpoint(struct op *o, enum env_access access)
+{
+    struct env *e = jit_env(o->v);
+    const struct env_watchpoint *w = env_watched(e, o->va, o->size, access);
+    if (!w)
+        return;
+    if (o->slow)
+        BUG_ON(!jit_state_rebuild(o->v, (const void *)o->v->slow_ra));
+    e->watch_hit = w;
+    jit_leave(e, LEAVE_DEBUG);
+}
+
 // User mode. The host does not say which address it was where its processor has none like it.
 static void resolve_user(struct op *o, gva_t va, enum env_access access, struct access *a)
 {
     enum { HOST_BITS = 47 };
     struct jit_vcpu *v = o->v;
     uint8_t *base = v->jit->c.user_base;
+    if (unlikely(o->guest && jit_env(v)->n_watchpoints))
+        stop_at_watchpoint(o, access);
     *a = (struct access){.host = base + (v->mode & IR_MODE_TAGGED ? va & IR_ADDRESS_BITS : va)};
     if (likely(!((uintptr_t)a->host >> HOST_BITS)))
         return;
@@ -94,19 +110,6 @@ static void check_align(struct op *o, enum env_access access)
     struct env *e = jit_env(o->v);
     e->isa->align_fault(e, o->va, access, o->mo, &o->f);
     fail(o);
-}
-
-// The debugger wants to see this access before it is made.
-static void stop_at_watchpoint(struct op *o, enum env_access access)
-{
-    struct env *e = jit_env(o->v);
-    const struct env_watchpoint *w = env_watched(e, o->va, o->size, access);
-    if (!w)
-        return;
-    if (o->slow)
-        BUG_ON(!jit_state_rebuild(o->v, (const void *)o->v->slow_ra));
-    e->watch_hit = w;
-    jit_leave(e, LEAVE_DEBUG);
 }
 
 // What only a walk knows: device memory refuses unaligned accesses, watchpoints trap.
@@ -510,7 +513,7 @@ static void do_store(struct op *o, void *val)
 static void access_or_signal(struct env *e, gva_t va, unsigned mo,
                              void (*fn)(struct op *o, void *arg), void *arg)
 {
-    struct op o = {jit_vcpu_of(e), va, mo, MO_SIZE_BYTES(mo), {0}, false};
+    struct op o = {jit_vcpu_of(e), va, mo, MO_SIZE_BYTES(mo), {0}, false, true};
     if (!guarded(&o, fn, arg))
         jit_leave(e, LEAVE_SIGNAL);
 }

@@ -263,7 +263,9 @@ enum env_leave jit_run(struct env *e)
         if (unlikely(interrupted(e)))
             return LEAVE_INTERRUPT;
         enum env_leave why;
-        if (v->step || v->jit->c.interpret) {
+        // User mode has no page tables that would show what is watched.
+        bool watched = v->jit->c.user_mode && e->n_watchpoints;
+        if (v->step || v->jit->c.interpret || unlikely(watched)) {
             v->step = false;
             jit_mode_enter(v, jit_mode(v));
             why = jit_interpret(v, 1); // stores into code are seen by the next instruction

@@ -46,6 +46,7 @@ struct abi {
     uint64_t tag_bits;       // of an address that prctl may let system calls ignore
     uint64_t min_sigstack;   // AT_MINSIGSTKSZ
     bool has_restorer;       // struct sigaction holds sa_restorer
+    bool watch_before;       // gdb expects to stop before a watched access, not after it
     const uint16_t *numbers; // system call number -> 1 + enum call_id, 0: none
     unsigned n_numbers;
     // Bits of open's flags that differ from the host's; ends with {0, 0}.

@@ -1,7 +1,8 @@
 // The program behind the gdb stub (gdb/gdb.h). The stub runs on a thread of its own; guest threads
 // pass a gate around every run of guest code. To stop the program is to close the gate and to wait
 // until none is inside; a thread in a system call of the host does not count, and waits at the gate
-// when it is back. Not modelled: watchpoints (gdb steps instead), following forks and exec.
+// when it is back. While something is watched the program is
+// interpreted. Not modelled: following forks and exec.
 #include "user/debug.h"
 
 #include "accel/dbt.h"
@@ -30,6 +31,7 @@ struct debug {
     bool told;    // the debugger knows that the process has ended
     unsigned running;
     struct gdb_stop event; // what closed the gate
+    VEC(struct env_watchpoint) watchpoints;
 };
 
 // ---- signals by gdb's numbers (GDB, include/gdb/signals.def) ----
@@ -147,9 +149,46 @@ static void tell(void *opaque)
         stop_for(d, &d->event);
 }
 
+// The access that met a watchpoint, where the debugger wants to stop behind it. One that faults is
+// met again.
+static void pass_watchpoint(struct thread *t)
+{
+    struct env *e = t->env;
+    unsigned n = e->n_watchpoints;
+    e->n_watchpoints = 0;
+    t->u->isa->debug_step(e, true);
+    t->u->accel->ops->run(t->u->accel, e);
+    t->u->isa->debug_step(e, t->debug_step);
+    atomic_fetch_and(&e->interrupt, ~(uint32_t)INTR_STEP);
+    e->n_watchpoints = n;
+}
+
+static void watch_trap(struct thread *t, const struct env_watchpoint *w)
+{
+    struct debug *d = t->u->debug;
+    t->env->watch_hit = NULL;
+    struct gdb_stop stop = {.cpu = t->index,
+                            .why = GDB_STOP_WATCH,
+                            .address = w->va,
+                            .watch = w->access == ENV_WRITE  ? GDB_WRITE_WATCH
+                                     : w->access == ENV_READ ? GDB_READ_WATCH
+                                                             : GDB_ACCESS_WATCH};
+    mutex_lock(&d->lock);
+    bool first = !d->stopped; // else it is met again
+    if (first && !t->u->abi->watch_before)
+        pass_watchpoint(t);
+    if (first)
+        announce(d, &stop);
+    mutex_unlock(&d->lock);
+}
+
 void debug_trap(struct thread *t, bool breakpoint)
 {
     struct debug *d = t->u->debug;
+    if (breakpoint && t->env->watch_hit) {
+        watch_trap(t, t->env->watch_hit);
+        return;
+    }
     bool stepped = atomic_fetch_and(&t->env->interrupt, ~(uint32_t)INTR_STEP) & INTR_STEP;
     if (!breakpoint && !(stepped && t->debug_step))
         return;
@@ -191,9 +230,18 @@ void debug_end(struct user *u, int status, int sig)
     mutex_unlock(&d->lock);
 }
 
+void debug_watch(struct thread *t)
+{
+    struct debug *d = t->u->debug;
+    t->env->watchpoints = d->watchpoints.data;
+    t->env->n_watchpoints = (unsigned)d->watchpoints.len;
+    t->env->watch_hit = NULL;
+}
+
 void debug_fork_child(struct thread *t)
 {
     struct accel *a = t->u->accel;
+    t->env->n_watchpoints = 0;
     t->u->debug = NULL;
     t->debug_held = t->debug_step = false;
     t->u->isa->debug_step(t->env, false);
@@ -335,18 +383,41 @@ static int change_point(struct debug *d, uint64_t addr, bool insert)
     return 0;
 }
 
+static int change_watchpoint(struct debug *d, enum gdb_point kind, uint64_t addr, uint64_t len,
+                             bool insert)
+{
+    static const unsigned accesses[GDB_N_POINTS] = {[GDB_WRITE_WATCH] = ENV_WRITE,
+                                                    [GDB_READ_WATCH] = ENV_READ,
+                                                    [GDB_ACCESS_WATCH] = ENV_READ | ENV_WRITE};
+    size_t at = 0;
+    while (at < d->watchpoints.len &&
+           (d->watchpoints.data[at].va != addr || d->watchpoints.data[at].len != len ||
+            d->watchpoints.data[at].access != accesses[kind]))
+        at++;
+    if (insert == (at < d->watchpoints.len))
+        return -1;
+    if (insert)
+        vec_push(&d->watchpoints, (struct env_watchpoint){addr, len, accesses[kind]});
+    else
+        vec_remove(&d->watchpoints, at);
+    mutex_lock(&d->u->threads_lock);
+    for (unsigned i = 0; i < d->u->max_threads; i++)
+        if (d->u->threads[i])
+            debug_watch(d->u->threads[i]);
+    mutex_unlock(&d->u->threads_lock);
+    return 0;
+}
+
 static int target_insert(void *opaque, enum gdb_point kind, uint64_t addr, uint64_t len)
 {
-    if (kind > GDB_HARDWARE_BREAK)
-        return -2;
-    return change_point(opaque, addr, true);
+    return kind > GDB_HARDWARE_BREAK ? change_watchpoint(opaque, kind, addr, len, true)
+                                     : change_point(opaque, addr, true);
 }
 
 static int target_remove(void *opaque, enum gdb_point kind, uint64_t addr, uint64_t len)
 {
-    if (kind > GDB_HARDWARE_BREAK)
-        return -2;
-    return change_point(opaque, addr, false);
+    return kind > GDB_HARDWARE_BREAK ? change_watchpoint(opaque, kind, addr, len, false)
+                                     : change_point(opaque, addr, false);
 }
 
 static void target_signal(void *opaque, unsigned cpu, unsigned number)

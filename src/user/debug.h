@@ -10,6 +10,7 @@ int debug_open(struct user *u, const char *spec, struct err *e) MUST_CHECK;
 // Around every run of guest code: wait while the debugger holds the thread; it has come back.
 void debug_enter(struct thread *t);
 void debug_leave(struct thread *t);
+void debug_watch(struct thread *t); // the watchpoints of now; the program stands still, or t is new
 void debug_trap(struct thread *t, bool breakpoint); // after a run: a breakpoint, perhaps a step
 // A signal is about to reach the program: the one that the debugger lets through, 0: none.
 int debug_signal(struct thread *t, int sig);

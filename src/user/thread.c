@@ -252,6 +252,8 @@ static int64_t clone_thread(struct thread *t, const struct clone_request *r)
     if (r->flags & CLONE_CHILD_CLEARTID)
         n->clear_tid = r->child_tid;
     t->u->abi->child(n->env, t->env, r->stack, r->flags & CLONE_SETTLS ? &r->tls : NULL);
+    if (t->u->debug)
+        debug_watch(n);
     struct start s = {.t = n, .parent = t, .r = r};
     sem_init(&s.ready, 0, 0);
     pthread_attr_t attr;

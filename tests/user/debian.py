@@ -199,7 +199,7 @@ const m = new WebAssembly.Module(new Uint8Array([0,97,115,109,1,0,0,0,1,7,1,96,2
 """, "28665 ours 1,2,3\n196418 d69e689881578332 {\"a\":[1.5,null]} ll\n42\n4999950000\nend text\n", LARGE)
 
 case("openjdk", r"""
-export PATH=$PATH:$(echo /usr/lib/jvm/java-*-openjdk-$ARCH/bin); java -version 2>&1 | grep -c '64-Bit Server VM'; java -XX:+UseSerialGC -Xcomp -version 2>&1 | grep -c 'mixed\|compiled'; java -Xint -version 2>&1 | grep -c interpreted; java -XX:+UseG1GC --list-modules | grep -c '^java.base'
+export PATH=$PATH:$(echo /usr/lib/jvm/java-[1-9][0-9]-openjdk-$ARCH/bin); java -version 2>&1 | grep -c '64-Bit Server VM'; java -XX:+UseSerialGC -Xcomp -version 2>&1 | grep -c 'mixed\|compiled'; java -Xint -version 2>&1 | grep -c interpreted; java -XX:+UseG1GC --list-modules | grep -c '^java.base'
 """, "1\n1\n1\n1\n", LARGE, 900)
 
 

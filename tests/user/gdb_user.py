@@ -80,6 +80,12 @@ for kind, flags in (("static", ["-static"]), ("dynamic", [])):
 loop = program("spinning", "volatile long n; int main(void) { while (n >= 0) n++; return 9; }\n", ["-static"])
 said, out, status = session(loop, ["continue", "print n > 1000", "set var n = -5", "continue"], interrupt=4)
 check("interrupt and writing memory", has(said, r"received signal SIGINT", r"^\$1 = 1$", r"exited with code 011") and status == 9, said, out, status)
+watched = program("watched", """long far[4096], n; char other;
+int main(void) { for (int i = 0; i < 20000; i++) far[i & 4095] = i; n = 7; other = n; far[9] += n; n = 8; return other; }
+""", ["-static"])
+said, out, status = session(watched, ["watch n", "rwatch far[9]", "continue", "continue", "delete 2", "continue", "info breakpoints", "delete", "continue"])
+check("watchpoints", has(said, r"^Hardware watchpoint 1: n", r"^Hardware read watchpoint 2: far", r"^Old value = 0\nNew value = 7$", r"^Value = 16393$", r"^Old value = 7\nNew value = 8$",
+                         r"already hit 2 times", r"exited with code 07"), said, out, status)
 crash = program("crashing", "int main(void) { *(volatile int *)16 = 1; return 0; }\n", ["-static"])
 said, out, status = session(crash, ["continue", "continue"])
 check("fault", has(said, r"received signal SIGSEGV", r"main \(\)", r"terminated with signal SIGSEGV") and status == -signal.SIGSEGV, said, out, status)

@@ -25,7 +25,8 @@ static int status_of(pid_t pid)
     return status;
 }
 
-// How many descriptors there are, by the kernel's own list and by trying; the list's own is left out.
+// How many descriptors there are, by the kernel's own list and by trying; the list's own is left
+// out.
 static void descriptors(void)
 {
     DIR *d = opendir("/proc/self/fd");
@@ -76,7 +77,8 @@ int main(int argc, char **argv)
     }
     CHECK(WEXITSTATUS(status_of(pid)) == 23);
     descriptors();
-    CHECK(!posix_spawn(&pid, "/proc/self/exe", NULL, NULL, self, environ)); // the emulator finds itself still
+    CHECK(!posix_spawn(&pid, "/proc/self/exe", NULL, NULL, self,
+                       environ)); // the emulator finds itself still
     CHECK(WEXITSTATUS(status_of(pid)) == 23);
     return failures != 0;
 }

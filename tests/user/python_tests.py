@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""python_tests.py BUILD [--emulator PROGRAM] [--timeout SECONDS] [--log DIR] [--all] [MODULE...]: Python's own tests under user mode.
+"""python_tests.py BUILD [--emulator PROGRAM | --native] [--timeout SECONDS] [--log DIR] [--all] [MODULE...]: Python's own tests under user mode.
 
 Each module of Debian's libpython3.11-testsuite runs in a chroot of its own, with a time limit. What fails for a reason that is known is
 listed, by case and reason, in python_tests.txt; every other case must pass, and no module may crash or hang. --emulator compares with another
-program (a static one: it is registered with binfmt_misc in the chroot's own user namespace, ours needs no such help); --all runs
-the listed cases as well.
+program (a static one: it is registered with binfmt_misc in the chroot's own user namespace, ours needs no such help), --native with the
+host's own architecture; --all runs the listed cases as well.
 """
 import argparse, glob, os, re, signal, subprocess, sys, tempfile, time
 
@@ -83,6 +83,7 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("build")
     p.add_argument("--emulator")
+    p.add_argument("--native", action="store_true")
     p.add_argument("--timeout", type=int, default=900)
     p.add_argument("--log")
     p.add_argument("--all", action="store_true")
@@ -92,7 +93,7 @@ def main():
     if not debian.root_available(o.build):
         print("1..0 # SKIP needs root and a static user mode")
         sys.exit(77)
-    root = debian.guests.root("arm64", debian.LARGE)
+    root = debian.guests.root("amd64" if o.native else "arm64", debian.LARGE)
     known = {} if o.all else listed()
     names = o.modules or modules(root)
     print("1..%d" % len(names), flush=True)
@@ -102,7 +103,7 @@ def main():
         if "*" in skip:
             print("ok - %s # SKIP known" % name, flush=True)
             continue
-        what, cases, out, cpu = run(o.emulator or own, root, name, skip, o.timeout, bool(o.emulator))
+        what, cases, out, cpu = run("" if o.native else o.emulator or own, root, name, skip, o.timeout, bool(o.emulator))
         ok = what in ("passes", "skipped")
         bad += not ok
         print("%sok - %s %s, %.1f s%s" % ("" if ok else "not ", name, what, cpu, ", ".join([""] + cases)), flush=True)

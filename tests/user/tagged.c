@@ -1,5 +1,6 @@
-// Guest program: addresses with a tag in the top byte, which AArch64 ignores for data and drops from the program counter, and
-// RISC-V refuses; what system calls make of them; which address a fault reports.
+// Guest program: addresses with a tag in the top byte, which AArch64 ignores for data and drops
+// from the program counter, and RISC-V refuses; what system calls make of them; which address a
+// fault reports.
 #include "check.h"
 
 #include <pthread.h>
@@ -58,11 +59,18 @@ static void accesses(void)
     CHECK(*w == 0x55667788 && *h == 0x7788 && *b == 0x88 && words[0] == *x);
     CHECK(__atomic_add_fetch(x, 1, __ATOMIC_SEQ_CST) == 0x1122334455667789);
     uint64_t old = *x;
-    CHECK(__atomic_compare_exchange_n(x, &old, 5, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) && words[0] == 5);
+    CHECK(__atomic_compare_exchange_n(x, &old, 5, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) &&
+          words[0] == 5);
     uint64_t v, failed;
-    __asm__ volatile("1: ldaxr %0, [%2]\n add %0, %0, #1\n stlxr %w1, %0, [%3]\n cbnz %w1, 1b" : "=&r"(v), "=&r"(failed) : "r"(x), "r"(tagged(words, 3)) : "memory");
+    __asm__ volatile("1: ldaxr %0, [%2]\n add %0, %0, #1\n stlxr %w1, %0, [%3]\n cbnz %w1, 1b"
+                     : "=&r"(v), "=&r"(failed)
+                     : "r"(x), "r"(tagged(words, 3))
+                     : "memory");
     CHECK(words[0] == 6);
-    __asm__ volatile("ldp x9, x10, [%0]\n stp x9, x9, [%0, #16]\n ld1 {v0.2d, v1.2d}, [%0]\n st1 {v0.2d, v1.2d}, [%1]" ::"r"(x), "r"(tagged(words + 8, 9)) : "x9", "x10", "v0", "v1", "memory");
+    __asm__ volatile("ldp x9, x10, [%0]\n stp x9, x9, [%0, #16]\n ld1 {v0.2d, v1.2d}, [%0]\n st1 "
+                     "{v0.2d, v1.2d}, [%1]" ::"r"(x),
+                     "r"(tagged(words + 8, 9))
+                     : "x9", "x10", "v0", "v1", "memory");
     CHECK(words[2] == 6 && words[8] == 6 && words[10] == 6);
     memset(tagged(words, 0x5a), 1, sizeof words);
     CHECK(words[63] == 0x0101010101010101);
@@ -81,7 +89,8 @@ static void threads(void)
     pthread_t t;
     void *got;
     words[0] = 99;
-    CHECK(!pthread_create(&t, NULL, in_thread, tagged(words, 0x33)) && !pthread_join(t, &got) && got == (void *)99);
+    CHECK(!pthread_create(&t, NULL, in_thread, tagged(words, 0x33)) && !pthread_join(t, &got) &&
+          got == (void *)99);
 }
 
 static void system_calls(void)
@@ -90,11 +99,13 @@ static void system_calls(void)
     char *text = tagged("x", 0x11), buf[2] = {0};
     CHECK(!pipe(p));
     CHECK(write(p[1], text, 1) == -1 && errno == EFAULT);
-    CHECK(prctl(SET_TAGGED, 2, 0, 0, 0) == -1 && errno == EINVAL && prctl(GET_TAGGED, 0, 0, 0, 0) == 0);
+    CHECK(prctl(SET_TAGGED, 2, 0, 0, 0) == -1 && errno == EINVAL &&
+          prctl(GET_TAGGED, 0, 0, 0, 0) == 0);
     CHECK(!prctl(SET_TAGGED, 1, 0, 0, 0) && prctl(GET_TAGGED, 0, 0, 0, 0) == 1);
     CHECK(write(p[1], text, 1) == 1 && read(p[0], tagged(buf, 0x81), 1) == 1 && buf[0] == 'x');
     char *m = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(mmap(tagged(m, 1), 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED);
+    CHECK(mmap(tagged(m, 1), 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+          MAP_FAILED);
     CHECK(!mprotect(tagged(m, 1), 4096, PROT_NONE) && faults_at(tagged(m, 1), m, SEGV_ACCERR));
     CHECK(!munmap(tagged(m, 1), 8192) && faults_at(tagged(m, 1), m, SEGV_MAPERR));
     CHECK(!prctl(SET_TAGGED, 0, 0, 0, 0) && write(p[1], text, 1) == -1);
@@ -110,7 +121,9 @@ static void on_usr1(int sig, siginfo_t *info, void *context)
 static void tagged_stack(void)
 {
     uint64_t used;
-    __asm__ volatile("mov x9, sp\n orr x10, x9, #0x0100000000000000\n mov sp, x10\n str x9, [sp, #-16]!\n ldr %0, [sp], #16\n mov sp, x9" : "=r"(used)::"x9", "x10", "memory");
+    __asm__ volatile("mov x9, sp\n orr x10, x9, #0x0100000000000000\n mov sp, x10\n str x9, [sp, "
+                     "#-16]!\n ldr %0, [sp], #16\n mov sp, x9"
+                     : "=r"(used)::"x9", "x10", "memory");
     CHECK(used != 0);
     on_signal(SIGUSR1, on_usr1, 0);
     raise(SIGUSR1);

@@ -390,6 +390,7 @@ const struct abi abi_aarch64 = {
     .tag_bits = ~IR_ADDRESS_BITS,
     .min_sigstack = sizeof(struct rt_frame) + sizeof(struct frame_record) + 16,
     .has_restorer = true,
+    .watch_before = true,
     .numbers = calls_generic,
     .n_numbers = CALLS_GENERIC,
     .open_flags = open_flags,
