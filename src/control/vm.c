@@ -30,11 +30,27 @@ static void pause_as(struct vm *vm, enum run_state why)
     gdb_machine_paused(vm);
 }
 
+// A guest that cannot go on, where the machine is to stay.
+static bool outlives_panic(struct vm *vm)
+{
+    enum vm_panic how = vm->opt.actions.panic;
+    char data[40];
+    if (strcmp(atomic_load(&vm->shutdown_reason), "guest-panic"))
+        return false;
+    snprintf(data, sizeof data, "{\"action\": \"%s\"}", vm_panic_name(how));
+    vm_event(vm, "GUEST_PANICKED", data);
+    if (how == VM_PANIC_PAUSE)
+        pause_as(vm, RUN_INTERNAL_ERROR);
+    else if (how == VM_PANIC_SHUTDOWN)
+        atomic_store(&vm->shutdown_status, 0);
+    return how == VM_PANIC_PAUSE || how == VM_PANIC_NONE;
+}
+
 static void carry_out(void *opaque)
 {
     struct vm *vm = opaque;
     if (atomic_exchange(&vm->want_reset, false)) {
-        if (vm->opt.no_reboot) {
+        if (vm->opt.actions.no_reboot) {
             atomic_store(&vm->shutdown_reason, "guest-reset");
             atomic_store(&vm->want_shutdown, true);
         } else {
@@ -45,7 +61,7 @@ static void carry_out(void *opaque)
         vm_powerdown(vm);
     if (atomic_exchange(&vm->want_io_stop, false))
         pause_as(vm, RUN_IO_ERROR);
-    if (atomic_exchange(&vm->want_shutdown, false)) {
+    if (atomic_exchange(&vm->want_shutdown, false) && !outlives_panic(vm)) {
         const char *reason = atomic_load(&vm->shutdown_reason);
         machine_pause(vm->machine);
         vm->state = RUN_SHUTDOWN;
@@ -54,7 +70,7 @@ static void carry_out(void *opaque)
                  strncmp(reason, "guest", 5) ? "false" : "true", reason);
         vm_event(vm, "SHUTDOWN", data);
         vm->exit_status = atomic_load(&vm->shutdown_status);
-        if (!vm->opt.no_shutdown || !strncmp(reason, "host", 4))
+        if (!vm->opt.actions.no_shutdown || !strncmp(reason, "host", 4))
             loop_quit(vm->loop);
     }
 }

@@ -7,6 +7,7 @@
 #include "block/block.h"
 #include "board/board.h"
 #include "chardev/chardev.h"
+#include "control/action.h"
 #include "control/fds.h"
 #include "control/object.h"
 #include "net/net.h"
@@ -26,7 +27,7 @@ const char *run_state_name(enum run_state s);
 
 struct vm_options {    // what the command line decides about the machine's conduct
     bool start_paused; // -S
-    bool no_reboot, no_shutdown;
+    struct vm_actions actions;
     bool nodefaults;
     const char *name;
 };

@@ -5,6 +5,7 @@ import gzip, json, os, re, shutil, socket, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", d) for d in ("guests", "control")] + [HERE]
+from client import Qmp, Server
 from machine import tap
 
 PROGRAM = os.path.join(sys.argv[1], "qemu-system-x86_64")
@@ -131,6 +132,18 @@ def cannot_emulate(folder):
     kernel = pvh(folder, "mov $0xd0000000, %eax\njmp *%eax\n")
     _, out = run(BASE + ["-kernel", kernel], 1)
     assert re.search(r"CPU 0: KVM cannot go on: .* cs:rip 0010:00000000d0000000 ", out), out
+    run(BASE + ["-kernel", kernel, "-action", "panic=shutdown"], 0)
+    _, out = run(BASE + ["-kernel", kernel, "-action", "panic=paus"], 1)
+    assert out.count("\n") == 1 and "did you mean 'pause'" in out, out
+    with Server(PROGRAM, BASE[:6] + ["-kernel", kernel, "-S"]) as vm:
+        q = Qmp(vm.path)
+        q.ok("set-action", panic="pause")
+        q.ok("cont")
+        assert q.event("GUEST_PANICKED")["data"] == {"action": "pause"}
+        q.event("STOP")
+        assert q.ok("query-status") == {"status": "internal-error", "running": False}
+        assert "rip=00000000d0000000" in re.sub(" +", "", q.ok("human-monitor-command", command_line="info registers"))
+        q.ok("quit")
 
 
 @in_folder

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/opt.h"
 #include "base/vec.h"
+#include "control/action.h"
 #include "isa/isa.h"
 #include "net/legacy.h"
 
@@ -20,9 +21,10 @@ struct cmdline {
     VEC(const char *) serials, monitors, qmps, globals;
     const char *cpu_model;
     struct opts cpu_features;
+    struct vm_actions actions;
     struct opts smp, memory, rtc, boot, name;
     const char *kernel, *initrd, *append, *dtb, *bios, *gdb, *pidfile, *uuid, *data_dir;
-    bool nographic, nodefaults, paused, no_reboot, no_shutdown, snapshot, daemonize, display_given;
+    bool nographic, nodefaults, paused, snapshot, daemonize, display_given;
     int escape; // -echr: control character, 0: default
     bool done;  // a help or version text was printed: exit 0
 };

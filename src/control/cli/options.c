@@ -193,11 +193,31 @@ SCALAR(uuid)
 FLAG(nographic)
 FLAG(nodefaults)
 FLAG(paused)
-FLAG(no_reboot)
-FLAG(no_shutdown)
 FLAG(snapshot)
 FLAG(daemonize)
 #undef FLAG
+
+static int set_action(struct cmdline *c, const char *arg, struct err *e)
+{
+    struct opts o = {0};
+    int r = opts_parse(&o, arg, NULL, e);
+    for (size_t i = 0; !r && i < o.len; i++)
+        r = vm_actions_set(&c->actions, o.data[i].key, o.data[i].val, e);
+    opts_free(&o);
+    return r ? err_prefix(e, "-action") : 0;
+}
+
+static int set_no_reboot(struct cmdline *c, const char *arg, struct err *e)
+{
+    c->actions.no_reboot = true;
+    return 0;
+}
+
+static int set_no_shutdown(struct cmdline *c, const char *arg, struct err *e)
+{
+    c->actions.no_shutdown = true;
+    return 0;
+}
 
 static int set_gdb_default(struct cmdline *c, const char *arg, struct err *e)
 {

@@ -497,10 +497,8 @@ static int add_devices(struct startup *s, struct err *e)
 static int start(struct startup *s, struct err *e)
 {
     s->vm = vm_new();
-    s->vm->opt = (struct vm_options){.start_paused = s->c.paused,
-                                     .no_reboot = s->c.no_reboot,
-                                     .no_shutdown = s->c.no_shutdown,
-                                     .nodefaults = s->c.nodefaults};
+    s->vm->opt = (struct vm_options){
+        .start_paused = s->c.paused, .actions = s->c.actions, .nodefaults = s->c.nodefaults};
     if (choose_board(s, e) || add_fds(s, e) || add_objects(s, e) || open_chardevs(s, e) ||
         open_serials(s, e) || open_drives(s, e) || open_netdevs(s, e) || make_machine(s, e) ||
         add_devices(s, e) || machine_finish(s->vm->machine, e))

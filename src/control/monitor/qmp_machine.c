@@ -76,6 +76,17 @@ RUN(query_status)
     return o;
 }
 
+RUN(set_action)
+{
+    static const char *const events[] = {"panic", "reboot", "shutdown", "watchdog"};
+    for (unsigned i = 0; i < ARRAY_SIZE(events); i++) {
+        const char *action = qmp_str(args, events[i]);
+        if (action && vm_actions_set(&m->vm->opt.actions, events[i], action, &e->err))
+            return qmp_fail(e, "GenericError", "%s", e->err.msg);
+    }
+    return NULL;
+}
+
 RUN(query_name)
 {
     struct json_object *o = json_object_new_object();
