@@ -323,6 +323,7 @@ static void function_exit(struct device *d)
     pci_set_intx(p, false);
     device_unlock(d);
     function_hide(d);
+    pci_msix_wires_free(p);
     if (p->rom)
         ram_free(p->rom);
     free(p->writable);

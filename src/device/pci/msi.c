@@ -89,7 +89,9 @@ void pci_msix_notify(struct pci_device *p, unsigned vector)
         return;
     }
     const uint8_t *e = p->msix_table + 16 * vector;
-    send(p, ld_le64(e) & ~3ull, ld_le32(e + 8));
+    uint64_t addr = ld_le64(e) & ~3ull;
+    if (!pci_master_on_path(p) || !pci_msix_wire_send(p, vector, addr, ld_le32(e + 8)))
+        send(p, addr, ld_le32(e + 8));
 }
 
 static void send_pending(struct pci_device *p)

@@ -51,6 +51,7 @@ struct pci_device {
     uint16_t msix_n;
     uint8_t msix_table[PCI_MSIX_MAX * 16];
     uint8_t msix_pending[PCI_MSIX_MAX / 8];
+    struct pci_msix_wire *msix_wires; // NULL until one is sent (msix_wire.c)
     // INTx.
     bool intx_level, intx_driven;
     struct ram *rom;
@@ -140,4 +141,7 @@ bool pci_bridge_forwards(const struct pci_bridge *b, enum pci_bar_kind kind, uin
 void pci_intx_update(struct pci_device *p);
 void pci_msix_config_written(struct pci_device *p);
 void pci_msi_config_written(struct pci_device *p);
+// msix_wire.c: sends by a descriptor of the kernel's; false: not this one, or not yet.
+bool pci_msix_wire_send(struct pci_device *p, unsigned vector, uint64_t addr, uint32_t data);
+void pci_msix_wires_free(struct pci_device *p);
 int pci_rom_load(struct pci_device *p, struct err *e) MUST_CHECK;

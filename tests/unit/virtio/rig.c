@@ -5,6 +5,8 @@
 #include "device/core/sysdev.h"
 #include "device/virtio/mmio.h"
 
+#include <unistd.h>
+
 static void on_irq(void *opaque, int n, int level)
 {
     *(int *)opaque = level;
@@ -24,6 +26,22 @@ static void on_msi(void *opaque, uint64_t addr, uint32_t data, uint32_t rid)
     }
     r->msi[data % PCI_MSIX_MAX]++;
     r->msi_rid = rid;
+}
+
+static int on_bind(void *opaque, int fd, uint64_t addr, uint32_t data, uint32_t rid)
+{
+    struct rig *r = opaque;
+    if (!r->binds)
+        return -1;
+    r->bound_fd = dup(fd);
+    return (int)r->n_bound++;
+}
+
+static void on_unbind(void *opaque, int fd, int handle)
+{
+    struct rig *r = opaque;
+    close(r->bound_fd);
+    r->n_unbound++;
 }
 
 static void *find_backend(void *opaque, enum field_kind kind, const char *id, struct device *d,
@@ -69,7 +87,7 @@ void rig_init(struct rig *r)
         .mmio64_size = 0x8000000000,
         .pio_base = 0x3eff0000,
         .pio_size = 0x10000,
-        .msi = {.send = on_msi, .opaque = r},
+        .msi = {.send = on_msi, .opaque = r, .bind = on_bind, .unbind = on_unbind},
     };
     for (int i = 0; i < 4; i++)
         b.intx[i] = (struct irq){.set = on_intx, .opaque = r, .n = i};

@@ -33,8 +33,11 @@ struct rig {
     unsigned n_mmio;
     int irq_level; // of the last virtio-mmio slot made
     int intx[4];
-    unsigned msi[PCI_MSIX_MAX];            // messages by vector
-    uint32_t msi_rid;                      // of the last one
+    unsigned msi[PCI_MSIX_MAX]; // messages by vector
+    uint32_t msi_rid;           // of the last one
+    bool binds;                 // descriptors for messages are to be had
+    unsigned n_bound, n_unbound;
+    int bound_fd;                          // the last one
     void *(*find_backend)(const char *id); // set by a test
 };
 void rig_init(struct rig *r);

@@ -5,6 +5,8 @@
 #include "base/bits.h"
 #include "base/buf.h"
 
+#include <sys/eventfd.h>
+
 static struct rig rig;
 
 static uint32_t in(unsigned bus, unsigned devfn, unsigned off, unsigned size)
@@ -214,6 +216,39 @@ static void test_requester(void **state)
     }
 }
 
+// A vector that has sent 63 messages gets a descriptor for the same, and keeps it until it changes.
+static void test_msix_wire(void **state)
+{
+    struct drv d;
+    struct done done;
+    eventfd_t signals;
+    rig_init(&rig);
+    rig.binds = true;
+    rig_device(&rig, "virtio-rng-pci,addr=3");
+    drv_attach_pci(&d, &rig, 0, 3 << 3);
+    assert_true(drv_negotiate(&d, 0));
+    drv_ring(&d, 0, 8);
+    drv_ok(&d);
+    gpa_t entry = (in(0, 3 << 3, 0x14, 4) & ~15u) + 16;
+    struct seg s = {rig_alloc(&rig, 64, 16), 64};
+    for (unsigned i = 0; i < 70; i++) {
+        drv_add(&d.rings[0], NULL, 0, &s, 1);
+        drv_kick(&d.rings[0]);
+        assert_true(drv_wait(&d.rings[0], &done));
+    }
+    assert_int_equal(rig.n_bound, 1);
+    assert_int_equal(rig.msi[1], 63);
+    assert_int_equal(eventfd_read(rig.bound_fd, &signals), 0);
+    assert_int_equal(signals, 7);
+    rig_out(&rig, entry + 8, 4, 2); // another message
+    drv_add(&d.rings[0], NULL, 0, &s, 1);
+    drv_kick(&d.rings[0]);
+    assert_true(drv_wait(&d.rings[0], &done));
+    assert_int_equal(rig.n_unbound, 1);
+    assert_int_equal(rig.msi[2], 1);
+    rig_free(&rig);
+}
+
 static void test_msix(void **state)
 {
     struct drv d;
@@ -385,11 +420,11 @@ static void test_hotplug(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty),      cmocka_unit_test(test_bars),
-        cmocka_unit_test(test_bridges),    cmocka_unit_test(test_behind_bridge),
-        cmocka_unit_test(test_msix),       cmocka_unit_test(test_requester),
-        cmocka_unit_test(test_cfg_window), cmocka_unit_test(test_slots),
-        cmocka_unit_test(test_hotplug),
+        cmocka_unit_test(test_empty),     cmocka_unit_test(test_bars),
+        cmocka_unit_test(test_bridges),   cmocka_unit_test(test_behind_bridge),
+        cmocka_unit_test(test_msix),      cmocka_unit_test(test_msix_wire),
+        cmocka_unit_test(test_requester), cmocka_unit_test(test_cfg_window),
+        cmocka_unit_test(test_slots),     cmocka_unit_test(test_hotplug),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
