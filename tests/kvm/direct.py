@@ -100,6 +100,8 @@ def interrupt_controllers(folder):
     for how in ("on", "split"):
         run(BASE + ["-M", "kernel-irqchip=" + how, "-kernel", kernel], 33)
         run(BASE[:2] + ["-accel", "kvm,kernel-irqchip=" + how] + BASE[4:] + ["-kernel", kernel], 33)
+    _, out = run(["-accel", "kvm,help"])
+    assert "kernel-irqchip=on|split|off" in out, out
     _, out = run(BASE + ["-M", "kernel-irqchip=off", "-kernel", kernel], 1)
     assert out.count("\n") == 1 and "kernel-irqchip=off" in out, out
 
@@ -125,6 +127,7 @@ def triple_fault(folder):
     assert re.search(r"CPU 0: triple fault.* cs:rip 0010:0{9}1\w+ .*code 0f 0b", out), out
     _, out = run(BASE + ["-kernel", kernel, "-no-reboot"], 0)
     assert "triple fault" in out, out
+    run(BASE + ["-kernel", kernel, "-action", "reboot=shutdown"], 0)
 
 
 @in_folder

@@ -83,6 +83,18 @@ static int parse(struct kvm *k, struct opts *o, struct err *e)
     return kvm_dirty_open(k, o, e) || opts_check_unused(o, "-accel kvm", known, e) ? -1 : 0;
 }
 
+static void kvm_print_help(struct buf *out)
+{
+    buf_printf(out,
+               "kvm options:\n"
+               "  device=path                 - KVM's node (default: " KVM_FACTS_DEVICE ")\n"
+               "  dirty-ring-size=n           - pages written are logged in rings of n entries "
+               "(default: 0, bitmaps)\n"
+               "  kernel-irqchip=on|split|off - interrupt controllers in the kernel; split: the "
+               "I/O APIC outside (default: on)\n"
+               "  max-slots=n                 - memory slots used (default: all)\n");
+}
+
 static int open_device(struct kvm *k, struct opts *o, struct err *e)
 {
     const char *path = opts_get(o, "device");
@@ -297,6 +309,7 @@ static int kvm_irqchip(struct accel *a, struct accel_irqchip *out, struct err *e
 const struct accel_ops accel_kvm = {
     .name = "kvm",
     .desc = "the host kernel's virtual machines",
+    .print_help = kvm_print_help,
     .open = kvm_open,
     .close = kvm_close,
     .cpu_new = kvm_cpu_new,
