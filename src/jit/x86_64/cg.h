@@ -83,6 +83,7 @@ struct cg {
     bool failed;
     uint32_t pos; // instruction being lowered
     struct val *v;
+    ir_ref *root;      // the value that a node is no more than a name for; itself if none
     uint32_t (*nu)[3]; // next use of each operand after its instruction
     uint32_t *args_nu;
     size_t cap, args_cap;
@@ -212,9 +213,15 @@ void cg_before_call(struct cg *c, bool slots_change); // what lives on survives 
 void cg_after_call(struct cg *c);
 // Where the values of a snapshot are now.
 void cg_record(struct cg *c, uint32_t snap, uint32_t *first, uint32_t *n);
+// What is known of value i. Half of a value (trunc), and the extension of a 32-bit result, which
+// the instruction that made it has extended, are the value itself.
+static inline struct val *cg_val(const struct cg *c, ir_ref i)
+{
+    return &c->v[c->root[i]];
+}
 static inline bool cg_dies(const struct cg *c, ir_ref i)
 {
-    return c->v[i].last <= c->pos;
+    return cg_val(c, i)->last <= c->pos;
 }
 
 // The address operand of an access as it is encoded: in user mode a sum with a constant is folded

@@ -53,6 +53,7 @@ void cg_free(struct cg *c)
     if (!c)
         return;
     free(c->v);
+    free(c->root);
     free(c->nu);
     free(c->args_nu);
     free(c->calls);
@@ -70,6 +71,7 @@ static void begin(struct cg *c, const struct ir_region *r, struct block *b)
     if (n > c->cap) {
         c->cap = n + n / 2;
         c->v = xrealloc(c->v, c->cap * sizeof *c->v);
+        c->root = xrealloc(c->root, c->cap * sizeof *c->root);
         c->nu = xrealloc(c->nu, c->cap * sizeof *c->nu);
     }
     if (r->args.len > c->args_cap) {
@@ -110,7 +112,7 @@ static void advance(struct cg *c, ir_ref i)
     const struct ir_insn *in = cg_insn(c, i);
     if (in->op == IR_call) {
         for (uint32_t k = in->b; k-- > 0;) {
-            struct val *v = &c->v[c->r->args.data[in->a + k]];
+            struct val *v = cg_val(c, c->r->args.data[in->a + k]);
             v->next = c->args_nu[in->a + k];
             if (v->reg != NO_REG)
                 c->locked |= BIT(v->reg);
@@ -122,7 +124,7 @@ static void advance(struct cg *c, ir_ref i)
     const ir_ref ops[3] = {plain ? cg_address(c, in, &disp) : in->a, in->b, in->c};
     for (unsigned k = 3; k-- > 0;)
         if (ops[k] && !cg_is_target(c, in, k)) {
-            struct val *v = &c->v[ops[k]];
+            struct val *v = cg_val(c, ops[k]);
             v->next = c->nu[i][k];
             if (v->reg != NO_REG)
                 c->locked |= BIT(v->reg);

@@ -323,7 +323,7 @@ static bool has_phi(const struct cg *c, unsigned slot)
 static ir_ref next_in(const struct cg *c, int r)
 {
     ir_ref x = c->loop.owner[r];
-    return x && cg_insn(c, x)->op == IR_phi ? (ir_ref)cg_insn(c, x)->imm : x;
+    return c->root[x && cg_insn(c, x)->op == IR_phi ? (ir_ref)cg_insn(c, x)->imm : x];
 }
 
 static void store_without_phi(struct cg *c, const struct ir_snap *s)
@@ -549,7 +549,7 @@ static void move_args(struct cg *c, const struct ir_insn *in, const struct ir_he
     for (unsigned k = 0; k < h->n_args; k++) {
         ir_ref x = c->r->args.data[in->a + k];
         int dst = cg_type_xmm(c->in[x].type) ? 16 + (int)nf++ : arg_regs[ni++];
-        m[n++] = (struct cg_copy){dst, c->v[x].reg, x};
+        m[n++] = (struct cg_copy){dst, cg_val(c, x)->reg, c->root[x]};
     }
     // One value given twice: the copies come after.
     struct cg_copy twice[6];

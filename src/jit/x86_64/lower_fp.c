@@ -37,7 +37,7 @@ static size_t slow_if(struct cg *c, ir_ref i, enum x86_cc cc)
     const ir_ref ops[3] = {in->a, in->b, in->c};
     uint32_t regs = (uint32_t)c->v[i].reg;
     for (unsigned k = 0; k < 3; k++)
-        regs |= (ops[k] ? (uint32_t)c->v[ops[k]].reg : 0) << (5 * (k + 1));
+        regs |= (ops[k] ? (uint32_t)cg_val(c, ops[k])->reg : 0) << (5 * (k + 1));
     struct stub s = {.kind = STUB_FP,
                      .from = x_jcc(&c->as, cc),
                      .info = in->op | IR_EVAL_TYPES(in->type, cg_insn(c, in->a)->type) << 8 |

@@ -307,17 +307,6 @@ RULE(zext)
     }
 }
 
-RULE(trunc)
-{
-    const struct ir_insn *in = cg_insn(c, i);
-    if (c->v[in->a].reg != NO_REG && cg_dies(c, in->a)) {
-        cg_def_copy(c, i, in->a); // the upper half of a 32-bit value is undefined
-        return;
-    }
-    struct rm a = cg_use_rm(c, in->a);
-    x_mov(&c->as, 0, cg_def(c, i), a);
-}
-
 RULE(bfi)
 {
     const struct ir_insn *in = cg_insn(c, i);

@@ -27,6 +27,7 @@ static void use_operands(struct cg *c, ir_ref x, uint32_t i)
 
 static void use(struct cg *c, ir_ref x, uint32_t i, uint32_t *nu)
 {
+    x = c->root[x];
     struct val *v = &c->v[x];
     v->flags |= V_USED;
     v->uses++;
@@ -44,6 +45,7 @@ static void use(struct cg *c, ir_ref x, uint32_t i, uint32_t *nu)
 // Flags are recomputed where the snapshot's other values may already be in their slots.
 static void keep_off_slot(struct cg *c, ir_ref x)
 {
+    x = c->root[x];
     if (c->in[x].op == IR_get)
         c->v[x].flags |= V_NOSLOT;
 }
@@ -58,22 +60,22 @@ static void use_snap(struct cg *c, const struct ir_snap *s, const struct ir_snap
     for (uint32_t k = 0; k < s->n; k++, e++) {
         if (k < later->n && e->val == l[k].val && e->slot == l[k].slot)
             continue;
-        struct val *v = &c->v[e->val];
-        unsigned op = c->in[e->val].op;
-        if (op == IR_get && c->in[e->val].aux != e->slot)
+        ir_ref x = c->root[e->val];
+        struct val *v = &c->v[x];
+        if (c->in[x].op == IR_get && c->in[x].aux != e->slot)
             v->flags |= V_NOSLOT;
-        if (c->in[e->val].type == IR_BOOL)
+        if (c->in[x].type == IR_BOOL)
             v->flags |= V_FORCED;
         v->flags |= V_USED;
-        if (cg_lazy(c, e->val)) {
-            keep_off_slot(c, c->in[e->val].a);
-            keep_off_slot(c, c->in[e->val].b);
+        if (cg_lazy(c, x)) {
+            keep_off_slot(c, c->in[x].a);
+            keep_off_slot(c, c->in[x].b);
         }
         if (v->last)
             continue;
         v->last = i;
-        if (cg_lazy(c, e->val))
-            use_operands(c, e->val, i);
+        if (cg_lazy(c, x))
+            use_operands(c, x, i);
     }
 }
 
@@ -136,10 +138,60 @@ static void analyse_round(struct cg *c, uint32_t i)
         c->v[c->in[p].a].last = c->v[c->in[p].a].next = 0;
 }
 
+// Does the instruction that makes this 32-bit value clear the upper half of its register?
+static bool extends(const struct cg *c, ir_ref i)
+{
+    const struct ir_insn *in = &c->in[i];
+    uint64_t k;
+    switch (in->op) {
+    case IR_add:
+    case IR_sub:
+    case IR_mul:
+    case IR_udiv:
+    case IR_sdiv:
+    case IR_and:
+    case IR_or:
+    case IR_xor:
+    case IR_andn:
+    case IR_not:
+    case IR_neg:
+    case IR_clz:
+    case IR_ctz:
+    case IR_bswap:
+    case IR_bfi:
+    case IR_select:
+    case IR_b2i:
+    case IR_crc32:
+    case IR_adc:
+    case IR_load:
+        return true;
+    case IR_shl:
+    case IR_shr:
+    case IR_sar:
+    case IR_rotr: // by nothing is no instruction
+        return cg_is_const(c, in->b, &k) && k & 31;
+    default:
+        return false;
+    }
+}
+
+static void find_roots(struct cg *c)
+{
+    uint32_t n = (uint32_t)c->r->insns.len;
+    c->root[0] = 0;
+    for (uint32_t i = 1; i < n; i++) {
+        const struct ir_insn *in = &c->in[i];
+        bool name = in->op == IR_trunc || (in->op == IR_zext && in->aux == 32 &&
+                                           c->in[in->a].type == IR_I32 && extends(c, in->a));
+        c->root[i] = name ? c->root[in->a] : i;
+    }
+}
+
 void cg_analyse(struct cg *c)
 {
     uint32_t n = (uint32_t)c->r->insns.len;
     const struct ir_snap *later = &c->r->snaps.data[0]; // empty
+    find_roots(c);
     c->n_calls = 0;
     for (uint32_t i = n - 1; i > 0; i--) {
         const struct ir_insn *in = &c->in[i];
@@ -241,6 +293,7 @@ static void store_reg(struct cg *c, unsigned type, struct rm m, int reg)
         x_op(&c->as, X_66 | X_0F | 0x7e, reg - 16, m); // movd
         break;
     case IR_I64:
+    case IR_I32: // its extension may be asked for
         x_store(&c->as, X_W, m, reg);
         break;
     default:
@@ -414,6 +467,7 @@ void cg_release_idle(struct cg *c)
 
 int cg_use(struct cg *c, ir_ref i)
 {
+    i = c->root[i];
     struct val *v = &c->v[i];
     if (v->reg != NO_REG) {
         c->locked |= BIT(v->reg);
@@ -438,6 +492,7 @@ int cg_use(struct cg *c, ir_ref i)
 struct rm cg_use_rm(struct cg *c, ir_ref i)
 {
     struct rm m;
+    i = c->root[i];
     const struct val *v = &c->v[i];
     bool again = v->next > c->pos; // a later use wants it in a register anyway
     if (v->reg == NO_REG && !again && !cg_lazy(c, i) && in_memory(c, i, &m))
@@ -454,6 +509,7 @@ int cg_def(struct cg *c, ir_ref i)
 
 int cg_def_copy(struct cg *c, ir_ref i, ir_ref a)
 {
+    a = c->root[a];
     int r = c->v[a].reg;
     if (r != NO_REG && cg_dies(c, a) && cg_type_xmm(c->in[i].type) == IS_XMM(r)) {
         release(c, r);
@@ -521,6 +577,7 @@ void cg_take(struct cg *c, int reg)
 
 void cg_move(struct cg *c, int dst, ir_ref i)
 {
+    i = c->root[i];
     if (cg_lazy(c, i) && c->v[i].reg == NO_REG)
         cg_materialise(c, i, dst);
     else
@@ -553,6 +610,7 @@ void cg_after_call(struct cg *c)
 
 static void operand_loc(const struct cg *c, ir_ref i, uint8_t *kind, uint32_t *v)
 {
+    i = c->root[i];
     const struct ir_insn *in = &c->in[i];
     if (c->v[i].reg != NO_REG) {
         *kind = IS_XMM(c->v[i].reg) ? LOC_XMM : LOC_GPR;
@@ -595,7 +653,7 @@ void cg_record(struct cg *c, uint32_t snap, uint32_t *first, uint32_t *n)
     vec_reserve(&c->locs, c->locs.len + s->n);
     struct loc *l = c->locs.data + c->locs.len;
     for (uint32_t k = 0; k < s->n; k++) {
-        int r = c->v[e[k].val].reg;
+        int r = cg_val(c, e[k].val)->reg;
         l[k] = (struct loc){e[k].slot, IS_XMM(r) ? LOC_XMM : LOC_GPR, 1, (uint32_t)r & 15};
         if (r == NO_REG)
             loc_elsewhere(c, e[k].val, &l[k]);
