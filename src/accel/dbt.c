@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { REGION_MAX = 200, PAGE = 4096 };
+enum { REGION_MAX = 200, CALLS_MAX = 1, CALLEE_MAX = 32, PAGE = 4096 };
 
 struct dbt {
     struct accel *accel;
@@ -68,7 +68,12 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
     }
     ir_region_reset(r, isa->guest, pc, mode);
     ir_build_begin(b, r, &d->switches);
-    uint64_t base = pc - r->pc, start = r->pc, page_end = start + avail, end = start;
+    uint64_t base = pc - r->pc, start = r->pc, page_end = start + avail, end = start, low = start;
+    if (limit > 1) {
+        b->calls_lo = page_end - PAGE;
+        b->calls_hi = page_end;
+        b->calls_left = CALLS_MAX;
+    }
     pc = start; // from here on as the region says it
     if (log_on(LOG_IN_ASM))
         log_debug("IN: mode 0x%llx", (unsigned long long)mode);
@@ -118,15 +123,18 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
         }
         if (b->ended)
             break;
-        // Through a forward jump, as long as it stays in the page.
-        if (!d->switches.superblocks || b->follow_pc <= pc || b->follow_pc >= page_end ||
-            n + 1 >= limit) {
+        // Through a forward jump, as long as it stays in the page, or a call to anywhere in it.
+        if ((b->follow_pc <= pc && !b->follow_call) || b->follow_pc >= page_end || n + 1 >= limit) {
             ir_build_end(b, b->follow_pc);
             break;
         }
+        if (b->follow_call)
+            limit = MIN(limit, n + 1 + CALLEE_MAX);
         pc = b->follow_pc;
+        low = MIN(low, pc);
     }
     r->n_bytes = (uint32_t)(end - start);
+    r->n_before = (uint32_t)(start - low);
     return true;
 }
 

@@ -5,7 +5,7 @@
 #include "ir/build.h"
 #include "ir/simplify.h"
 
-const struct ir_switches ir_switches_all = {true, true, true, true, true, false};
+const struct ir_switches ir_switches_all = {true, true, true, true, true, true, false};
 
 static void forget_slots(struct ir_build *b)
 {
@@ -35,6 +35,7 @@ void ir_build_begin(struct ir_build *b, struct ir_region *r, const struct ir_swi
     b->pc = b->high_pc = r->pc;
     b->mode = r->mode;
     b->ended = b->follow = false;
+    b->calls_left = 0;
     b->sync = b->fp_barrier = IR_NONE;
     b->epoch += 0x2545f4914f6cdd1du;
     forget_slots(b);
@@ -433,6 +434,7 @@ void ir_goto(struct ir_build *b, uint64_t pc)
         return;
     }
     b->follow = true;
+    b->follow_call = false;
     b->follow_pc = pc;
 }
 
@@ -456,7 +458,16 @@ void ir_callto(struct ir_build *b, ir_ref target, uint64_t return_pc)
         ir_indirect(b, target);
         return;
     }
-    unsigned aux = ir_region_pc(b->r, target, &known) ? poll_if_back(b, known) : EXIT_POLL;
+    bool direct = ir_region_pc(b->r, target, &known);
+    if (direct && b->sw.superblocks && b->sw.calls && b->calls_left &&
+        known - b->calls_lo < b->calls_hi - b->calls_lo) {
+        append(b, node(IR_into, IR_VOID, 0, ir_pc(b, return_pc), 0, 0, 0));
+        b->calls_left--;
+        b->follow = b->follow_call = true;
+        b->follow_pc = known;
+        return;
+    }
+    unsigned aux = direct ? poll_if_back(b, known) : EXIT_POLL;
     end(b, IR_callto, aux, target, ir_pc(b, return_pc));
 }
 

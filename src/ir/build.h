@@ -14,7 +14,7 @@ enum {
 };
 
 struct ir_switches { // -accel tcg,opt-…=off; all on by default
-    bool fold, value_numbering, forward_slots, superblocks, loops, spans;
+    bool fold, value_numbering, forward_slots, superblocks, loops, calls, spans;
 };
 extern const struct ir_switches ir_switches_all;
 
@@ -27,9 +27,15 @@ struct ir_build {
     // known one. Where they differ exits are EXIT_MODE.
     uint64_t mode;
     bool ended; // an FX_END op was emitted; whatever is emitted after it is thrown away
-    // Ended by a goto the driver may continue through (superblock) with ir_build_insn(follow_pc),
-    // or close with ir_build_end(follow_pc). What the instruction still emits is thrown away.
+    // Direct calls to [calls_lo, calls_hi) may go on in the callee, so many times: set by the
+    // driver after ir_build_begin, none before.
+    uint64_t calls_lo, calls_hi;
+    unsigned calls_left;
+    // Ended by a goto or such a call the driver may continue through (superblock) with
+    // ir_build_insn(follow_pc), or close with ir_build_end(follow_pc). What the instruction still
+    // emits is thrown away.
     bool follow;
+    bool follow_call;
     uint64_t follow_pc;
 
     // private to build.c from here

@@ -240,14 +240,15 @@ static struct ir_outcome exit_to(const struct machine *m, const struct ir_insn *
 static void next_round(struct machine *m, const struct ir_insn *n, ir_ref loop)
 {
     const struct ir_snap *s = &m->r->snaps.data[n->imm];
-    union ir_val next[IR_MAX_SLOTS];
+    union ir_val next[IR_MAX_SLOTS + 2]; // and operands of flags
     unsigned k = 0;
     uint64_t kept[(IR_MAX_SLOTS + 63) / 64] = {0};
     for (ir_ref p = loop - 1; m->r->insns.data[p].op == IR_phi; p--) {
         next[k++] = m->v[m->r->insns.data[p].imm];
-        kept[m->r->insns.data[p].aux / 64] |= 1ull << (m->r->insns.data[p].aux & 63);
+        if (m->r->insns.data[p].aux != IR_NO_SLOT)
+            kept[m->r->insns.data[p].aux / 64] |= 1ull << (m->r->insns.data[p].aux & 63);
     }
-    for (uint32_t i = 0; i < s->n; i++) {
+    for (uint32_t i = 0; i < s->n && !m->r->insns.data[loop].aux; i++) {
         const struct ir_snap_entry *e = &m->r->snap_entries.data[s->first + i];
         if (!(kept[e->slot / 64] >> (e->slot & 63) & 1))
             memcpy(slot_at(m, e->slot), &m->v[e->val],
@@ -275,7 +276,6 @@ static void execute(const struct machine *m, const struct ir_insn *n, union ir_v
     switch (n->op) {
     case IR_nop:
     case IR_fence:
-    case IR_loop:
         break;
     case IR_span: // none
         *result = (union ir_val){0};
@@ -349,6 +349,11 @@ struct ir_outcome ir_interp_rounds(const struct ir_region *r, struct env *e, uin
                 return exit_to(&m, n, n->a, OUT_GOTO);
             next_round(&m, n, loop);
             i = loop;
+            break;
+        case IR_into:
+            break;
+        case IR_loop:
+            m.rounds = n->aux;
             break;
         case IR_indirect:
             return exit_to(&m, n, n->a, OUT_INDIRECT);

@@ -115,6 +115,7 @@ union ir_val {
 // ---- guest state ----
 
 #define IR_MAX_SLOTS 160
+#define IR_NO_SLOT   0xffff
 struct ir_slot {
     const char *name;
     uint16_t offset; // from struct env; naturally aligned
@@ -184,8 +185,9 @@ struct ir_region {
     VEC(struct ir_snap_entry) snap_entries;
     VEC(const struct ir_helper *) helpers; // call.aux indexes it
     unsigned n_guest_insns;                // counted by the builder
-    uint32_t n_bytes; // of guest code from pc, for display and write detection (regions follow
-                      // jumps within one page only)
+    // Of guest code from pc on, and before pc, for display and write detection: a region stays in
+    // its page but for what it runs on into the next one.
+    uint32_t n_bytes, n_before;
 };
 // Keeps the memory. `pc` is the virtual address; what the region says of it is r->pc.
 void ir_region_reset(struct ir_region *r, const struct ir_guest *g, uint64_t pc, uint64_t mode);

@@ -57,7 +57,7 @@ void ir_print(const struct ir_region *r, struct buf *out)
             buf_printf(out, "%5zu %-5s %s", i, type_names[n->type], info->name);
         else
             buf_printf(out, "%5zu       %s", i, info->name);
-        if (n->op == IR_get || n->op == IR_phi)
+        if (n->op == IR_get || (n->op == IR_phi && n->aux != IR_NO_SLOT))
             buf_printf(out, " %s", slot_name(r, n->aux));
         else if (n->op == IR_const || n->op == IR_ldenv || n->op == IR_stenv)
             buf_printf(out, " %#" PRIx64, n->imm);

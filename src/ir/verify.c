@@ -189,7 +189,8 @@ static int check_const(const struct check *c)
 static int check_phi(const struct check *c)
 {
     const struct ir_insn *n = c->n, *after = def(c, c->at + 1);
-    if (n->aux >= c->r->guest->n_slots || n->type != c->r->guest->slots[n->aux].type)
+    if (n->aux != IR_NO_SLOT &&
+        (n->aux >= c->r->guest->n_slots || n->type != c->r->guest->slots[n->aux].type))
         return bad(c, "differs from its slot");
     if (n->imm >= c->r->insns.len || (n->imm && def(c, (ir_ref)n->imm)->type != n->type))
         return bad(c, "next value of the wrong type");
@@ -240,6 +241,8 @@ static int check_special(const struct check *c)
     case IR_goto:
     case IR_again:
         return ir_region_pc(c->r, n->a, &pc) ? 0 : bad(c, "target is not constant");
+    case IR_into:
+        return ir_region_pc(c->r, n->a, &pc) ? 0 : bad(c, "return address is not constant");
     case IR_callto:
         return ir_region_pc(c->r, n->b, &pc) ? 0 : bad(c, "return address is not constant");
     case IR_pcbase:
@@ -287,7 +290,8 @@ static int check_snapshot(const struct check *c)
     }
     if (c->loop && c->at > c->loop)
         for (ir_ref p = c->loop - 1; def(c, p)->op == IR_phi; p--)
-            if (!(seen[def(c, p)->aux / 64] >> (def(c, p)->aux & 63) & 1))
+            if (def(c, p)->aux != IR_NO_SLOT &&
+                !(seen[def(c, p)->aux / 64] >> (def(c, p)->aux & 63) & 1))
                 return bad(c, "snapshot leaves out what a phi holds");
     if (c->n->op == IR_again && !c->loop)
         return bad(c, "there is no loop");

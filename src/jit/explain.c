@@ -24,13 +24,14 @@ void jit_explain(struct env *e, uint64_t pc, struct buf *out)
     struct jit *j = v->jit;
     jit_mode_enter(v, e->isa->mode(e)); // registers may have been set since it last ran
     uint8_t code[4096];
-    unsigned avail = jit_fetch(e, pc, code, (unsigned)(PAGE_SIZE - (pc & ~PAGE_MASK)));
-    if (!avail) {
+    unsigned off = (unsigned)(pc & ~PAGE_MASK);
+    unsigned avail = jit_fetch(e, pc & PAGE_MASK, code, (unsigned)PAGE_SIZE);
+    if (avail <= off) {
         buf_printf(out, "no code at 0x%llx\n", (unsigned long long)pc);
         return;
     }
     ir_region_reset(&v->region, j->c.guest, pc, v->mode & ~JIT_MODE_STRICT_FP);
-    if (!j->c.translate(j->c.opaque, e, pc, v->mode & ~JIT_MODE_STRICT_FP, code, avail,
+    if (!j->c.translate(j->c.opaque, e, pc, v->mode & ~JIT_MODE_STRICT_FP, code + off, avail - off,
                         JIT_MAX_INSNS, &v->region))
         return;
     if (!j->c.no_loops) {

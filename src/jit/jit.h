@@ -20,7 +20,8 @@ struct jit_config {
     uint8_t *user_base;
     // Fill `r` with the region at virtual address pc in `mode` for e's current state, of at most
     // max_insns guest instructions (1: exactly one is executed). `code` points at guest bytes from
-    // pc to the end of its page (host memory, write-protected for the translator), `avail` of them;
+    // pc to the end of its page (host memory, write-protected for the translator), `avail` of them,
+    // and unless max_insns is 1 those of the page before pc are there too;
     // for an instruction that crosses into the next page the callback uses jit_fetch. False: the
     // guest's exception for the fetch was taken (state changed).
     bool (*translate)(void *opaque, struct env *e, uint64_t pc, uint64_t mode, const uint8_t *code,

@@ -105,7 +105,7 @@ static bool second_page(struct jit_vcpu *v, struct block *b, uint64_t va, const 
                         struct code_fetch *pinned)
 {
     uint64_t first = va & ~PAGE_MASK, end = first + MAX(r->n_bytes, 1u);
-    b->chunks[0] = chunks_of(first, MIN(end, PAGE_SIZE) - 1);
+    b->chunks[0] = chunks_of(first - r->n_before, MIN(end, PAGE_SIZE) - 1);
     b->page[1] = 0;
     if (end <= PAGE_SIZE)
         return false;

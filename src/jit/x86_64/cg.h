@@ -99,7 +99,7 @@ struct cg {
     VEC(struct loc) locs;
     unsigned n_links;
     struct {
-        ir_ref at;            // the `loop` node; IR_NONE: the region does not repeat
+        ir_ref at, end;       // the `loop` and `again` nodes; IR_NONE: the region does not repeat
         const uint8_t *start; // its code
         ir_ref owner[32];     // what is in registers there
     } loop;

@@ -90,6 +90,7 @@ static void begin(struct cg *c, const struct ir_region *r, struct block *b)
     c->failed = false;
     c->eflags = IR_NONE;
     c->loop.at = ir_loop_of(r);
+    c->loop.end = c->loop.at ? (ir_ref)n - 1 : IR_NONE;
     c->locked = 0;
     c->spills.len = c->stubs.len = c->locs.len = 0;
     c->n_links = 0;
@@ -101,7 +102,9 @@ static unsigned count_links(const struct ir_region *r)
     unsigned n = 0;
     for (size_t i = 1; i < r->insns.len; i++) {
         unsigned op = r->insns.data[i].op;
-        n += op == IR_exit_if || op == IR_goto || op == IR_again ? 1 : op == IR_callto ? 2 : 0;
+        n += op == IR_exit_if || op == IR_goto || op == IR_again || op == IR_into ? 1
+             : op == IR_callto                                                    ? 2
+                                                                                  : 0;
     }
     return n;
 }

@@ -343,7 +343,8 @@ RULE(again)
     struct stub st = {.kind = STUB_EXIT, .pc = c->r->pc, .poll = true};
     struct cg_copy m[32];
     unsigned n = 0;
-    store_without_phi(c, &c->r->snaps.data[in->imm]);
+    if (!cg_insn(c, c->loop.at)->aux)
+        store_without_phi(c, &c->r->snaps.data[in->imm]);
     cg_record(c, (uint32_t)in->imm, &st.first_loc, &st.n_locs);
     x_alui(&c->as, 0, ALU_CMP, rm_env((int32_t)offsetof(struct env, interrupt)), 0);
     st.link = new_link(c, c->r->pc);
@@ -366,6 +367,11 @@ RULE(again)
 static void target_to_rax(struct cg *c, const struct ir_insn *in)
 {
     cg_store_slots(c, (uint32_t)in->imm);
+    for (unsigned k = 0; k < 2; k++) { // storing may have moved them
+        int r = cg_val(c, k ? in->b : in->a)->reg;
+        c->locked |= r == NO_REG ? 0 : BIT(r);
+    }
+    cg_release_idle(c);
     cg_take(c, RAX);
     cg_move(c, RAX, in->a);
 }
@@ -411,10 +417,27 @@ static void emit_landing(struct cg *c, uint64_t pc)
     emit_link(c, 0xe9, new_link(c, pc));
 }
 
-static void push_return_pc(struct cg *c, const struct ir_insn *in)
+static void push_return_pc(struct cg *c, ir_ref pc)
 {
     if (c->movable)
-        x_op(&c->as, 0xff, 6, cg_use_rm(c, in->b));
+        x_op(&c->as, 0xff, 6, cg_use_rm(c, pc));
+}
+
+// The call goes over its landing, with everything as it is: the return comes with the state in its
+// slots.
+RULE(into)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    uint64_t back;
+    BUG_ON(!ir_region_pc(c->r, in->a, &back));
+    if (c->j->c.no_returns)
+        return;
+    push_return_pc(c, in->a);
+    as_u8(&c->as, 0xe8);
+    as_u32(&c->as, 0);
+    uint8_t *over = c->as.p - 4;
+    emit_landing(c, back);
+    as_bind(&c->as, over);
 }
 
 RULE(callto)
@@ -434,12 +457,12 @@ RULE(callto)
         cg_store_slots(c, (uint32_t)in->imm);
         if (in->aux & EXIT_POLL)
             emit_poll(c, false, pc);
-        push_return_pc(c, in);
+        push_return_pc(c, in->b);
         emit_link(c, 0xe8, new_link(c, pc));
     } else {
         target_to_rax(c, in);
         emit_poll(c, true, 0);
-        push_return_pc(c, in);
+        push_return_pc(c, in->b);
         struct stub s = {.kind = STUB_CALL_MISS};
         uint8_t *miss[2];
         emit_lookup(c, miss);

@@ -25,14 +25,23 @@ static void use_operands(struct cg *c, ir_ref x, uint32_t i)
         use(c, in->b, i, NULL);
 }
 
+// The last use of value x, that at i being the last one to be found: what is made before the loop
+// and used in it is used in every round.
+static uint32_t last_use(const struct cg *c, ir_ref x, uint32_t i)
+{
+    return x < c->loop.at && i > c->loop.at && c->in[x].op != IR_phi ? c->loop.end : i;
+}
+
 static void use(struct cg *c, ir_ref x, uint32_t i, uint32_t *nu)
 {
     x = c->root[x];
     struct val *v = &c->v[x];
     v->flags |= V_USED;
     v->uses++;
-    if (!v->last)
-        v->last = i;
+    if (!v->last) {
+        v->last = last_use(c, x, i);
+        v->next = v->last == i ? 0 : v->last;
+    }
     if (cg_lazy(c, x)) {
         use_operands(c, x, i);
         return;
@@ -73,7 +82,7 @@ static void use_snap(struct cg *c, const struct ir_snap *s, const struct ir_snap
         }
         if (v->last)
             continue;
-        v->last = i;
+        v->last = last_use(c, x, i);
         if (cg_lazy(c, x))
             use_operands(c, x, i);
     }
@@ -119,23 +128,15 @@ static bool is_call(const struct cg *c, const struct ir_insn *in)
     return in->op == IR_call || !cg_has_rule(c, in->op);
 }
 
-// What the next round begins with: the phis' next values, and what the loop only reads.
+// What the next round begins with.
 static void analyse_round(struct cg *c, uint32_t i)
 {
-    for (ir_ref x = 1; x < c->loop.at; x++) {
-        const struct ir_insn *in = &c->in[x];
-        struct val *v = &c->v[x];
-        if (in->op == IR_phi) {
-            if (!in->imm)
-                continue;
-            force(c, (ir_ref)in->imm);
-            use(c, (ir_ref)in->imm, i, NULL);
-        } else { // unless it only begins a phi, see below
-            v->last = v->next = i;
-        }
+    for (ir_ref p = c->loop.at - 1; c->in[p].op == IR_phi; p--) {
+        if (!c->in[p].imm)
+            continue;
+        force(c, (ir_ref)c->in[p].imm);
+        use(c, (ir_ref)c->in[p].imm, i, NULL);
     }
-    for (ir_ref p = c->loop.at - 1; c->in[p].op == IR_phi; p--)
-        c->v[c->in[p].a].last = c->v[c->in[p].a].next = 0;
 }
 
 // Does the instruction that makes this 32-bit value clear the upper half of its register?
@@ -461,7 +462,7 @@ static void own(struct cg *c, ir_ref i, int r)
 void cg_release_idle(struct cg *c)
 {
     for (int r = 0; r < 32; r++)
-        if (c->owner[r] && c->v[c->owner[r]].last <= c->pos)
+        if (c->owner[r] && c->v[c->owner[r]].last <= c->pos && !(c->locked >> r & 1))
             release(c, r);
 }
 

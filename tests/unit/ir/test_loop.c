@@ -111,7 +111,7 @@ static void values_stay_in_phis(void **state)
     begin(true);
     assert_int_equal(count(IR_loop), 1);
     assert_int_equal(count(IR_again), 1);
-    assert_int_equal(count(IR_phi), 4); // x0 to x3; the flags are stored, x4 is only read
+    assert_int_equal(count(IR_phi), 4); // x0 to x3; x4 is only read, flags are of x0 and x4
     ir_ref loop = ir_loop_of(&region);
     for (size_t i = 1; i < region.insns.len; i++)
         if (region.insns.data[i].op == IR_get)
@@ -132,6 +132,20 @@ static void faults_find_the_state(void **state)
     assert_int_equal(cpu.flags & PACK_MASK, flags_pack(true, false, false, false));
 }
 
+static void faults_of_the_first_round_too(void **state)
+{
+    begin(true);
+    cpu.x[0] = 4096;
+    cpu.flags = flags_pack(true, false, true, true);
+    if (!setjmp(left)) {
+        ir_interp(&region, &cpu.env);
+        fail();
+    }
+    assert_int_equal(cpu.x[0], 4096);
+    assert_int_equal(cpu.x[2], 100);
+    assert_int_equal(cpu.flags & PACK_MASK, flags_pack(true, false, true, true));
+}
+
 static void interrupts_end_rounds(void **state)
 {
     begin(true);
@@ -139,8 +153,9 @@ static void interrupts_end_rounds(void **state)
     struct ir_outcome out = ir_interp(&region, &cpu.env);
     assert_int_equal(out.kind, OUT_GOTO);
     assert_int_equal(cpu.pc, PC);
-    assert_int_equal(cpu.x[0], 16); // one round
-    assert_int_equal(cpu.x[2], 200);
+    assert_int_equal(out.insns, 8);
+    assert_int_equal(cpu.x[0], 24); // two rounds: the first stands before the loop
+    assert_int_equal(cpu.x[2], memory[1] == 100 ? 4 : 0);
 }
 
 static void help(struct env *e) {}
@@ -158,6 +173,35 @@ static void helpers_that_look_prevent_it(void **state)
     ir_form_loop(&pass, &region);
     assert_int_equal(ir_loop_of(&region), IR_NONE);
     check();
+}
+
+// A region may go on in the function it calls, which may jump to the region's start.
+static void calls_prevent_it(void **state)
+{
+    struct ir_build *b = &build;
+    ir_region_reset(&region, &test_guest, PC, 0);
+    ir_build_begin(b, &region, &ir_switches_all);
+    b->calls_lo = PC;
+    b->calls_hi = PC + 64;
+    b->calls_left = 1;
+    ir_build_insn(b, PC);
+    ir_callto(b, ir_pc(b, PC + 64), PC + 4);
+    assert_true(b->ended); // too far away
+    ir_region_reset(&region, &test_guest, PC, 0);
+    ir_build_begin(b, &region, &ir_switches_all);
+    b->calls_left = 1;
+    ir_build_insn(b, PC);
+    ir_callto(b, ir_pc(b, PC + 32), PC + 4);
+    assert_true(b->follow && b->follow_call && !b->ended);
+    assert_int_equal(b->follow_pc, PC + 32);
+    ir_build_insn(b, PC + 32);
+    ir_build_end(b, PC);
+    ir_form_loop(&pass, &region);
+    assert_int_equal(count(IR_into), 1);
+    assert_int_equal(ir_loop_of(&region), IR_NONE);
+    check();
+    assert_int_equal(ir_interp(&region, &cpu.env).kind, OUT_GOTO);
+    assert_int_equal(cpu.pc, PC);
 }
 
 static void other_ends_are_left_alone(void **state)
@@ -178,6 +222,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rounds_add_up),
         cmocka_unit_test(values_stay_in_phis),
+        cmocka_unit_test(faults_of_the_first_round_too),
+        cmocka_unit_test(calls_prevent_it),
         cmocka_unit_test(faults_find_the_state),
         cmocka_unit_test(interrupts_end_rounds),
         cmocka_unit_test(helpers_that_look_prevent_it),
