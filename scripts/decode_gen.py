@@ -9,11 +9,13 @@ instruction that looks like the manual's own diagram:
     include "isa/arm/arm.h"     for the generated .c files
     feature-prefix ARM_         what an @feature becomes: @lse is ARM_LSE
     field Rd 5                  width of a field; s9 is signed; what a bare name in a diagram means
+    variants 32 64              of the architecture (a register's width, say): an instruction that
+                                only one has is marked %32 or %64, and decoders ask for which
     operand Rd|SP  regsp(sf, Rd)    what <Rd|SP> prints: PREFIX_print_regsp(out, i->sf, i->Rd)
 
     == Data processing: immediate ==
     addsub_imm:
-    ADD_imm   sf op=0 S=0 100010 sh imm12 Rn Rd    add <Rd|SP>, <Rn|SP>, #<imm12><sh>  @feat where COND
+    ADD_imm   sf op=0 S=0 100010 sh imm12 Rn Rd    add <Rd|SP>, <Rn|SP>, #<imm12><sh>  @feat %64 where COND
         mov <Rd|SP>, <Rn|SP>   if COND
 
 '== ... ==' names a group, 'name:' a class: the instructions one lift function PREFIX_lift_name
@@ -45,6 +47,7 @@ class Insn:
         self.pieces = {}  # field -> [(bit of the word, bits, bit of the field)]
         self.bits = {}  # field -> total width
         self.syntax, self.aliases, self.feature, self.cond = "", [], None, None
+        self.variant = 0  # 0: of every variant
 
     def format(self):
         return tuple((f, tuple(p)) for f, p in sorted(self.pieces.items()))
@@ -55,6 +58,7 @@ class Spec:
         self.prefix = self.folder = None
         self.includes, self.feature_prefix = [], ""
         self.widths = [32]
+        self.variants = []
         self.fields = {}  # name -> (bits of the widest use, signed)
         self.declared = {}  # name -> bits of a bare name
         self.operands = {}
@@ -95,6 +99,8 @@ class Spec:
             self.feature_prefix = rest
         elif word == "widths":
             self.widths = [int(w) for w in rest.split()]
+        elif word == "variants":
+            self.variants = [int(v) for v in rest.split()]
         elif word == "field":
             *names, bits = rest.split()
             for name in names:
@@ -134,6 +140,10 @@ class Spec:
             fail(where, f"{name}: {width - left} bits of {width}")
         if m := re.fullmatch(r"(.*?)(?:^|\s+)where\s+(.*)", rest):
             rest, i.cond = m[1], m[2]
+        if m := re.fullmatch(r"(.*?)\s*%(\d+)", rest):
+            rest, i.variant = m[1], int(m[2])
+            if i.variant not in self.variants:
+                fail(where, f"{name}: no variant {i.variant}")
         if m := re.fullmatch(r"(.*?)\s*@(\w+)", rest):
             rest, i.feature = m[1], m[2]
         i.syntax = rest.strip()
@@ -184,7 +194,7 @@ class Spec:
             names[b.name] = b
             for a in self.insns[:n]:
                 hides = (a.mask & b.mask) == a.mask and (b.value & a.mask) == a.value
-                if hides and not a.cond and a.width == b.width:
+                if hides and not a.cond and a.width == b.width and a.variant in (0, b.variant):
                     fail(b.where, f"{b.name} can never match: {a.name} hides it")
 
 
@@ -258,7 +268,7 @@ class Tree:
         out = []
         for i in insns:
             out.append(i)
-            if not i.cond and not i.mask & ~seen:
+            if not i.cond and not i.variant and not i.mask & ~seen:
                 break
         return out
 
@@ -291,9 +301,10 @@ class Writer:
         order = sorted(s.fields.items(), key=lambda f: (-f[1][0], f[0]))
         yield from (f"    {self.ctype(*w)} {name};" for name, w in order)
         yield "};\n"
+        variant = "unsigned variant, " if s.variants else ""
         for w in s.widths:
             yield f"// False: no instruction has this encoding."
-            yield f"bool {p}_decode{w}(uint32_t raw, struct {p}_insn *i);"
+            yield f"bool {p}_decode{w}(uint32_t raw, {variant}struct {p}_insn *i);"
         yield f"struct disas_out;\nvoid {p}_disas(struct disas_out *out, const struct {p}_insn *i);"
         yield f"extern const struct decode_info {p}_info[{P}_IDS];"
         yield f"struct lift;\ntypedef void {p}_lift_fn(struct lift *l, const struct {p}_insn *i);"
@@ -308,7 +319,7 @@ class Writer:
         for i in s.insns:
             feature = "1 + " + s.feature_prefix + i.feature.upper() if i.feature else "0"
             yield (f'    [{P}_{i.name}] = {{"{i.name}", "{i.cls}", "{i.group}", {i.mask:#x}, {i.value:#x}, '
-                   f"{i.ones:#x}, {i.zeros:#x}, {i.width}, {self.formats[i.format()]}, {int(bool(i.cond))}, {feature}}},")
+                   f"{i.ones:#x}, {i.zeros:#x}, {i.width}, {self.formats[i.format()]}, {int(bool(i.cond))}, {feature}, {i.variant}}},")
         yield "};\n"
         yield from self.extract()
         yield from self.where()
@@ -359,8 +370,10 @@ class Writer:
         yield f"static const uint16_t lists{w}[] = {{{', '.join(map(str, t.lists))}}};"
         nodes = ", ".join(f"{{{b}, {lo}, {m}}}" for b, lo, m in t.nodes)
         yield f"static const struct decode_node nodes{w}[] = {{{nodes or '{0}'}}};"
+        variant = "unsigned variant, " if self.s.variants else ""
+        other = "(info->variant && info->variant != variant) || " if self.s.variants else ""
         yield f"""
-bool {p}_decode{w}(uint32_t raw, struct {p}_insn *i)
+bool {p}_decode{w}(uint32_t raw, {variant}struct {p}_insn *i)
 {{
     unsigned e = {t.root};
     while (e & {Tree.NODE:#x}) {{
@@ -370,7 +383,7 @@ bool {p}_decode{w}(uint32_t raw, struct {p}_insn *i)
     i->raw = raw;
     for (const uint16_t *c = &lists{w}[e]; *c; c++) {{
         const struct decode_info *info = &{p}_info[*c];
-        if ((raw & info->mask) != info->value)
+        if ({other}(raw & info->mask) != info->value)
             continue;
         i->id = *c;
         extract(info->format, raw, i);

@@ -97,7 +97,7 @@ static void put_isa(const struct rv_cpu *cpu, struct fdt_out *o)
     char text[1024];
     rv_isa_string(cpu, text, sizeof text);
     fdt_out_str(o, "riscv,isa", text);
-    fdt_out_str(o, "riscv,isa-base", "rv64i");
+    fdt_out_str(o, "riscv,isa-base", cpu->rv32 ? "rv32i" : "rv64i");
     fdt_out_bytes(o, "riscv,isa-extensions", text, rv_isa_extensions(cpu, text, sizeof text));
     static const struct {
         uint8_t feature;
@@ -111,6 +111,7 @@ static void put_isa(const struct rv_cpu *cpu, struct fdt_out *o)
     const char *mmu = rv_has(cpu, RV_FEAT_SV57)   ? "riscv,sv57"
                       : rv_has(cpu, RV_FEAT_SV48) ? "riscv,sv48"
                       : rv_has(cpu, RV_FEAT_SV39) ? "riscv,sv39"
+                      : rv_has(cpu, RV_FEAT_SV32) ? "riscv,sv32"
                                                   : "riscv,none";
     fdt_out_str(o, "mmu-type", mmu);
 }

@@ -179,17 +179,12 @@ static void spike_destroy(struct machine *m)
     m->priv = NULL;
 }
 
-const struct board riscv_spike_board = {
-    .name = "spike",
-    .desc = "RISC-V Spike board (host-target interface)",
-    .arch = "riscv64",
-    .max_cpus = 8,
-    .default_ram = 128 * MiB,
-    .no_nic = true,
-    .props = spike_props,
-    .create = spike_create,
-    .finish = spike_finish,
-    .reset = spike_reset,
-    .powerdown = spike_powerdown,
-    .destroy = spike_destroy,
-};
+#define BOARD(isa)                                                                                 \
+    {                                                                                              \
+        .name = "spike", .desc = "RISC-V Spike board (host-target interface)", .arch = isa,        \
+        .max_cpus = 8, .default_ram = 128 * MiB, .no_nic = true, .props = spike_props,             \
+        .create = spike_create, .finish = spike_finish, .reset = spike_reset,                      \
+        .powerdown = spike_powerdown, .destroy = spike_destroy,                                    \
+    }
+const struct board riscv_spike_board = BOARD("riscv64");
+const struct board riscv32_spike_board = BOARD("riscv32");

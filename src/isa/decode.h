@@ -12,6 +12,7 @@ struct decode_info {
     uint16_t format;                // private to the decoder
     bool conditional;               // has a `where`
     uint16_t feature;               // 1 + the ISA's feature it belongs to; 0: always there
+    uint8_t variant;                // the only one that has it; 0: all do
 };
 
 struct decode_node {

@@ -59,28 +59,122 @@ static int load_segment(struct machine *m, const char *path, const uint8_t *data
     return 0;
 }
 
+// ---- 32-bit files, read as if they were 64-bit ones ----
+
+static bool is_wide(const uint8_t *data)
+{
+    return data[EI_CLASS] == ELFCLASS64;
+}
+
+static size_t header_size(const uint8_t *data)
+{
+    return is_wide(data) ? sizeof(Elf64_Ehdr) : sizeof(Elf32_Ehdr);
+}
+
+static Elf64_Ehdr read_header(const uint8_t *data)
+{
+    Elf64_Ehdr h;
+    Elf32_Ehdr n;
+    if (is_wide(data)) {
+        memcpy(&h, data, sizeof h);
+        return h;
+    }
+    memcpy(&n, data, sizeof n);
+    h = (Elf64_Ehdr){.e_machine = n.e_machine,
+                     .e_entry = n.e_entry,
+                     .e_phoff = n.e_phoff,
+                     .e_shoff = n.e_shoff,
+                     .e_phentsize = n.e_phentsize,
+                     .e_phnum = n.e_phnum,
+                     .e_shentsize = n.e_shentsize,
+                     .e_shnum = n.e_shnum};
+    memcpy(h.e_ident, n.e_ident, sizeof h.e_ident);
+    return h;
+}
+
+static size_t segment_size(const uint8_t *data)
+{
+    return is_wide(data) ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr);
+}
+
+static Elf64_Phdr read_segment(const uint8_t *data, uint64_t at)
+{
+    Elf64_Phdr ph;
+    Elf32_Phdr n;
+    if (is_wide(data)) {
+        memcpy(&ph, data + at, sizeof ph);
+        return ph;
+    }
+    memcpy(&n, data + at, sizeof n);
+    return (Elf64_Phdr){.p_type = n.p_type,
+                        .p_offset = n.p_offset,
+                        .p_vaddr = n.p_vaddr,
+                        .p_paddr = n.p_paddr,
+                        .p_filesz = n.p_filesz,
+                        .p_memsz = n.p_memsz};
+}
+
+static size_t section_size(const uint8_t *data)
+{
+    return is_wide(data) ? sizeof(Elf64_Shdr) : sizeof(Elf32_Shdr);
+}
+
+static Elf64_Shdr read_section(const uint8_t *data, uint64_t at)
+{
+    Elf64_Shdr s;
+    Elf32_Shdr n;
+    if (is_wide(data)) {
+        memcpy(&s, data + at, sizeof s);
+        return s;
+    }
+    memcpy(&n, data + at, sizeof n);
+    return (Elf64_Shdr){
+        .sh_type = n.sh_type, .sh_offset = n.sh_offset, .sh_size = n.sh_size, .sh_link = n.sh_link};
+}
+
+static size_t symbol_size(const uint8_t *data)
+{
+    return is_wide(data) ? sizeof(Elf64_Sym) : sizeof(Elf32_Sym);
+}
+
+static Elf64_Sym read_symbol(const uint8_t *data, uint64_t at)
+{
+    Elf64_Sym s;
+    Elf32_Sym n;
+    if (is_wide(data)) {
+        memcpy(&s, data + at, sizeof s);
+        return s;
+    }
+    memcpy(&n, data + at, sizeof n);
+    return (Elf64_Sym){.st_name = n.st_name, .st_value = n.st_value};
+}
+
+// ---- kernels ----
+
 int boot_load_elf(struct machine *m, const char *path, const uint8_t *data, size_t len, int fd,
                   unsigned machine, struct boot_kernel *k, struct err *e)
 {
     Elf64_Ehdr h;
     if (len < SELFMAG || memcmp(data, ELFMAG, SELFMAG))
         return 1;
-    if (len < sizeof h)
+    if (len <= EI_CLASS || len < header_size(data))
         return err_set(e, "kernel %s: ELF file is truncated", path);
-    memcpy(&h, data, sizeof h);
-    if (h.e_ident[EI_DATA] != ELFDATA2LSB || h.e_machine != machine ||
-        h.e_ident[EI_CLASS] != ELFCLASS64)
+    h = read_header(data);
+    if (h.e_ident[EI_DATA] == ELFDATA2LSB && h.e_machine == machine &&
+        is_wide(data) != m->isa->elf64)
+        return err_set(e, "kernel %s: ELF file is for a %d-bit processor, this machine has %d bits",
+                       path, is_wide(data) ? 64 : 32, m->isa->elf64 ? 64 : 32);
+    if (h.e_ident[EI_DATA] != ELFDATA2LSB || h.e_machine != machine)
         return err_set(e, "kernel %s: ELF file is for %s, this machine is %s", path,
                        h.e_ident[EI_DATA] == ELFDATA2LSB ? machine_name(h.e_machine)
                                                          : "a big-endian machine",
                        machine_name(machine));
-    if (h.e_phentsize != sizeof(Elf64_Phdr) || h.e_phoff > len ||
-        (uint64_t)h.e_phnum * sizeof(Elf64_Phdr) > len - h.e_phoff)
+    const size_t each = segment_size(data);
+    if (h.e_phentsize != each || h.e_phoff > len || (uint64_t)h.e_phnum * each > len - h.e_phoff)
         return err_set(e, "kernel %s: ELF program headers are damaged or truncated", path);
     *k = (struct boot_kernel){.entry = h.e_entry, .low = UINT64_MAX};
     for (unsigned i = 0; i < h.e_phnum; i++) {
-        Elf64_Phdr ph;
-        memcpy(&ph, data + h.e_phoff + i * sizeof ph, sizeof ph);
+        Elf64_Phdr ph = read_segment(data, h.e_phoff + i * each);
         if (ph.p_type == PT_LOAD && load_segment(m, path, data, len, fd, &ph, k, e))
             return -1;
     }
@@ -93,11 +187,11 @@ int boot_load_elf(struct machine *m, const char *path, const uint8_t *data, size
 static bool section(const uint8_t *data, size_t len, const Elf64_Ehdr *h, unsigned n, Elf64_Shdr *s)
 {
     uint64_t at;
-    if (n >= h->e_shnum || h->e_shentsize != sizeof *s ||
-        __builtin_add_overflow(h->e_shoff, (uint64_t)n * sizeof *s, &at) || at > len ||
-        len - at < sizeof *s)
+    const size_t each = section_size(data);
+    if (n >= h->e_shnum || h->e_shentsize != each ||
+        __builtin_add_overflow(h->e_shoff, (uint64_t)n * each, &at) || at > len || len - at < each)
         return false;
-    memcpy(s, data + at, sizeof *s);
+    *s = read_section(data, at);
     return s->sh_type == SHT_NOBITS || (s->sh_offset <= len && s->sh_size <= len - s->sh_offset);
 }
 
@@ -105,17 +199,17 @@ uint64_t boot_elf_symbol(const uint8_t *data, size_t len, const char *name)
 {
     Elf64_Ehdr h;
     Elf64_Shdr table, strings;
-    if (len < sizeof h || memcmp(data, ELFMAG, SELFMAG) || data[EI_CLASS] != ELFCLASS64 ||
+    if (len < sizeof(Elf32_Ehdr) || memcmp(data, ELFMAG, SELFMAG) || len < header_size(data) ||
         data[EI_DATA] != ELFDATA2LSB)
         return 0;
-    memcpy(&h, data, sizeof h);
+    h = read_header(data);
     for (unsigned n = 0; n < h.e_shnum; n++) {
         if (!section(data, len, &h, n, &table) || table.sh_type != SHT_SYMTAB ||
             !section(data, len, &h, table.sh_link, &strings) || strings.sh_type != SHT_STRTAB)
             continue;
-        for (uint64_t at = 0; at + sizeof(Elf64_Sym) <= table.sh_size; at += sizeof(Elf64_Sym)) {
-            Elf64_Sym sym;
-            memcpy(&sym, data + table.sh_offset + at, sizeof sym);
+        const size_t each = symbol_size(data);
+        for (uint64_t at = 0; at + each <= table.sh_size; at += each) {
+            Elf64_Sym sym = read_symbol(data, table.sh_offset + at);
             if (sym.st_name < strings.sh_size && strlen(name) < strings.sh_size - sym.st_name &&
                 !memcmp(data + strings.sh_offset + sym.st_name, name, strlen(name) + 1))
                 return sym.st_value;

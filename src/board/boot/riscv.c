@@ -21,16 +21,19 @@ static void put64(uint32_t *at, uint64_t v)
     at[1] = (uint32_t)(v >> 32);
 }
 
-static void fill_rom(uint32_t rom[ROM_WORDS], uint64_t entry, uint64_t dtb, uint64_t next)
+// Everything but the code is in words of the hart's own width.
+static void fill_rom(uint32_t rom[ROM_WORDS], bool wide, uint64_t entry, uint64_t dtb,
+                     uint64_t next)
 {
-    static const uint32_t code[CODE_WORDS] = {
-        0x00000297,                         // auipc t0, 0
-        0x00028613 | DATA_INFO * 4u << 20,  // addi  a2, t0, info
-        0xf1402573,                         // csrr  a0, mhartid
-        0x0002b583 | DATA_DTB * 4u << 20,   // ld    a1, dtb(t0)
-        0x0002b283 | DATA_ENTRY * 4u << 20, // ld    t0, entry(t0)
-        0x00028067,                         // jr    t0
-        0x00000013,                         // nop
+    const uint32_t load = wide ? 0x3003 : 0x2003; // ld or lw
+    const uint32_t code[CODE_WORDS] = {
+        0x00000297,                                // auipc t0, 0
+        0x00028613 | DATA_INFO * 4u << 20,         // addi  a2, t0, info
+        0xf1402573,                                // csrr  a0, mhartid
+        load | 0x00028580 | DATA_DTB * 4u << 20,   // a1 from dtb(t0)
+        load | 0x00028280 | DATA_ENTRY * 4u << 20, // t0 from entry(t0)
+        0x00028067,                                // jr    t0
+        0x00000013,                                // nop
         0x00000013,
     };
     const uint64_t info[6] = {
@@ -45,7 +48,10 @@ static void fill_rom(uint32_t rom[ROM_WORDS], uint64_t entry, uint64_t dtb, uint
     put64(rom + DATA_ENTRY, entry);
     put64(rom + DATA_DTB, dtb);
     for (unsigned i = 0; i < ARRAY_SIZE(info); i++)
-        put64(rom + DATA_INFO + 2 * i, info[i]);
+        if (wide)
+            put64(rom + DATA_INFO + 2 * i, info[i]);
+        else
+            rom[DATA_INFO + i] = (uint32_t)info[i];
 }
 
 int riscv_boot_make_rom(struct riscv_boot *b, struct machine *m, gpa_t base, uint64_t size,
@@ -85,11 +91,18 @@ static const char *const opensbi_paths[] = {
     "/usr/share/qemu/opensbi-riscv64-generic-fw_dynamic.bin",
 };
 
-static const char *find_opensbi(void)
+static const char *const opensbi32_paths[ARRAY_SIZE(opensbi_paths)] = {
+    "/usr/lib/riscv32-linux-gnu/opensbi/generic/fw_dynamic.bin",
+    "/usr/share/opensbi/ilp32/generic/firmware/fw_dynamic.bin",
+    "/usr/share/qemu/opensbi-riscv32-generic-fw_dynamic.bin",
+};
+
+static const char *find_opensbi(bool wide)
 {
+    const char *const *paths = wide ? opensbi_paths : opensbi32_paths;
     for (unsigned i = 0; i < ARRAY_SIZE(opensbi_paths); i++)
-        if (!access(opensbi_paths[i], R_OK))
-            return opensbi_paths[i];
+        if (!access(paths[i], R_OK))
+            return paths[i];
     return NULL;
 }
 
@@ -102,12 +115,12 @@ static int load_firmware(struct riscv_boot *b, struct err *e)
     if (path && !strcmp(path, "none"))
         return 0;
     if (!path || !strcmp(path, "default"))
-        path = find_opensbi();
+        path = find_opensbi(m->isa->elf64);
     if (!path)
         return err_set(e,
                        "-bios default: %s is missing; install the package opensbi, or give "
                        "-bios FILE or -bios none",
-                       opensbi_paths[0]);
+                       m->isa->elf64 ? opensbi_paths[0] : opensbi32_paths[0]);
     if (boot_file_read("firmware", path, ram_size(m->ram), &f, e))
         return -1;
     b->has_firmware = true;
@@ -240,7 +253,7 @@ int riscv_boot_place_dtb(struct riscv_boot *b, struct boot_file *f, const char *
     if (machine_place(m, "device tree", b->dtb, f->data, f->len, e))
         return -1;
     uint32_t rom[ROM_WORDS];
-    fill_rom(rom, b->entry, b->dtb, b->next);
+    fill_rom(rom, m->isa->elf64, b->entry, b->dtb, b->next);
     ram_write(b->rom, 0, rom, sizeof rom);
     return 0;
 }

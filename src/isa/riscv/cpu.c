@@ -100,6 +100,7 @@ const struct ir_guest rv_guest = {
 static int cpu_init(struct env *e, const struct isa_config *cfg, struct err *err)
 {
     struct rv_cpu *c = rv_cpu(e);
+    c->narrow = c->rv32;
     e->isa = &rv_ops;
     e->cpu_index = cfg->index;
     c->config = *cfg;
@@ -108,6 +109,12 @@ static int cpu_init(struct env *e, const struct isa_config *cfg, struct err *err
     rv_aia_init(c);
     rv_timers_init(c);
     return 0;
+}
+
+static int cpu_init32(struct env *e, const struct isa_config *cfg, struct err *err)
+{
+    rv_cpu(e)->rv32 = true;
+    return cpu_init(e, cfg, err);
 }
 
 static void cpu_exit(struct env *e)
@@ -136,7 +143,11 @@ static void cpu_reset(struct env *e)
     c->vtype = 1ull << 63;
     c->pc = 0;
     c->priv = RV_M;
-    c->mstatus = (rv_has(c, RV_FEAT_S) ? RV_SXL : 0) | (rv_has(c, RV_FEAT_U) ? RV_UXL : 0);
+    c->narrow = c->rv32;
+    if (!c->rv32) {
+        c->mstatus = (rv_has(c, RV_FEAT_S) ? RV_SXL : 0) | (rv_has(c, RV_FEAT_U) ? RV_UXL : 0);
+        c->vsstatus = rv_has(c, RV_FEAT_H) ? RV_UXL : 0;
+    }
     c->s.timecmp = c->vs.timecmp = UINT64_MAX;
     c->mideleg = rv_has(c, RV_FEAT_H) ? RV_INTS_HS : 0;
     c->menvcfg = rv_has(c, RV_FEAT_SVADU) ? RV_ADUE : 0;
@@ -200,6 +211,13 @@ static void set_csr(struct env *e, const struct isa_reg *r, const void *in)
     rv_csr_write(rv_cpu(e), r->arg, ld_le32(in));
 }
 
+// An x register where XLEN is 32: sign-extended in here.
+static void set_word(struct env *e, const struct isa_reg *r, const void *in)
+{
+    uint64_t v = (uint64_t)(int64_t)(int32_t)ld_le32(in);
+    set_field(e, r, &v);
+}
+
 #define CSR(n, number, csr)                                                                        \
     {                                                                                              \
         .name = n, .bits = 32, .gdb = number, .group = REG_FLOAT, .get = get_csr, .set = set_csr,  \
@@ -220,21 +238,38 @@ static const struct isa_reg regs[] = {
     CSR("frm", 67, RV_CSR_FRM),
     CSR("fcsr", 68, RV_CSR_FCSR),
 };
+static const struct isa_reg regs32[] = {
+#define REG(n, b, g, grp, field)                                                                   \
+    {.name = n,                                                                                    \
+     .bits = grp == REG_GENERAL ? 32 : b,                                                          \
+     .gdb = g,                                                                                     \
+     .group = grp,                                                                                 \
+     .get = get_field,                                                                             \
+     .set = grp == REG_GENERAL ? set_word : set_field,                                             \
+     .arg = offsetof(struct rv_cpu, field)},
+#include "isa/riscv/regs.def"
+#undef REG
+    CSR("fflags", 66, RV_CSR_FFLAGS),
+    CSR("frm", 67, RV_CSR_FRM),
+    CSR("fcsr", 68, RV_CSR_FCSR),
+};
+_Static_assert(ARRAY_SIZE(regs) == ARRAY_SIZE(regs32), "the same registers");
 
-static const char target_xml[] =
-    "<?xml version=\"1.0\"?><!DOCTYPE target SYSTEM \"gdb-target.dtd\"><target>"
-    "<architecture>riscv:rv64</architecture><xi:include href=\"cpu.xml\"/>"
-    "<xi:include href=\"fpu.xml\"/></target>";
+#define TARGET_XML(arch)                                                                           \
+    "<?xml version=\"1.0\"?><!DOCTYPE target SYSTEM \"gdb-target.dtd\"><target>"                   \
+    "<architecture>riscv:" arch "</architecture><xi:include href=\"cpu.xml\"/>"                    \
+    "<xi:include href=\"fpu.xml\"/></target>"
 
 // One feature: the registers of a group, each with its number.
-static void describe(char *text, size_t size, const char *feature, enum isa_reg_group group)
+static void describe(char *text, size_t size, const char *feature, enum isa_reg_group group,
+                     const struct isa_reg *table)
 {
     size_t n = (size_t)snprintf(text, size,
                                 "<?xml version=\"1.0\"?><!DOCTYPE feature SYSTEM "
                                 "\"gdb-target.dtd\"><feature name=\"org.gnu.gdb.riscv.%s\">",
                                 feature);
     for (unsigned i = 0; i < ARRAY_SIZE(regs); i++) {
-        const struct isa_reg *r = &regs[i];
+        const struct isa_reg *r = &table[i];
         const char *type = r->group != REG_FLOAT ? "int" : r->bits == 64 ? "ieee_double" : "int";
         if (r->group == group)
             n += (size_t)snprintf(text + n, size - n,
@@ -246,19 +281,45 @@ static void describe(char *text, size_t size, const char *feature, enum isa_reg_
 
 static const char *gdb_xml(struct env *e, const char *annex)
 {
-    static char cpu[4096], fpu[4096];
+    static char cpu[2][4096], fpu[4096];
+    bool rv32 = rv_cpu(e)->rv32;
     if (!strcmp(annex, "target.xml"))
-        return target_xml;
+        return rv32 ? TARGET_XML("rv32") : TARGET_XML("rv64");
     if (!strcmp(annex, "cpu.xml")) {
-        describe(cpu, sizeof cpu, "cpu", REG_GENERAL);
-        return cpu;
+        describe(cpu[rv32], sizeof cpu[0], "cpu", REG_GENERAL, rv32 ? regs32 : regs);
+        return cpu[rv32];
     }
     if (!strcmp(annex, "fpu.xml")) {
-        describe(fpu, sizeof fpu, "fpu", REG_FLOAT);
+        describe(fpu, sizeof fpu, "fpu", REG_FLOAT, regs);
         return fpu;
     }
     return NULL;
 }
+
+const struct isa isa_riscv32 = {
+    .name = "riscv32",
+    .elf_machine = 243, // EM_RISCV
+    .elf64 = false,
+    .guest = &rv_guest,
+    .cpu_size = sizeof(struct rv_cpu),
+    .max_insn_bytes = 4,
+    .models = rv32_models,
+    .default_model = "max",
+    .regs = regs32,
+    .n_regs = ARRAY_SIZE(regs32),
+    .ops = &rv_ops,
+    .init = cpu_init32,
+    .exit = cpu_exit,
+    .reset = cpu_reset,
+    .start = cpu_start,
+    .lift = rv_lift,
+    .disas = rv32_disas_insn,
+    .line = rv_line,
+    .gdb_xml = gdb_xml,
+    .get_pc = get_pc,
+    .set_pc = set_pc,
+    .debug_step = debug_step,
+};
 
 const struct isa isa_riscv64 = {
     .name = "riscv64",

@@ -140,6 +140,14 @@ RV_CHECK(vector)
      .kind = RV_CSR_CALL,                                                                          \
      .get = rv_get_##g,                                                                            \
      .set = rv_set_##st},
+#define HIGH(num, nm, feat, chk, n, low)                                                           \
+    {.number = num,                                                                                \
+     .count = n,                                                                                   \
+     .name = #nm,                                                                                  \
+     .feature = 1 + RV_FEAT_##feat,                                                                \
+     .check = rv_check_##chk,                                                                      \
+     .kind = RV_CSR_HIGH,                                                                          \
+     .offset = low},
 static const struct rv_csr csrs[] = {
 #include "isa/riscv/csrs.def"
 };
@@ -163,6 +171,8 @@ const struct rv_csr *rv_csr_find(const struct rv_cpu *c, unsigned number)
 {
     const struct rv_csr *r = by_number(number);
     bool there = r && (!r->feature || rv_has(c, (enum rv_feature)(r->feature - 1)));
+    if (there && r->kind == RV_CSR_HIGH && !c->narrow)
+        return NULL;
     // A number of the hypervisor's range needs H, whatever else it belongs to.
     return there && (bits(number, 9, 8) != 2 || rv_has(c, RV_FEAT_H)) ? r : NULL;
 }
@@ -194,14 +204,14 @@ unsigned rv_csr_offset(const struct rv_csr *r, bool virt)
     return r->offset + (second ? offsetof(struct rv_cpu, vs) - offsetof(struct rv_cpu, s) : 0);
 }
 
-uint64_t rv_csr_get(struct rv_cpu *c, const struct rv_csr *r, unsigned number)
+static uint64_t get_wide(struct rv_cpu *c, const struct rv_csr *r, unsigned number)
 {
     if (r->kind == RV_CSR_CALL)
         return r->get(c, number - r->number);
     return *(uint64_t *)((char *)c + rv_csr_offset(r, c->virt));
 }
 
-void rv_csr_set(struct rv_cpu *c, const struct rv_csr *r, unsigned number, uint64_t v)
+static void set_wide(struct rv_cpu *c, const struct rv_csr *r, unsigned number, uint64_t v)
 {
     if (r->kind == RV_CSR_CALL) {
         if (r->set)
@@ -210,6 +220,91 @@ void rv_csr_set(struct rv_cpu *c, const struct rv_csr *r, unsigned number, uint6
     }
     uint64_t *at = (uint64_t *)((char *)c + rv_csr_offset(r, c->virt));
     *at = (*at & ~r->mask) | (v & r->mask);
+}
+
+// ---- where XLEN is 32 ----
+
+// Registers that are not the low half of their 64-bit form: the top bit, or fields, lie elsewhere.
+enum form { FORM_LOW, FORM_TOP_BIT, FORM_SATP, FORM_HGATP };
+
+static enum form form_of(unsigned number)
+{
+    switch (number) {
+    case RV_CSR_SSTATUS:
+    case RV_CSR_VSSTATUS:
+    case RV_CSR_MSTATUS:
+    case RV_CSR_SCAUSE:
+    case RV_CSR_VSCAUSE:
+    case RV_CSR_MCAUSE:
+    case RV_CSR_VTYPE:
+        return FORM_TOP_BIT;
+    case RV_CSR_SATP:
+    case RV_CSR_VSATP:
+        return FORM_SATP;
+    case RV_CSR_HGATP:
+        return FORM_HGATP;
+    default:
+        return FORM_LOW;
+    }
+}
+
+static uint64_t narrowed(unsigned number, uint64_t v)
+{
+    switch (form_of(number)) {
+    case FORM_TOP_BIT:
+        return (v & mask_low(31)) | v >> 63 << 31;
+    case FORM_SATP:
+        return bits(v, 60, 60) << 31 | bits(v, 52, 44) << 22 | bits(v, 21, 0);
+    case FORM_HGATP:
+        return bits(v, 60, 60) << 31 | bits(v, 50, 44) << 22 | bits(v, 21, 0);
+    default:
+        return (uint32_t)v;
+    }
+}
+
+static uint64_t widened(unsigned number, uint64_t old, uint64_t v)
+{
+    switch (form_of(number)) {
+    case FORM_TOP_BIT:
+        return (old & mask_low(31) << 32) | bits(v, 31, 31) << 63 | bits(v, 30, 0);
+    case FORM_SATP:
+        return bits(v, 31, 31) << 60 | bits(v, 30, 22) << 44 | bits(v, 21, 0);
+    case FORM_HGATP:
+        return bits(v, 31, 31) << 60 | bits(v, 28, 22) << 44 | bits(v, 21, 0);
+    default:
+        return (old & mask_low(32) << 32) | (uint32_t)v;
+    }
+}
+
+static const struct rv_csr *low_half(const struct rv_csr *r, unsigned number, unsigned *low)
+{
+    *low = r->offset + number - r->number;
+    return by_number(*low);
+}
+
+uint64_t rv_csr_get(struct rv_cpu *c, const struct rv_csr *r, unsigned number)
+{
+    if (!c->narrow)
+        return get_wide(c, r, number);
+    if (r->kind != RV_CSR_HIGH)
+        return narrowed(number, get_wide(c, r, number));
+    r = low_half(r, number, &number);
+    uint64_t v = get_wide(c, r, number);
+    return v >> 32 & (form_of(number) == FORM_TOP_BIT ? mask_low(31) : mask_low(32));
+}
+
+// A half is written with the other as it is.
+void rv_csr_set(struct rv_cpu *c, const struct rv_csr *r, unsigned number, uint64_t v)
+{
+    if (!c->narrow) {
+        set_wide(c, r, number, v);
+        return;
+    }
+    bool high = r->kind == RV_CSR_HIGH;
+    if (high)
+        r = low_half(r, number, &number);
+    uint64_t old = get_wide(c, r, number);
+    set_wide(c, r, number, high ? (uint32_t)old | v << 32 : widened(number, old, v));
 }
 
 bool rv_csr_read(struct rv_cpu *c, unsigned csr, uint64_t *v)

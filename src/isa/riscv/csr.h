@@ -11,7 +11,7 @@ struct rv_csr {
     const char *name;
     uint8_t feature; // 1 + the feature it belongs to; 0: always there
     uint8_t kind;
-    uint16_t offset; // PLAIN, BANKED: from struct rv_cpu
+    uint16_t offset; // PLAIN, BANKED: from struct rv_cpu; HIGH: the number of the low half
     uint64_t mask;   // writable bits
     // What decides beside the number's own privilege level; NULL: nothing.
     enum rv_access (*check)(struct rv_cpu *c, unsigned number, bool write);
@@ -23,12 +23,14 @@ enum rv_csr_kind {
     RV_CSR_PLAIN,  // storage without side effects
     RV_CSR_BANKED, // in struct rv_super: a virtual machine sees its own
     RV_CSR_CALL,
+    RV_CSR_HIGH, // the high half of another, where XLEN is 32
 };
 
 // By number; NULL when this hart has none.
 const struct rv_csr *rv_csr_find(const struct rv_cpu *c, unsigned number);
 // May the hart in its present state access it so? Existence is not asked here.
 enum rv_access rv_csr_check(struct rv_cpu *c, const struct rv_csr *r, unsigned number, bool write);
+// As registers of the hart's present XLEN.
 uint64_t rv_csr_get(struct rv_cpu *c, const struct rv_csr *r, unsigned number);
 void rv_csr_set(struct rv_cpu *c, const struct rv_csr *r, unsigned number, uint64_t v);
 // Where a PLAIN or BANKED register lies.

@@ -5,7 +5,18 @@
 
 #include <stdio.h>
 
-enum { RV64 = 1, RVA22 = 2, RVA23 = 4, UNNAMED = 64, MAX = 128 };
+enum {
+    RV64 = 1,
+    RVA22 = 2,
+    RVA23 = 4,
+    RV32 = 8,
+    RV32GC = 16,
+    RV32IMAC = 32,
+    MAX = 64,
+    UNNAMED = 128,
+    ONLY64 = 256,
+    ONLY32 = 512,
+};
 
 const struct isa_model rv_models[] = {
     {.name = "max", .desc = "every extension there is here"},
@@ -16,15 +27,23 @@ const struct isa_model rv_models[] = {
     {.name = "rva23u64", .desc = "the same, for programs"},
     {.name = NULL},
 };
+const struct isa_model rv32_models[] = {
+    {.name = "max", .desc = "every extension there is here"},
+    {.name = "rv32", .desc = "RV32GC with what is common today; no vectors"},
+    {.name = "rv32gc", .desc = "general-purpose: supervisor, double precision"},
+    {.name = "rv32imac", .desc = "a microcontroller: machine and user level, no floating point"},
+    {.name = NULL},
+};
 static const struct {
     const char *name;
     uint8_t mask;
-} masks[] = {{"max", MAX},        {"rv64", RV64},      {"rva22s64", RVA22},
+} masks[] = {{"rv32", RV32},      {"rv32gc", RV32GC},  {"rv32imac", RV32IMAC},
+             {"max", MAX},        {"rv64", RV64},      {"rva22s64", RVA22},
              {"rva22u64", RVA22}, {"rva23s64", RVA23}, {"rva23u64", RVA23}};
 
 static const struct {
     const char *name;
-    uint8_t models;
+    uint16_t models;
 } features[RV_FEATURES] = {
 #define FEATURE(name, property, models) [RV_FEAT_##name] = {property, models | MAX},
 #include "isa/riscv/features.def"
@@ -89,22 +108,29 @@ static int apply_vlen(struct rv_cpu *c, const char *name, struct opts *o, struct
 int rv_model_apply(struct rv_cpu *c, const char *name, struct opts *o, struct err *e)
 {
     const char *known[RV_FEATURES + 2] = {0}, *names[ARRAY_SIZE(masks) + 1] = {0};
+    const struct isa_model *models = c->rv32 ? rv32_models : rv_models;
+    const uint16_t foreign = c->rv32 ? ONLY64 : ONLY32;
     uint8_t asked[RV_FEATURES] = {0}, mask = 0;
-    for (unsigned n = 0; n < ARRAY_SIZE(masks); n++) {
-        names[n] = masks[n].name;
-        if (!strcmp(name, masks[n].name))
-            mask = masks[n].mask;
+    for (unsigned n = 0; models[n].name; n++) {
+        names[n] = models[n].name;
+        for (unsigned k = 0; k < ARRAY_SIZE(masks) && !strcmp(name, names[n]); k++)
+            if (!strcmp(name, masks[k].name))
+                mask = masks[k].mask;
     }
     if (!mask) {
-        err_set(e, "-cpu %s: no such model for riscv64 (-cpu help lists them)", name);
+        err_set(e, "-cpu %s: no such model for riscv%d (-cpu help lists them)", name,
+                c->rv32 ? 32 : 64);
         return err_did_you_mean(e, name, names);
     }
     for (unsigned n = 0; n < RV_FEATURES; n++) {
-        bool on = features[n].models & mask;
+        bool on = features[n].models & mask && !(features[n].models & foreign);
         known[n] = features[n].name;
         if (o && opts_get(o, known[n])) {
             if (opts_get_bool(o, known[n], &on, e))
                 return err_prefix(e, "-cpu %s", name);
+            if (on && features[n].models & foreign)
+                return err_set(e, "-cpu %s: %s is not for %d-bit harts", name, known[n],
+                               c->rv32 ? 32 : 64);
             asked[n] = on ? ASKED_ON : ASKED_OFF;
         }
         set(c, n, on);
@@ -126,7 +152,7 @@ static bool is_named(const struct rv_cpu *c, unsigned f)
 
 void rv_isa_string(const struct rv_cpu *c, char *out, size_t size)
 {
-    size_t n = (size_t)snprintf(out, size, "rv64i");
+    size_t n = (size_t)snprintf(out, size, c->rv32 ? "rv32i" : "rv64i");
     for (unsigned f = 0; f < RV_FEATURES && n < size; f++)
         if (is_named(c, f))
             n += (size_t)snprintf(out + n, size - n, "%s%s", features[f].name[1] ? "_" : "",

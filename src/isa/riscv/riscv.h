@@ -32,6 +32,7 @@ enum {
     RV_MODE_VS_CLEAN = 1 << 7,
     RV_MODE_RM_AWAY = 1 << 8, // frm rounds ties away from zero, which few hosts can
     RV_MODE_COUNT = 1 << 9,   // instructions are counted
+    RV_MODE_32 = 1 << 10,     // XLEN is 32
     // vtype and vl (bit numbers): SEW and LMUL as encoded, 1 + log2 of vl's bytes where they are a
     // power of two, vstart != 0.
     RV_MODE_VSEW = 16,
@@ -124,6 +125,7 @@ struct rv_cpu {
     uint8_t frm;                                // fcsr.frm as written
     uint64_t features[(RV_FEATURES + 63) / 64]; // bit set of enum rv_feature
     bool debug_step;                            // the debugger steps this hart
+    bool rv32;                                  // XLEN is 32 at machine level, and so everywhere
     uint8_t imsic_files, guests;                // interrupt files there are; GEILEN
     struct {                                    // the CSR instruction under way
         uint64_t old, touched;                  // what it read; the bits it may change
@@ -134,6 +136,7 @@ struct rv_cpu {
     // From here to `timers` everything is cleared by a reset.
     uint8_t priv; // enum rv_priv
     bool virt;
+    bool narrow; // XLEN is 32 at this level: x registers are sign-extended, addresses have 32 bits
     uint64_t mstatus, mtvec, mscratch, mepc, mcause, mtval, mtval2, mtinst;
     uint64_t mie, mip; // mip: the bits software writes; lines and timers are added when read
     uint64_t medeleg, mideleg, mcounteren, mcountinhibit, menvcfg;
@@ -172,14 +175,18 @@ static inline struct rv_cpu *rv_cpu(struct env *e)
 {
     return (struct rv_cpu *)e;
 }
+static inline uint64_t rv_address_of(const struct rv_cpu *c, uint64_t va)
+{
+    return c->narrow ? (uint32_t)va : va;
+}
 static inline bool rv_has(const struct rv_cpu *c, enum rv_feature f)
 {
     return c->features[f / 64] >> f % 64 & 1;
 }
 
 extern const struct ir_guest rv_guest;
-extern const struct isa isa_riscv64;
-extern const struct isa_model rv_models[];
+extern const struct isa isa_riscv32, isa_riscv64;
+extern const struct isa_model rv_models[], rv32_models[];
 
 // -cpu: the model and its properties (model.c).
 int rv_model_apply(struct rv_cpu *c, const char *name, struct opts *features, struct err *e);
@@ -195,6 +202,7 @@ size_t rv_isa_extensions(const struct rv_cpu *c, char *out, size_t size);
 // One instruction to IR, and to text (rv/lift.c).
 void rv_lift(struct lift *l);
 unsigned rv_disas_insn(const uint8_t *code, unsigned avail, uint64_t pc, char *out, size_t n);
+unsigned rv32_disas_insn(const uint8_t *code, unsigned avail, uint64_t pc, char *out, size_t n);
 
 // ---- control registers (csr.c; the table is csrs.def) ----
 
@@ -202,7 +210,15 @@ enum rv_csr_number {
     RV_CSR_FFLAGS = 0x001,
     RV_CSR_FRM = 0x002,
     RV_CSR_FCSR = 0x003,
+    RV_CSR_SSTATUS = 0x100,
+    RV_CSR_SCAUSE = 0x142,
     RV_CSR_SATP = 0x180,
+    RV_CSR_VSSTATUS = 0x200,
+    RV_CSR_VSCAUSE = 0x242,
+    RV_CSR_VSATP = 0x280,
+    RV_CSR_MSTATUS = 0x300,
+    RV_CSR_MCAUSE = 0x342,
+    RV_CSR_HGATP = 0x680,
     RV_CSR_MIP = 0x344,
     RV_CSR_MIREG = 0x351,
     RV_CSR_MTOPEI = 0x35c,

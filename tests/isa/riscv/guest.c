@@ -117,7 +117,7 @@ static bool emit_vector(const struct rv_cpu *c, struct sequence *s, struct unit 
         uint32_t w = ((uint32_t)rng_next(r) & ~info->mask) | info->value;
         struct rv_insn i = {0};
         struct rv_vconfig config = rv_vconfig_of(rv_vmode_with(0, (unsigned)s->config, 0));
-        if (!rv_decode32(w, &i) || i.id != id)
+        if (!rv_decode32(w, 64, &i) || i.id != id)
             return false;
         bool defined = rv_vec_defined(c, &i, &config) && (s->reserved || rv_vtype_ok(c, s->config));
         if (!defined && (!s->reserved || rng_below(r, 3000)))
@@ -207,7 +207,7 @@ static bool make_unit(struct env *e, struct sequence *s, struct unit *u, unsigne
         return emit_vector(rv_cpu(e), s, u, id, r);
     if (bytes == 2)
         w &= 0xffff;
-    if (!(bytes == 2 ? rv_decode16(w, &i) : rv_decode32(w, &i)) || i.id != id)
+    if (!(bytes == 2 ? rv_decode16(w, 64, &i) : rv_decode32(w, 64, &i)) || i.id != id)
         return false;
     if (bytes == 2)
         i = rv_expand(&i);

@@ -32,6 +32,7 @@ static struct machine *machine(void)
     m->ram = ram_new("ram", RAM_SIZE, false, &e);
     m->ram_base = RAM_BASE;
     m->config.ram_size = RAM_SIZE;
+    m->isa = isa_find("aarch64");
     return m;
 }
 

@@ -18,6 +18,7 @@ struct shape {
         STACK_LOAD,
         STACK_STORE,
         JUMP,
+        CALL,
         BRANCH_ZERO, // on rs1'
         JUMP_REG,
         CALL_REG,
@@ -39,6 +40,11 @@ static const struct shape shapes[RV_IDS] = {
     [RV_C_SW] = {RV_SW, STORE},
     [RV_C_SD] = {RV_SD, STORE},
     [RV_C_ADDI] = {RV_ADDI, RD_RD_IMM},
+    [RV_C_JAL] = {RV_JAL, CALL},
+    [RV_C_FLW] = {RV_FLW, LOAD},
+    [RV_C_FSW] = {RV_FSW, STORE},
+    [RV_C_FLWSP] = {RV_FLW, STACK_LOAD},
+    [RV_C_FSWSP] = {RV_FSW, STACK_STORE},
     [RV_C_ADDIW] = {RV_ADDIW, RD_RD_IMM},
     [RV_C_LI] = {RV_ADDI, RD_ZERO_IMM},
     [RV_C_ADDI16SP] = {RV_ADDI, STACK_ADJUST},
@@ -140,6 +146,9 @@ struct rv_insn rv_expand(const struct rv_insn *c)
         break;
     case JUMP:
         SET(.imm = c->imm);
+        break;
+    case CALL:
+        SET(.rd = 1, .imm = c->imm);
         break;
     case BRANCH_ZERO:
         SET(.rs1 = crs1, .imm = c->imm);

@@ -65,9 +65,11 @@ void rv_lift_fence_i(struct lift *l, const struct rv_insn *i)
 // ---- one instruction ----
 
 // The other extension that has the instruction; its own where there is none.
-static enum rv_feature also_in(unsigned id)
+static enum rv_feature also_in(const struct rv_insn *i, bool narrow)
 {
-    switch (id) {
+    switch (i->id) {
+    case RV_PACK: // zext.h where XLEN is 32
+        return narrow && !i->rs2 ? RV_FEAT_ZBB : RV_FEAT_ZBKB;
     case RV_ANDN:
     case RV_ORN:
     case RV_XNOR:
@@ -78,6 +80,7 @@ static enum rv_feature also_in(unsigned id)
     case RV_RORW:
     case RV_RORIW:
     case RV_REV8:
+    case RV_REV8_32:
     case RV_ZEXT_H: // packw with x0
         return RV_FEAT_ZBKB;
     case RV_CLMUL:
@@ -87,8 +90,14 @@ static enum rv_feature also_in(unsigned id)
     case RV_AES64KS2:
         return RV_FEAT_ZKND;
     default:
-        return (enum rv_feature)(rv_info[id].feature - 1);
+        return (enum rv_feature)(rv_info[i->id].feature - 1);
     }
+}
+
+// Shifts by an immediate have a bit too many for 32-bit registers.
+static bool shift_defined(struct lift *l, const struct rv_insn *i)
+{
+    return !rv_narrow(l) || i->shamt < 32;
 }
 
 static void lift_decoded(struct lift *l, const struct rv_insn *i)
@@ -96,8 +105,10 @@ static void lift_decoded(struct lift *l, const struct rv_insn *i)
     const struct decode_info *info = &rv_info[i->id];
     const struct rv_cpu *c = rv_cpu(l->env);
     bool known = i->id && (l->length == 4 || rv_has(c, RV_FEAT_C));
-    if (!known || (info->feature && !rv_has(c, (enum rv_feature)(info->feature - 1)) &&
-                   !rv_has(c, also_in(i->id))))
+    if (!known ||
+        (info->feature && !rv_has(c, (enum rv_feature)(info->feature - 1)) &&
+         !rv_has(c, also_in(i, rv_narrow(l)))) ||
+        !shift_defined(l, i))
         rv_lift_illegal(l, i);
     else if ((strncmp(info->cls, "fp_", 3) || rv_lift_fp_ready(l, i)) &&
              (strncmp(info->cls, "vec_", 4) || rv_lift_vec_ready(l, i)))
@@ -111,19 +122,19 @@ void rv_lift_compressed(struct lift *l, const struct rv_insn *c)
         lift_decoded(l, &i);
 }
 
-// Bytes of the instruction, 0 when not all of them are there; false in *known for no instruction.
-static unsigned decode(const uint8_t *code, unsigned avail, struct rv_insn *i, bool *known)
+unsigned rv_decode(const uint8_t *code, unsigned avail, unsigned xlen, struct rv_insn *i,
+                   bool *known)
 {
     if (avail < 2)
         return 0;
     uint16_t w = ld_le16(code);
     if ((w & 3) != 3) {
-        *known = rv_decode16(w, i);
+        *known = rv_decode16(w, xlen, i);
         return 2;
     }
     if (avail < 4)
         return 0;
-    *known = rv_decode32(ld_le32(code), i);
+    *known = rv_decode32(ld_le32(code), xlen, i);
     return 4;
 }
 
@@ -131,7 +142,7 @@ void rv_lift(struct lift *l)
 {
     struct rv_insn i = {0};
     bool known;
-    l->length = decode(l->code, l->avail, &i, &known);
+    l->length = rv_decode(l->code, l->avail, rv_narrow(l) ? 32 : 64, &i, &known);
     if (!l->length)
         return;
     if (l->mode & RV_MODE_COUNT)
@@ -139,12 +150,13 @@ void rv_lift(struct lift *l)
     lift_decoded(l, &i);
 }
 
-unsigned rv_disas_insn(const uint8_t *code, unsigned avail, uint64_t pc, char *out, size_t n)
+static unsigned disas(const uint8_t *code, unsigned avail, unsigned xlen, uint64_t pc, char *out,
+                      size_t n)
 {
     struct disas_out o = {.text = out, .size = n, .pc = pc};
     struct rv_insn i = {0};
     bool known;
-    unsigned length = decode(code, avail, &i, &known);
+    unsigned length = rv_decode(code, avail, xlen, &i, &known);
     if (!length)
         return 0;
     if (known && length == 2) {
@@ -157,4 +169,14 @@ unsigned rv_disas_insn(const uint8_t *code, unsigned avail, uint64_t pc, char *o
     else
         disas_printf(&o, length == 2 ? ".half   0x%04x" : ".word   0x%08x", i.raw);
     return length;
+}
+
+unsigned rv_disas_insn(const uint8_t *code, unsigned avail, uint64_t pc, char *out, size_t n)
+{
+    return disas(code, avail, 64, pc, out, n);
+}
+
+unsigned rv32_disas_insn(const uint8_t *code, unsigned avail, uint64_t pc, char *out, size_t n)
+{
+    return disas(code, avail, 32, pc, out, n);
 }

@@ -9,19 +9,31 @@ static inline ir_ref rv_x(struct lift *l, unsigned n)
     return n ? ir_get(l->b, RV_X0 + n) : ir_i64(l->b, 0);
 }
 
+static inline bool rv_narrow(const struct lift *l) // XLEN is 32
+{
+    return l->mode & RV_MODE_32;
+}
+
 // The low word of a register.
 static inline ir_ref rv_w(struct lift *l, unsigned n)
 {
     return ir_trunc(l->b, rv_x(l, n));
 }
 
-// Writes an I64, or an I32 sign-extended, as all results of word operations are.
+// Writes an I64, or an I32 sign-extended, as all results of word operations are, and everything
+// where XLEN is 32.
 static inline void rv_set(struct lift *l, unsigned n, ir_ref v)
 {
-    if (ir_type_of(l->b, v) == IR_I32)
+    if (ir_type_of(l->b, v) == IR_I32 || rv_narrow(l))
         v = ir_sext(l->b, IR_I64, v, 32);
     if (n)
         ir_put(l->b, RV_X0 + n, v);
+}
+
+// A sum as an address.
+static inline ir_ref rv_address(struct lift *l, ir_ref v)
+{
+    return rv_narrow(l) ? ir_zext(l->b, IR_I64, v, 32) : v;
 }
 
 // Emits an exception at this instruction; the region ends.
@@ -38,5 +50,8 @@ bool rv_lift_vec_ready(struct lift *l, const struct rv_insn *i); // the same for
 ir_ref rv_fp_bits(struct lift *l, bool dbl, unsigned n);
 void rv_fp_set_bits(struct lift *l, unsigned n, ir_ref v);
 
+// Bytes of the instruction, 0 when not all of them are there; false in *known for no instruction.
+unsigned rv_decode(const uint8_t *code, unsigned avail, unsigned xlen, struct rv_insn *i,
+                   bool *known);
 // The 32-bit instruction that a compressed one stands for (compressed.c).
 struct rv_insn rv_expand(const struct rv_insn *c);

@@ -22,22 +22,28 @@ static bool unaligned_allowed(struct lift *l)
     return rv_has(rv_cpu(l->env), RV_FEAT_C);
 }
 
+static uint64_t target(struct lift *l, const struct rv_insn *i)
+{
+    uint64_t to = l->pc + (uint64_t)(int64_t)i->imm;
+    return rv_narrow(l) ? (uint32_t)to : to;
+}
+
 void rv_lift_jump(struct lift *l, const struct rv_insn *i)
 {
     uint64_t next = l->pc + l->length;
     bool direct = i->id == RV_JAL;
     ir_ref to;
     if (direct)
-        to = ir_pc(l->b, l->pc + (uint64_t)(int64_t)i->imm);
+        to = ir_pc(l->b, target(l, i));
     else
-        to = ir_andi(l->b, ir_addi(l->b, rv_x(l, i->rs1), i->imm), ~1ull);
+        to = rv_address(l, ir_andi(l->b, ir_addi(l->b, rv_x(l, i->rs1), i->imm), ~1ull));
     if (!unaligned_allowed(l) && (!direct || i->imm & 2))
         ir_callv(l->b, &target_helper, ir_andi(l->b, to, 2), to);
     rv_set(l, i->rd, ir_pc(l->b, next));
     if (is_link(i->rd))
         ir_callto(l->b, to, next);
     else if (direct)
-        ir_goto(l->b, l->pc + (uint64_t)(int64_t)i->imm);
+        ir_goto(l->b, target(l, i));
     else if (is_link(i->rs1))
         ir_ret(l->b, to);
     else
@@ -67,7 +73,7 @@ void rv_lift_branch(struct lift *l, const struct rv_insn *i)
         cc = CMP_UGE;
         break;
     }
-    uint64_t to = l->pc + (uint64_t)(int64_t)i->imm;
+    uint64_t to = target(l, i);
     ir_ref taken = ir_cmp(l->b, cc, rv_x(l, i->rs1), rv_x(l, i->rs2));
     if (!unaligned_allowed(l) && i->imm & 2)
         ir_callv(l->b, &target_helper, ir_b2i(l->b, IR_I64, taken), ir_pc(l->b, to));

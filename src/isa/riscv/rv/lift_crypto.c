@@ -90,6 +90,46 @@ static uint32_t sm4(uint32_t x, uint32_t y, uint32_t bs_key)
     return x ^ rotl32(t, at);
 }
 
+static uint8_t aes_inverse_sbox(uint8_t x)
+{
+    x = rotl8(x, 1) ^ rotl8(x, 3) ^ rotl8(x, 6) ^ 0x05;
+    return field_inverse(x, 0x1b);
+}
+// aes32*: one byte of rs2 through the S-box, and its column where columns are mixed, into rs1.
+enum { AES32_INVERSE = 4, AES32_MIX = 8 };
+static uint32_t aes32(uint32_t x, uint32_t y, uint32_t bs_how)
+{
+    static const uint8_t mix[2][4] = {{2, 1, 1, 3}, {14, 9, 13, 11}};
+    unsigned at = 8 * (bs_how & 3);
+    bool inverse = bs_how & AES32_INVERSE;
+    uint8_t s = (uint8_t)(y >> at);
+    s = inverse ? aes_inverse_sbox(s) : aes_sbox(s);
+    uint32_t v = s;
+    for (unsigned n = 0; n < 4 && bs_how & AES32_MIX; n++)
+        v = (n ? v : 0) | (uint32_t)field_mul(s, mix[inverse][n], 0x1b) << 8 * n;
+    return x ^ rotl32(v, at);
+}
+// Bits of the halves alternate.
+static uint32_t zip(uint32_t x)
+{
+    uint32_t r = 0;
+    for (unsigned n = 0; n < 16; n++)
+        r |= (x >> n & 1) << 2 * n | (x >> (n + 16) & 1) << (2 * n + 1);
+    return r;
+}
+static uint32_t unzip(uint32_t x)
+{
+    uint32_t r = 0;
+    for (unsigned n = 0; n < 16; n++)
+        r |= (x >> 2 * n & 1) << n | (x >> (2 * n + 1) & 1) << (n + 16);
+    return r;
+}
+
+static const struct ir_helper aes32_helper = {"aes32", (void *)aes32,           HELPER_PURE, IR_I32,
+                                              3,       {IR_I32, IR_I32, IR_I32}};
+static const struct ir_helper zip_helper = {"zip", (void *)zip, HELPER_PURE, IR_I32, 1, {IR_I32}};
+static const struct ir_helper unzip_helper = {"unzip", (void *)unzip, HELPER_PURE, IR_I32,
+                                              1,       {IR_I32}};
 static const struct ir_helper permute4_helper = {"xperm4", (void *)permute4, HELPER_PURE, IR_I64,
                                                  2,        {IR_I64, IR_I64}};
 static const struct ir_helper permute8_helper = {"xperm8", (void *)permute8, HELPER_PURE, IR_I64,
@@ -154,6 +194,28 @@ static ir_ref hash(struct lift *l, const struct rv_insn *i)
     }
 }
 
+// A word of SHA-512's functions out of the halves of their operand: rs1 is the half that the word
+// asked for is, rs2 the other.
+static ir_ref hash_halves(struct lift *l, const struct rv_insn *i)
+{
+    struct ir_build *b = l->b;
+    static const struct {
+        uint8_t r1, r2, r3; // r3: 0, or of a shift, which for the high word has nothing to take in
+        bool shift;
+    } f[] = {[RV_SHA512SUM0R - RV_SHA512SUM0R] = {28, 34, 39, false},
+             [RV_SHA512SUM1R - RV_SHA512SUM0R] = {14, 18, 41, false},
+             [RV_SHA512SIG0L - RV_SHA512SUM0R] = {1, 8, 7, false},
+             [RV_SHA512SIG0H - RV_SHA512SUM0R] = {1, 8, 7, true},
+             [RV_SHA512SIG1L - RV_SHA512SUM0R] = {19, 61, 6, false},
+             [RV_SHA512SIG1H - RV_SHA512SUM0R] = {19, 61, 6, true}};
+    unsigned n = i->id - RV_SHA512SUM0R;
+    ir_ref lo = ir_zext(b, IR_I64, rv_x(l, i->rs1), 32);
+    ir_ref x = ir_or(b, lo, ir_shli(b, rv_x(l, i->rs2), 32));
+    ir_ref last = f[n].shift ? ir_shri(b, lo, f[n].r3) : ir_rotr(b, x, ir_i64(b, f[n].r3));
+    ir_ref v = ir_xor(b, ir_rotr(b, x, ir_i64(b, f[n].r1)), ir_rotr(b, x, ir_i64(b, f[n].r2)));
+    return ir_trunc(b, ir_xor(b, v, last));
+}
+
 static ir_ref packed(struct lift *l, const struct rv_insn *i, unsigned half)
 {
     struct ir_build *b = l->b;
@@ -168,7 +230,7 @@ void rv_lift_alu_crypto(struct lift *l, const struct rv_insn *i)
     ir_ref v;
     switch (i->id) {
     case RV_PACK:
-        v = packed(l, i, 32);
+        v = rv_narrow(l) ? packed(l, i, 16) : packed(l, i, 32);
         break;
     case RV_PACKH:
         v = packed(l, i, 8);
@@ -181,8 +243,8 @@ void rv_lift_alu_crypto(struct lift *l, const struct rv_insn *i)
         break;
     case RV_XPERM4:
     case RV_XPERM8:
-        v = ir_callv(b, i->id == RV_XPERM4 ? &permute4_helper : &permute8_helper, rv_x(l, i->rs1),
-                     rv_x(l, i->rs2));
+        v = ir_callv(b, i->id == RV_XPERM4 ? &permute4_helper : &permute8_helper,
+                     rv_address(l, rv_x(l, i->rs1)), rv_x(l, i->rs2));
         break;
     case RV_AES64DS:
         v = aes_round(l, i, IR_aesd, 0);
@@ -209,6 +271,23 @@ void rv_lift_alu_crypto(struct lift *l, const struct rv_insn *i)
     case RV_SM4KS:
         v = ir_callv(b, &sm4_helper, rv_w(l, i->rs1), rv_w(l, i->rs2),
                      ir_i32(b, i->bs | (i->id == RV_SM4KS ? 4u : 0)));
+        break;
+    case RV_AES32DSI:
+    case RV_AES32DSMI:
+    case RV_AES32ESI:
+    case RV_AES32ESMI: {
+        bool inverse = i->id == RV_AES32DSI || i->id == RV_AES32DSMI;
+        bool mixed = i->id == RV_AES32DSMI || i->id == RV_AES32ESMI;
+        uint32_t how = i->bs | (inverse ? AES32_INVERSE : 0) | (mixed ? AES32_MIX : 0);
+        v = ir_callv(b, &aes32_helper, rv_w(l, i->rs1), rv_w(l, i->rs2), ir_i32(b, how));
+        break;
+    }
+    case RV_ZIP:
+    case RV_UNZIP:
+        v = ir_callv(b, i->id == RV_ZIP ? &zip_helper : &unzip_helper, rv_w(l, i->rs1));
+        break;
+    case RV_SHA512SUM0R ... RV_SHA512SIG1H:
+        v = hash_halves(l, i);
         break;
     default:
         v = hash(l, i);

@@ -179,6 +179,14 @@ void rv_lift_fp_move(struct lift *l, const struct rv_insn *i)
     case RV_FMV_X_D:
         rv_set(l, i->rd, register_bits(l, i->rs1));
         break;
+    case RV_FMVH_X_D:
+        rv_set(l, i->rd, ir_shri(l->b, register_bits(l, i->rs1), 32));
+        break;
+    case RV_FMVP_D_X:
+        rv_fp_set_bits(l, i->rd,
+                       ir_or(l->b, ir_zext(l->b, IR_I64, rv_x(l, i->rs1), 32),
+                             ir_shli(l->b, rv_x(l, i->rs2), 32)));
+        break;
     case RV_FMV_W_X:
         rv_fp_set_bits(l, i->rd, rv_w(l, i->rs1));
         break;

@@ -1,5 +1,5 @@
-// RV64I, M, Zba, Zbb, Zbc, Zbs and Zicond: integer computation (RISC-V Instruction Set Manual,
-// volume I).
+// RV64I and RV32I, M, Zba, Zbb, Zbc, Zbs and Zicond: integer computation (RISC-V Instruction Set
+// Manual, volume I).
 #include "isa/riscv/rv/lift.h"
 
 void rv_lift_upper(struct lift *l, const struct rv_insn *i)
@@ -28,6 +28,12 @@ static ir_ref divide(struct ir_build *b, ir_ref x, ir_ref y, bool is_signed)
 
 static ir_ref carry_less(struct ir_build *b, unsigned id, ir_ref x, ir_ref y)
 {
+    if (ir_type_of(b, x) == IR_I32) {
+        ir_ref wide = ir_vlow(b, IR_I64,
+                              ir_v2(b, IR_vpmull, VL_64, ir_vzext(b, ir_zext(b, IR_I64, x, 32)),
+                                    ir_vzext(b, ir_zext(b, IR_I64, y, 32))));
+        return ir_trunc(b, ir_shri(b, wide, id == RV_CLMUL ? 0 : id == RV_CLMULH ? 32 : 31));
+    }
     ir_ref v = ir_v2(b, IR_vpmull, VL_64, ir_vzext(b, x), ir_vzext(b, y));
     ir_ref lo = ir_vlow(b, IR_I64, v);
     ir_ref hi = ir_emit(b, IR_vgetu, IR_I64, VL_64 | VL_IMM(1), v, IR_NONE, IR_NONE);
@@ -36,7 +42,7 @@ static ir_ref carry_less(struct ir_build *b, unsigned id, ir_ref x, ir_ref y)
 
 static ir_ref one_bit(struct ir_build *b, ir_ref n)
 {
-    return ir_shl(b, ir_i64(b, 1), n);
+    return ir_shl(b, ir_const(b, ir_type_of(b, n), 1), n);
 }
 
 static ir_ref rotate_left(struct ir_build *b, ir_ref x, ir_ref n)
@@ -57,7 +63,7 @@ static ir_ref shift_add(struct ir_build *b, ir_ref x, unsigned n, ir_ref y)
 // Zba, Zbb, Zbc, Zbs, Zicond.
 static ir_ref compute_bits(struct ir_build *b, unsigned id, ir_ref x, ir_ref y)
 {
-    ir_ref zero = ir_i64(b, 0);
+    ir_ref zero = ir_const(b, ir_type_of(b, x), 0);
     switch (id) {
     case RV_SH1ADD:
         return shift_add(b, x, 1, y);
@@ -118,18 +124,29 @@ static ir_ref compute_bits(struct ir_build *b, unsigned id, ir_ref x, ir_ref y)
     }
 }
 
+// The high half of a product of words.
+static ir_ref high_word(struct ir_build *b, ir_ref x, bool x_signed, ir_ref y, bool y_signed)
+{
+    x = x_signed ? ir_sext(b, IR_I64, x, 32) : ir_zext(b, IR_I64, x, 32);
+    y = y_signed ? ir_sext(b, IR_I64, y, 32) : ir_zext(b, IR_I64, y, 32);
+    return ir_trunc(b, ir_shri(b, ir_mul(b, x, y), 32));
+}
+
 // M. The word forms have 32-bit operands.
 static ir_ref compute_product(struct ir_build *b, unsigned id, ir_ref x, ir_ref y)
 {
+    bool word = ir_type_of(b, x) == IR_I32;
     switch (id) {
     case RV_MUL:
     case RV_MULW:
         return ir_mul(b, x, y);
     case RV_MULH:
-        return ir_mulhs(b, x, y);
+        return word ? high_word(b, x, true, y, true) : ir_mulhs(b, x, y);
     case RV_MULHU:
-        return ir_mulhu(b, x, y);
+        return word ? high_word(b, x, false, y, false) : ir_mulhu(b, x, y);
     case RV_MULHSU:
+        if (word)
+            return high_word(b, x, true, y, false);
         return ir_sub(b, ir_mulhu(b, x, y), ir_and(b, ir_sari(b, x, 63), y));
     case RV_DIV:
     case RV_DIVW:
@@ -197,18 +214,26 @@ static ir_ref compute(struct ir_build *b, unsigned id, ir_ref x, ir_ref y)
 
 void rv_lift_alu(struct lift *l, const struct rv_insn *i)
 {
-    rv_set(l, i->rd, compute(l->b, i->id, rv_x(l, i->rs1), rv_x(l, i->rs2)));
+    if (rv_narrow(l))
+        rv_lift_alu_w(l, i);
+    else
+        rv_set(l, i->rd, compute(l->b, i->id, rv_x(l, i->rs1), rv_x(l, i->rs2)));
 }
 
 void rv_lift_alu_imm(struct lift *l, const struct rv_insn *i)
 {
+    if (rv_narrow(l)) {
+        rv_lift_alu_w_imm(l, i);
+        return;
+    }
     ir_ref imm = ir_i64(l->b, (uint64_t)(int64_t)i->imm);
     rv_set(l, i->rd, compute(l->b, i->id, rv_x(l, i->rs1), imm));
 }
 
 void rv_lift_alu_shift(struct lift *l, const struct rv_insn *i)
 {
-    rv_set(l, i->rd, compute(l->b, i->id, rv_x(l, i->rs1), ir_i64(l->b, i->shamt)));
+    ir_ref x = rv_narrow(l) ? rv_w(l, i->rs1) : rv_x(l, i->rs1);
+    rv_set(l, i->rd, compute(l->b, i->id, x, ir_const(l->b, ir_type_of(l->b, x), i->shamt)));
 }
 
 void rv_lift_alu_w(struct lift *l, const struct rv_insn *i)
@@ -237,16 +262,16 @@ static ir_ref or_combine(struct ir_build *b, ir_ref x)
 
 void rv_lift_alu_one(struct lift *l, const struct rv_insn *i)
 {
-    ir_ref x = rv_x(l, i->rs1), v;
+    ir_ref x = rv_x(l, i->rs1), own = rv_narrow(l) ? rv_w(l, i->rs1) : x, v;
     switch (i->id) {
     case RV_CLZ:
-        v = ir_clz(l->b, x);
+        v = ir_clz(l->b, own);
         break;
     case RV_CTZ:
-        v = ir_ctz(l->b, x);
+        v = ir_ctz(l->b, own);
         break;
     case RV_CPOP:
-        v = ir_popcnt(l->b, x);
+        v = ir_popcnt(l->b, own);
         break;
     case RV_CLZW:
         v = ir_clz(l->b, rv_w(l, i->rs1));
@@ -270,7 +295,7 @@ void rv_lift_alu_one(struct lift *l, const struct rv_insn *i)
         v = or_combine(l->b, x);
         break;
     default: // REV8
-        v = ir_bswap(l->b, x);
+        v = ir_bswap(l->b, own);
         break;
     }
     rv_set(l, i->rd, v);

@@ -1,6 +1,6 @@
 // Machine-level registers with behaviour of their own. RISC-V Instruction Set Manual, volume II,
 // chapter 3. Not modelled: hardware performance events (their counters read zero), triggers
-// (Sdtrig: tselect offers none), big-endian data, XLEN other than 64 below machine level.
+// (Sdtrig: tselect offers none), big-endian data, supervisors of 32 bits on a 64-bit hart.
 #include "isa/riscv/csr.h"
 #include "isa/riscv/system/system.h"
 
@@ -19,7 +19,7 @@ RV_GET(misa)
     } letters[] = {{RV_FEAT_A, 'a'}, {RV_FEAT_C, 'c'}, {RV_FEAT_D, 'd'},
                    {RV_FEAT_F, 'f'}, {RV_FEAT_H, 'h'}, {RV_FEAT_M, 'm'},
                    {RV_FEAT_S, 's'}, {RV_FEAT_U, 'u'}, {RV_FEAT_V, 'v'}};
-    uint64_t v = 2ull << 62 | 1u << ('i' - 'a');
+    uint64_t v = (c->rv32 ? 1ull << 30 : 2ull << 62) | 1u << ('i' - 'a');
     for (unsigned i = 0; i < ARRAY_SIZE(letters); i++)
         if (rv_has(c, letters[i].feature))
             v |= 1u << (letters[i].letter - 'a');
@@ -51,9 +51,16 @@ uint64_t rv_status_mask(const struct rv_cpu *c)
     return vs | (rv_has(c, RV_FEAT_S) ? m | RV_FS : rv_has(c, RV_FEAT_F) ? RV_FS : 0);
 }
 
+// User level may have 32-bit registers.
+uint64_t rv_uxl_mask(const struct rv_cpu *c, uint64_t v)
+{
+    uint64_t uxl = bits(v, 33, 32);
+    return !c->rv32 && rv_has(c, RV_FEAT_U) && (uxl == 1 || uxl == 2) ? RV_UXL_FIELD : 0;
+}
+
 RV_SET(mstatus)
 {
-    uint64_t mask = rv_status_mask(c) | RV_MIE | RV_MPIE | RV_MPP | RV_MPRV;
+    uint64_t mask = rv_status_mask(c) | rv_uxl_mask(c, v) | RV_MIE | RV_MPIE | RV_MPP | RV_MPRV;
     if (rv_has(c, RV_FEAT_S))
         mask |= RV_TVM | RV_TW | RV_TSR;
     if (rv_has(c, RV_FEAT_H))

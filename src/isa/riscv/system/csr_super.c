@@ -11,12 +11,12 @@ static uint64_t status_view(const struct rv_cpu *c, uint64_t v)
 {
     uint64_t r = v & (RV_SIE | RV_SPIE | RV_SPP | RV_FS | RV_VS | RV_SUM | RV_MXR);
     bool dirty = (v & RV_FS) == RV_FS || (v & RV_VS) == RV_VS;
-    return r | RV_UXL | (dirty ? RV_STATUS_SD : 0);
+    return r | (v & RV_UXL_FIELD) | (dirty ? RV_STATUS_SD : 0);
 }
 
 static void status_write(struct rv_cpu *c, uint64_t *status, uint64_t v)
 {
-    uint64_t mask = rv_status_mask(c);
+    uint64_t mask = rv_status_mask(c) | rv_uxl_mask(c, v);
     *status = (*status & ~mask) | (v & mask);
     rv_state_changed(c);
 }
@@ -170,7 +170,7 @@ RV_SET(hgeie)
 
 RV_GET(hstatus)
 {
-    return c->hstatus | RV_VSXL;
+    return c->hstatus | (c->rv32 ? 0 : RV_VSXL);
 }
 
 RV_SET(hstatus)

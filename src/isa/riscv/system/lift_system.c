@@ -80,7 +80,7 @@ static void help_csr_write(struct env *e, uint32_t op, uint64_t operand, uint64_
                : op == CSR_SET ? base | operand
                                : base & ~operand);
     if (rd)
-        c->x[rd] = old;
+        c->x[rd] = c->narrow ? (uint64_t)(int64_t)(int32_t)old : old;
     bool elsewhere = number == RV_CSR_SATP; // the next instruction is fetched through other tables
     if (rv_mode(e) == mode && !elsewhere &&
         !atomic_load_explicit(&e->interrupt, memory_order_relaxed))
@@ -96,7 +96,7 @@ static const struct rv_csr *direct(struct lift *l, unsigned number, bool write)
     const struct rv_csr *r = rv_csr_find(rv_cpu(l->env), number);
     unsigned need = (unsigned)bits(number, 9, 8);
     bool level = need <= RV_S ? need <= (unsigned)priv_of(l) : priv_of(l) == RV_M;
-    bool plain = r && r->kind != RV_CSR_CALL && !r->check && r->mask == ~0ull;
+    bool plain = r && !rv_narrow(l) && r->kind != RV_CSR_CALL && !r->check && r->mask == ~0ull;
     return plain && level && !(write && bits(number, 11, 10) == 3) ? r : NULL;
 }
 
@@ -215,7 +215,7 @@ void rv_lift_fence_vma(struct lift *l, const struct rv_insn *i)
              ir_i32(l->b, vvma   ? RV_FENCE_VVMA
                           : gvma ? RV_FENCE_GVMA
                                  : RV_FENCE_VMA),
-             rv_x(l, i->rs1), rv_x(l, i->rs2), ir_i64(l->b, i->raw));
+             rv_address(l, rv_x(l, i->rs1)), rv_x(l, i->rs2), ir_i64(l->b, i->raw));
     ir_leave(l->b, LEAVE_AGAIN, l->pc + l->length);
 }
 
@@ -249,8 +249,8 @@ void rv_lift_guest_load(struct lift *l, const struct rv_insn *i)
 {
     static const uint8_t sizes[] = {MO_8, MO_16, MO_32, MO_64, MO_8, MO_16, MO_32};
     unsigned n = i->id - RV_HLV_B, size = sizes[n];
-    ir_ref v = ir_callv(l->b, &guest_load_helper, ir_i32(l->b, size), rv_x(l, i->rs1),
-                        ir_i64(l->b, i->raw));
+    ir_ref v = ir_callv(l->b, &guest_load_helper, ir_i32(l->b, size),
+                        rv_address(l, rv_x(l, i->rs1)), ir_i64(l->b, i->raw));
     if (n < 3)
         v = ir_sext(l->b, IR_I64, v, 8u << size);
     rv_set(l, i->rd, v);
@@ -286,7 +286,7 @@ void rv_lift_guest_fetch(struct lift *l, const struct rv_insn *i)
 {
     rv_set(l, i->rd,
            ir_callv(l->b, &guest_fetch_helper, ir_i32(l->b, i->id == RV_HLVX_HU ? 2 : 4),
-                    rv_x(l, i->rs1), ir_i64(l->b, i->raw)));
+                    rv_address(l, rv_x(l, i->rs1)), ir_i64(l->b, i->raw)));
 }
 
 static void help_guest_store(struct env *e, uint32_t size, uint64_t va, uint64_t v, uint64_t raw)
@@ -298,8 +298,8 @@ HELPER(guest_store_helper, help_guest_store, IR_VOID, IR_I32, IR_I64, IR_I64, IR
 
 void rv_lift_guest_store(struct lift *l, const struct rv_insn *i)
 {
-    ir_callv(l->b, &guest_store_helper, ir_i32(l->b, i->id - RV_HSV_B), rv_x(l, i->rs1),
-             rv_x(l, i->rs2), ir_i64(l->b, i->raw));
+    ir_callv(l->b, &guest_store_helper, ir_i32(l->b, i->id - RV_HSV_B),
+             rv_address(l, rv_x(l, i->rs1)), rv_x(l, i->rs2), ir_i64(l->b, i->raw));
 }
 
 // ---- floating-point state ----

@@ -1,6 +1,6 @@
-// Address translation: Sv39, Sv48 and Sv57, the same as second stage (Sv39x4, …), with Svnapot,
-// Svpbmt (accepted; memory types make no difference here) and Svadu. RISC-V Instruction Set Manual,
-// volume II, chapters 10.3 to 10.6, 11 to 14, and 15.5.
+// Address translation: Sv32, Sv39, Sv48 and Sv57, the same as second stage (Sv39x4, …), with
+// Svnapot, Svpbmt (accepted; memory types make no difference here) and Svadu. RISC-V Instruction
+// Set Manual, volume II, chapters 10.3 to 10.6, 11 to 14, and 15.5.
 #include "isa/riscv/system/system.h"
 #include "base/log.h"
 
@@ -15,7 +15,6 @@ enum {
     PTE_D = 1 << 7,
     PTE_PPN_SHIFT = 10,
     PAGE_SHIFT = 12,
-    LEVEL_BITS = 9,
     NAPOT_BITS = 4,
 };
 #define PTE_RESERVED (mask_low(7) << 54)
@@ -52,7 +51,8 @@ struct walk_fault {
 
 bool rv_atp_mode_valid(const struct rv_cpu *c, unsigned mode)
 {
-    return mode == RV_BARE || (mode == RV_SV39 && rv_has(c, RV_FEAT_SV39)) ||
+    return mode == RV_BARE || (mode == RV_SV32 && rv_has(c, RV_FEAT_SV32)) ||
+           (mode == RV_SV39 && rv_has(c, RV_FEAT_SV39)) ||
            (mode == RV_SV48 && rv_has(c, RV_FEAT_SV48)) ||
            (mode == RV_SV57 && rv_has(c, RV_FEAT_SV57));
 }
@@ -143,6 +143,18 @@ static struct stage second_stage(const struct rv_cpu *c, const struct view *v)
                           .mxr = v && v->guest_mxr};
 }
 
+// The shape of a mode's tables.
+struct shape {
+    unsigned levels, level_bits, entry; // bytes
+};
+
+static struct shape shape_of(unsigned mode)
+{
+    if (mode == RV_SV32)
+        return (struct shape){2, 10, 4};
+    return (struct shape){mode - RV_SV39 + 3, 9, 8};
+}
+
 // The physical address of a table entry, which a walk is to read or to write.
 static enum walk_result entry_address(struct rv_cpu *c, const struct stage *s, uint64_t *at,
                                       enum env_access access, struct walk_fault *f)
@@ -161,7 +173,9 @@ static enum walk_result entry_address(struct rv_cpu *c, const struct stage *s, u
             return r;
         *at = l.pa;
     }
-    return rv_pmp_perms(c, *at, 8, RV_S, &span) & access ? WALK_OK : WALK_ACCESS;
+    return rv_pmp_perms(c, *at, shape_of(RV_ATP_MODE(s->atp)).entry, RV_S, &span) & access
+               ? WALK_OK
+               : WALK_ACCESS;
 }
 
 static bool reserved(const struct stage *s, const struct rv_cpu *c, uint64_t pte, bool leaf)
@@ -197,7 +211,8 @@ static enum walk_result update(struct rv_cpu *c, const struct stage *s, uint64_t
     if (r != WALK_OK)
         return r;
     uint64_t old = *pte;
-    if (space_compare_exchange(c->config.memory, gpa, 8, &old, want) != MEM_OK)
+    unsigned size = shape_of(RV_ATP_MODE(s->atp)).entry;
+    if (space_compare_exchange(c->config.memory, gpa, size, &old, want) != MEM_OK)
         return WALK_ACCESS;
     *pte = old == *pte ? want : old;
     return WALK_OK;
@@ -208,7 +223,7 @@ static enum walk_result take_leaf(struct rv_cpu *c, const struct stage *s, uint6
                                   enum env_access access, unsigned level, uint64_t at, uint64_t pte,
                                   struct leaf *out, struct walk_fault *f)
 {
-    unsigned shift = PAGE_SHIFT + level * LEVEL_BITS;
+    unsigned shift = PAGE_SHIFT + level * shape_of(RV_ATP_MODE(s->atp)).level_bits;
     uint64_t base = bits(pte, 53, PTE_PPN_SHIFT) << PAGE_SHIFT;
     if (pte & PTE_N) {
         if (level || bits(pte, 13, 10) != 8)
@@ -244,7 +259,7 @@ static bool in_range(const struct stage *s, uint64_t va, unsigned width)
 {
     if (s->second)
         return !(va >> (width + 2));
-    return (uint64_t)sign_extend(va & mask_low(width), width) == va;
+    return width == 32 || (uint64_t)sign_extend(va & mask_low(width), width) == va;
 }
 
 static enum walk_result walk(struct rv_cpu *c, const struct stage *s, uint64_t va,
@@ -256,22 +271,23 @@ static enum walk_result walk(struct rv_cpu *c, const struct stage *s, uint64_t v
             .pa = va, .size = 1ull << 30, .perms = ENV_READ | ENV_WRITE | ENV_EXEC, .global = true};
         return WALK_OK;
     }
-    unsigned levels = mode - RV_SV39 + 3, width = PAGE_SHIFT + levels * LEVEL_BITS;
+    struct shape t = shape_of(mode);
+    unsigned width = PAGE_SHIFT + t.levels * t.level_bits;
     if (!in_range(s, va, width))
         return WALK_PAGE;
     uint64_t table = RV_ATP_PPN(s->atp) << PAGE_SHIFT;
-    unsigned level = levels - 1;
+    unsigned level = t.levels - 1;
     *out = (struct leaf){0};
     for (;;) {
-        bool root = level == levels - 1;
-        uint64_t index = va >> (PAGE_SHIFT + level * LEVEL_BITS) &
-                         mask_low(LEVEL_BITS + (root && s->second ? 2 : 0));
-        uint64_t at = table + index * 8, real = at, pte;
+        bool root = level == t.levels - 1;
+        uint64_t index = va >> (PAGE_SHIFT + level * t.level_bits) &
+                         mask_low(t.level_bits + (root && s->second ? 2 : 0));
+        uint64_t at = table + index * t.entry, real = at, pte;
         struct mem_attrs attrs = {.requester = c->env.cpu_index};
         enum walk_result r = entry_address(c, s, &real, ENV_READ, f);
         if (r != WALK_OK)
             return r;
-        if (space_read(c->config.memory, real, 8, &pte, attrs) != MEM_OK)
+        if (space_read(c->config.memory, real, t.entry, &pte, attrs) != MEM_OK)
             return WALK_ACCESS;
         bool leaf = pte & (PTE_R | PTE_X);
         if (!(pte & PTE_V) || reserved(s, c, pte, leaf))

@@ -80,9 +80,9 @@ unsigned rv_pmp_perms(const struct rv_cpu *c, gpa_t pa, unsigned size, unsigned 
 RV_GET(pmpcfg)
 {
     uint64_t v = 0;
-    if (n & 1)
+    if (n & 1 && !c->rv32)
         return 0;
-    for (unsigned i = 0; i < 8; i++)
+    for (unsigned i = 0; i < (c->rv32 ? 4 : 8); i++)
         v |= (uint64_t)c->pmpcfg[n * 4 + i] << i * 8;
     return v;
 }
@@ -90,9 +90,9 @@ RV_GET(pmpcfg)
 // A write-only entry is reserved: its permissions stay as they were.
 RV_SET(pmpcfg)
 {
-    if (n & 1)
+    if (n & 1 && !c->rv32)
         return;
-    for (unsigned i = 0; i < 8; i++) {
+    for (unsigned i = 0; i < (c->rv32 ? 4 : 8); i++) {
         uint8_t *cfg = &c->pmpcfg[n * 4 + i], b = v >> i * 8 & PMP_FIELDS;
         if (*cfg & PMP_LOCK || (b & 3) == ENV_WRITE)
             continue;

@@ -20,6 +20,7 @@
 #define RV_TW        (1ull << 21)
 #define RV_TSR       (1ull << 22)
 #define RV_UXL       (2ull << 32) // 64 bits
+#define RV_UXL_FIELD (3ull << 32)
 #define RV_SXL       (2ull << 34)
 #define RV_GVA       (1ull << 38)
 #define RV_MPV       (1ull << 39)
@@ -65,7 +66,7 @@
 #define RV_INTS_HS (RV_INTS_VS | 1ull << RV_INT_SGEI)
 
 // satp, vsatp, hgatp
-enum { RV_BARE = 0, RV_SV39 = 8, RV_SV48 = 9, RV_SV57 = 10 };
+enum { RV_BARE = 0, RV_SV32 = 1, RV_SV39 = 8, RV_SV48 = 9, RV_SV57 = 10 };
 #define RV_ATP_MODE(v) ((unsigned)((v) >> 60))
 #define RV_ATP_PPN(v)  ((v)&mask_low(44))
 
@@ -148,6 +149,7 @@ void rv_fence(struct rv_cpu *c, enum rv_fence kind, bool by_va, uint64_t va, boo
 unsigned rv_pmp_perms(const struct rv_cpu *c, gpa_t pa, unsigned size, unsigned priv,
                       uint64_t *span);
 void rv_pmp_changed(struct rv_cpu *c);
-void rv_flush_all(struct rv_cpu *c);             // every translation of this hart
+void rv_flush_all(struct rv_cpu *c);                      // every translation of this hart
+uint64_t rv_uxl_mask(const struct rv_cpu *c, uint64_t v); // what of UXL may become as in v
 uint64_t rv_status_mask(const struct rv_cpu *c); // bits of sstatus that software may change
 extern const struct env_isa_ops rv_ops;

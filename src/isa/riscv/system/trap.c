@@ -24,7 +24,10 @@ uint64_t rv_mode(struct env *e)
 
 void rv_state_changed(struct rv_cpu *c)
 {
-    c->mode_cache = (uint64_t)c->priv << RV_MODE_PRIV_SHIFT | (c->virt ? RV_MODE_VIRT : 0) |
+    uint64_t uxl = bits(c->virt ? c->vsstatus : c->mstatus, 33, 32);
+    c->narrow = c->rv32 || (c->priv == RV_U && uxl == 1 && !c->config.user_mode);
+    c->mode_cache = (c->narrow ? RV_MODE_32 : 0) | (uint64_t)c->priv << RV_MODE_PRIV_SHIFT |
+                    (c->virt ? RV_MODE_VIRT : 0) |
                     extension_mode(c, RV_FS, RV_MODE_FS_OFF, RV_MODE_FS_CLEAN) |
                     extension_mode(c, RV_VS, RV_MODE_VS_OFF, RV_MODE_VS_CLEAN);
     rv_mmu_set_contexts(c);

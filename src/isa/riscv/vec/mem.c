@@ -13,6 +13,7 @@ static void element(struct access *a, uint64_t i, unsigned field, uint64_t va)
 {
     struct rv_cpu *c = a->v.c;
     const struct env_exec_ops *x = c->env.exec;
+    va = rv_address_of(c, va);
     uint8_t *group = rv_vreg(c, rv_vd(a->v.raw)) + (size_t)field * a->step;
     if (a->load)
         rv_vput(group, a->size, i, x->load(&c->env, va, a->size));
@@ -49,7 +50,7 @@ static void first_only(struct access *a)
         uint64_t va = a->base + i * n;
         if (a->v.masked && !rv_vbit(c->v, i))
             continue;
-        if (i && c->env.exec->peek(&c->env, va, bytes, n)) {
+        if (i && c->env.exec->peek(&c->env, rv_address_of(c, va), bytes, n)) {
             c->vl = i;
             break;
         }

@@ -170,7 +170,7 @@ static void scalar_move(struct rv_vec *v, uint32_t id)
     uint64_t first = rv_vget(rv_vreg(c, rv_vs2(v->raw)), v->sew, 0);
     bool put = c->vstart < v->vl;
     if (id == RV_VMV_X_S && to)
-        c->x[to] = rv_vsext(first, v->sew);
+        c->x[to] = rv_vsext(first, c->narrow ? MIN(v->sew, 2u) : v->sew);
     else if (id == RV_VFMV_F_S)
         c->f[to] = v->sew == 3 ? first : first | ~mask_low(v->bits);
     else if (id == RV_VMV_S_X && put)
