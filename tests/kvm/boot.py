@@ -45,7 +45,7 @@ SUM=@SUM@
 A="console=ttyS0 quiet panic=-1 pci=noearly"
 vm() { # NAME ARGUMENTS
     LOG=/tmp/$1; shift
-    timeout -s KILL 200 qemu-system-x86_64 -accel kvm -cpu host -m 192 -nodefaults -display none -serial file:$LOG -initrd /guest/inner "$@" >$LOG.err 2>&1
+    timeout -s KILL 280 qemu-system-x86_64 -accel kvm -cpu host -m 192 -nodefaults -display none -serial file:$LOG -initrd /guest/inner "$@" >$LOG.err 2>&1
     status=$?
 }
 verdict() { # NAME CONDITION
@@ -83,7 +83,7 @@ linux64() { boots "an ELF file by its 64-bit entry, 2 vCPUs" 2 -M microvm,pcie=o
 # Without ACPI nothing powers the machine off: it ends by a triple fault.
 noacpi() { boots "device nodes on the command line, without ACPI" "1 8" -M microvm,acpi=off,pcie=off -kernel /guest/vmlinux -append "$A do=reboot reboot=t"; }
 control() {
-    mkfifo /tmp/monitor; sleep 1000 >/tmp/monitor & holder=$!
+    mkfifo /tmp/monitor; sleep 1000 <>/tmp/monitor & holder=$!
     vm control -M microvm -smp 2 -kernel /guest/vmlinux -append "$A do=count" -monitor stdio -pidfile /tmp/pid </tmp/monitor & run=$!
     LOG=/tmp/control
     until_says COUNTING 1; usleep 300000
