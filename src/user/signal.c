@@ -215,7 +215,7 @@ void signal_die(struct thread *t, int sig)
 {
     if (t->u->debug)
         debug_end(t->u, 0, sig);
-    thread_end_all(t);
+    robust_process_ends(t);
     struct rlimit none = {0};
     uint64_t one = SIG_BIT(sig);
     setrlimit(RLIMIT_CORE, &none); // it would be a core of the emulator

@@ -127,71 +127,11 @@ void thread_run(struct thread *t)
 
 // ---- the end of a thread ----
 
-static void futex_wake(struct thread *t, uint64_t addr, int n)
-{
-    syscall(SYS_futex, guest_ptr(t, addr), FUTEX_WAKE, n, NULL, NULL, 0);
-}
-
-static void release_robust(struct thread *t, uint32_t tid, uint64_t entry, int64_t offset,
-                           bool pending)
-{
-    uint64_t at = (entry & ~1ull) + (uint64_t)offset;
-    uint32_t val;
-    if (at & 3 || !guest_read(t, at, &val, 4))
-        return;
-    if (pending && !val) {
-        futex_wake(t, at, 1);
-        return;
-    }
-    if ((val & FUTEX_TID_MASK) != tid)
-        return;
-    uint32_t fresh = (val & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
-    uint32_t *word = guest_ptr(t, at);
-    if (__atomic_compare_exchange_n(word, &val, fresh, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) &&
-        val & FUTEX_WAITERS)
-        futex_wake(t, at, 1);
-}
-
-// Mutexes the thread dies with: Linux, Documentation/locking/robust-futexes.rst.
-// `of` dies; `t` is the calling thread, through which memory is reached.
-static void walk_robust_list(struct thread *t, const struct thread *of)
-{
-    struct {
-        uint64_t next;
-        int64_t offset;
-        uint64_t pending;
-    } head;
-    uint32_t tid = (uint32_t)of->tid;
-    if (!of->robust_list || !guest_read(t, of->robust_list, &head, sizeof head))
-        return;
-    uint64_t entry = head.next, next;
-    for (unsigned n = 0; n < 2048 && (entry & ~1ull) != of->robust_list; n++, entry = next) {
-        if (!guest_read_u64(t, entry & ~1ull, &next))
-            return;
-        if (entry != head.pending)
-            release_robust(t, tid, entry, head.offset, false);
-    }
-    if (head.pending)
-        release_robust(t, tid, head.pending, head.offset, true);
-}
-
-void thread_end_all(struct thread *t)
-{
-    struct user *u = t->u;
-    if (getpid() != u->pid)
-        return;
-    mutex_lock(&u->threads_lock);
-    for (unsigned i = 0; i < u->max_threads; i++)
-        if (u->threads[i])
-            walk_robust_list(t, u->threads[i]);
-    mutex_unlock(&u->threads_lock);
-}
-
 static void leave_memory(struct thread *t)
 {
-    walk_robust_list(t, t);
+    robust_thread_ends(t);
     if (t->clear_tid && guest_write_u32(t, t->clear_tid, 0))
-        futex_wake(t, t->clear_tid, 1);
+        syscall(SYS_futex, guest_ptr(t, t->clear_tid), FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
 void thread_end(struct thread *t, int status)
@@ -295,6 +235,8 @@ static void child_of_fork(struct thread *t, const struct clone_request *r)
             u->threads[i] = NULL;
         }
     t->robust_list = 0;
+    u->undertaker = 0; // the parent's
+    atomic_fetch_and(&u->robust_needs, ~(unsigned)ROBUST_LIST);
     t->is_main = true;
     t->clear_tid = r->flags & CLONE_CHILD_CLEARTID ? r->child_tid : 0;
     u->abi->child(t->env, t->env, r->stack, r->flags & CLONE_SETTLS ? &r->tls : NULL);

@@ -61,7 +61,10 @@ struct user {
     uint64_t arg_start, arg_end, env_start, env_end, auxv, auxv_size, stack_low, stack_high;
     uint64_t sigreturn_code; // guest address of the instructions that return from a signal
 
-    struct debug *debug; // -g, or NULL
+    struct debug *debug;           // -g, or NULL
+    _Atomic unsigned robust_needs; // ROBUST_*
+    int undertaker;                // a process, or 0 (program/robust.c)
+    uint8_t *undertaker_stack;
     pthread_mutex_t threads_lock;
     struct thread **threads; // by CPU number
     unsigned max_threads;
@@ -106,8 +109,16 @@ struct thread *thread_new(struct user *u, struct err *e);
 void thread_free(struct thread *t);
 _Noreturn void thread_run(struct thread *t); // on its host thread, until it ends
 _Noreturn void thread_end(struct thread *t, int status);
-void thread_end_all(struct thread *t); // the process is about to end: let go of what threads hold
 int64_t thread_clone(struct thread *t, const struct clone_request *r);
+
+// ---- program/robust.c ----
+enum { ROBUST_SHARED = 1, ROBUST_LIST = 2 };
+// The process has writable shared memory; a thread has a list of robust mutexes.
+void robust_needs(struct user *u, unsigned what);
+void robust_thread_ends(struct thread *t);
+void robust_process_ends(struct thread *t); // it is about to
+void robust_suspend(struct user *u);        // the process becomes another program
+void robust_resume(struct user *u);         // it did not
 
 // ---- signal.c ----
 void signal_init(struct user *u, struct thread *t); // what the process was started with
@@ -129,7 +140,7 @@ int64_t signal_altstack(struct thread *t, uint64_t set, uint64_t old);
 void signal_block_all(uint64_t *old); // of the host thread, but for its own faults
 void signal_restore(uint64_t old);
 
-// ---- elf.c, stack.c, exec.c ----
+// ---- program/: elf.c, stack.c, exec.c ----
 struct image {
     uint64_t entry, start; // where to begin (the loader's entry if there is one), the program's own
     uint64_t load, phdr, interp_base;

@@ -7,8 +7,10 @@
 #include <spawn.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -46,6 +48,44 @@ static void descriptors(void)
     CHECK(above == (most < 1020 ? most > 900 ? most - 900 : 0 : 120));
 }
 
+// A mutex in shared memory whose owner is killed goes to the next, as does one whose owner just
+// ends.
+static void robust_mutexes(void)
+{
+    struct shared {
+        pthread_mutex_t m[2];
+        volatile int ready;
+    } *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pthread_mutexattr_t a;
+    pthread_mutexattr_init(&a);
+    pthread_mutexattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
+    for (int how = 0; how < 2; how++) {
+        s->ready = 0;
+        pthread_mutex_init(&s->m[0], &a);
+        pthread_mutex_init(&s->m[1], &a);
+        pid_t pid = fork();
+        if (!pid) {
+            pthread_mutex_lock(&s->m[0]);
+            pthread_mutex_lock(&s->m[1]);
+            s->ready = 1;
+            if (how)
+                _exit(0);
+            pause();
+        }
+        while (!s->ready)
+            usleep(1000);
+        struct timespec soon = {time(NULL) + 20};
+        if (!how)
+            kill(pid, SIGKILL);
+        CHECK(pthread_mutex_timedlock(&s->m[1], &soon) == EOWNERDEAD);
+        CHECK(pthread_mutex_timedlock(&s->m[0], &soon) == EOWNERDEAD);
+        CHECK(WIFEXITED(status_of(pid)) == how);
+    }
+    CHECK(wait(NULL) == -1 && errno == ECHILD);
+    CHECK(!kill(0, 0));
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2)
@@ -76,6 +116,7 @@ int main(int argc, char **argv)
         _exit(1);
     }
     CHECK(WEXITSTATUS(status_of(pid)) == 23);
+    robust_mutexes();
     descriptors();
     CHECK(!posix_spawn(&pid, "/proc/self/exe", NULL, NULL, self,
                        environ)); // the emulator finds itself still

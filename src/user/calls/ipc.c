@@ -6,6 +6,7 @@
 
 int64_t sys_shmat(struct thread *t, const uint64_t *a)
 {
+    robust_needs(t->u, ROBUST_SHARED);
     return mm_shm_attach(&t->u->mm, (int)a[0], a[1], (int)a[2]);
 }
 

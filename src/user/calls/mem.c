@@ -18,7 +18,10 @@ int64_t sys_mmap(struct thread *t, const uint64_t *a)
         return -EINVAL;
     if (a[2] & ~7ull)
         return -EINVAL;
-    return mm_map(&t->u->mm, a[0], a[1], (int)a[2], (int)a[3], (int)a[4], a[5]);
+    int64_t r = mm_map(&t->u->mm, a[0], a[1], (int)a[2], (int)a[3], (int)a[4], a[5]);
+    if (r > 0 && type != MAP_PRIVATE && a[2] & PROT_WRITE)
+        robust_needs(t->u, ROBUST_SHARED);
+    return r;
 }
 
 int64_t sys_munmap(struct thread *t, const uint64_t *a)

@@ -67,7 +67,7 @@ int64_t sys_exit_group(struct thread *t, const uint64_t *a)
         debug_end(t->u, (int)a[0], 0);
     uint64_t mask;
     signal_block_all(&mask);
-    thread_end_all(t);
+    robust_process_ends(t);
     syscall(SYS_exit_group, (int)a[0]);
     __builtin_unreachable();
 }
@@ -121,12 +121,13 @@ int64_t sys_futex(struct thread *t, const uint64_t *a)
                      second, a[5]);
 }
 
-// The host could not follow the guest's pointers: thread_end walks the list.
+// The host could not follow the guest's pointers: robust.c walks the list.
 int64_t sys_set_robust_list(struct thread *t, const uint64_t *a)
 {
     if (a[1] != 24)
         return -EINVAL;
     t->robust_list = a[0];
+    robust_needs(t->u, ROBUST_LIST);
     return 0;
 }
 

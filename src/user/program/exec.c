@@ -196,6 +196,14 @@ static int64_t run_ourselves(struct exec_request *r)
     return e;
 }
 
+static int64_t run_as_it_is(struct exec_request *r)
+{
+    vec_push(&r->argv, NULL);
+    return CALL_HOST(r->t, execveat, (uint64_t)r->dirfd, (uint64_t)(uintptr_t)r->path,
+                     (uint64_t)(uintptr_t)r->argv.data, (uint64_t)(uintptr_t)r->env.data,
+                     (uint64_t)r->flags);
+}
+
 static int64_t run(struct exec_request *r)
 {
     for (unsigned depth = 0; depth <= DEPTH; depth++) {
@@ -203,13 +211,12 @@ static int64_t run(struct exec_request *r)
         int64_t n = read_head(r, head);
         if (n < 0)
             return n;
-        if (for_guest(r->t->u, head, n) && r->t->u->self_fd >= 0)
-            return run_ourselves(r);
-        if (n < 2 || head[0] != '#' || head[1] != '!') {
-            vec_push(&r->argv, NULL);
-            return CALL_HOST(r->t, execveat, (uint64_t)r->dirfd, (uint64_t)(uintptr_t)r->path,
-                             (uint64_t)(uintptr_t)r->argv.data, (uint64_t)(uintptr_t)r->env.data,
-                             (uint64_t)r->flags);
+        bool foreign = for_guest(r->t->u, head, n) && r->t->u->self_fd >= 0;
+        if (foreign || n < 2 || head[0] != '#' || head[1] != '!') {
+            robust_suspend(r->t->u);
+            int64_t e = foreign ? run_ourselves(r) : run_as_it_is(r);
+            robust_resume(r->t->u);
+            return e;
         }
         int64_t e = follow_script(r, head);
         if (e)
