@@ -84,7 +84,7 @@ def main():
     p.add_argument("build")
     p.add_argument("--emulator")
     p.add_argument("--native", action="store_true")
-    p.add_argument("--timeout", type=int, default=900)
+    p.add_argument("--timeout", type=int, default=1800)
     p.add_argument("--log")
     p.add_argument("--all", action="store_true")
     p.add_argument("modules", nargs="*")
