@@ -305,7 +305,8 @@ enum env_leave kvm_vcpu_run(struct accel *a, struct env *e)
         return kvm_vcpu_failed(v, true, "%s", err.msg);
     kvm_debug_update(v);
     for (;;) {
-        __atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&v->run->immediate_exit, __ATOMIC_SEQ_CST))
+            __atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
         if (atomic_load(&e->interrupt)) {
             enum env_leave why = finish_access(v);
             return why == LEAVE_AGAIN ? LEAVE_INTERRUPT : why;
