@@ -327,15 +327,25 @@ static void dbt_notice(struct accel *a, enum accel_notice what)
 
 static void dbt_print(struct accel *a, struct buf *out)
 {
-    static const char *const names[] = {"blocks in memory",     "bytes of code cache",
-                                        "bytes of it in use",   "bytes kept beside it",
-                                        "regions translated",   "guest instructions in them",
-                                        "bytes of host code",   "regions evicted",
-                                        "regions invalidated",  "TLB entries filled",
-                                        "TLB entries retagged", "slow loads",
-                                        "slow stores",          "look-ups in the hash table",
-                                        "look-ups that missed", "nanoseconds translating",
-                                        "floating-point traps", "regions verified",
+    static const char *const names[] = {"blocks in memory",
+                                        "bytes of code cache",
+                                        "bytes of it in use",
+                                        "bytes kept beside it",
+                                        "regions translated",
+                                        "guest instructions in them",
+                                        "bytes of host code",
+                                        "regions evicted",
+                                        "regions invalidated",
+                                        "TLB entries filled",
+                                        "TLB entries retagged",
+                                        "slow loads",
+                                        "slow stores",
+                                        "look-ups in the hash table",
+                                        "look-ups that missed",
+                                        "nanoseconds translating",
+                                        "floating-point traps",
+                                        "regions verified",
+                                        "regions run unverified",
                                         "differences found"};
     struct jit_stats s;
     jit_get_stats(((struct dbt *)a->priv)->jit, &s);

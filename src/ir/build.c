@@ -32,6 +32,8 @@ void ir_build_begin(struct ir_build *b, struct ir_region *r, const struct ir_swi
 {
     b->r = r;
     b->sw = *sw;
+    if (r->plain) // the same control flow
+        b->sw = (struct ir_switches){.superblocks = sw->superblocks, .loops = sw->loops};
     b->pc = b->high_pc = r->pc;
     b->mode = r->mode;
     b->ended = b->follow = false;
@@ -49,6 +51,7 @@ void ir_build_insn(struct ir_build *b, uint64_t pc)
     b->pc = pc;
     b->high_pc = MAX(b->high_pc, pc);
     b->r->n_guest_insns++;
+    b->r->path = (b->r->path ^ pc) * 0x9e3779b97f4a7c15ull;
 }
 
 // ---- nodes ----

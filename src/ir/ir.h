@@ -185,6 +185,8 @@ struct ir_region {
     VEC(struct ir_snap_entry) snap_entries;
     VEC(const struct ir_helper *) helpers; // call.aux indexes it
     unsigned n_guest_insns;                // counted by the builder
+    uint64_t path;                         // a hash of the pcs they are at
+    bool plain; // to be built with nothing left out or made shorter; kept by a reset
     // Of guest code from pc on, and before pc, for display and write detection: a region stays in
     // its page but for what it runs on into the next one.
     uint32_t n_bytes, n_before;

@@ -19,6 +19,7 @@ void ir_region_reset(struct ir_region *r, const struct ir_guest *g, uint64_t pc,
     r->insns.len = r->args.len = r->snaps.len = r->snap_entries.len = r->helpers.len = 0;
     r->n_guest_insns = 0;
     r->n_bytes = r->n_before = 0;
+    r->path = 0;
     vec_push(&r->insns, (struct ir_insn){.op = IR_nop});
     vec_push(&r->snaps, (struct ir_snap){0});
 }

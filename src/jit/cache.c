@@ -3,7 +3,7 @@
 // throws out what it held, and the next one is emptied in advance, so that by the time it is
 // needed every vCPU has long left it (quiet.c). Blocks are found by (host page of the code, pc,
 // mode) in a hash that is read without a lock.
-#include "jit/state.h"
+#include "jit/verify.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -129,14 +129,18 @@ void jit_meta_give_back(struct jit *j, void *p)
 static void arena_free_blocks(struct jit *j, struct arena *a)
 {
     j->n_blocks -= a->blocks.len;
+    for (size_t k = 0; j->c.verify && k < a->blocks.len; k++)
+        jit_verify_drop(a->blocks.data[k]->twin);
     a->blocks.len = 0;
     a->meta_next = a->meta_start;
 }
 
 void jit_cache_exit(struct jit *j)
 {
-    for (unsigned k = 0; k < JIT_ARENAS; k++)
+    for (unsigned k = 0; k < JIT_ARENAS; k++) {
+        arena_free_blocks(j, &j->arena[k]);
         vec_free(&j->arena[k].blocks);
+    }
     map_for_each(&j->pages, s) free(s->val);
     map_free(&j->pages);
     free(j->hash);

@@ -29,9 +29,10 @@ struct jit_config {
     void *opaque;
     // Switches: on by default, each can be turned off to measure or to find a bug.
     bool no_chain, no_returns, no_inline_lookup, no_inline_tlb, no_host_fp, no_loops, no_sharing;
-    bool baseline;  // only instructions every supported host has (x86-64-v2)
-    bool interpret; // run the IR interpreter instead of host code
-    bool verify;    // each region also by the IR interpreter, on a copy, and compare (slow)
+    bool baseline;      // only instructions every supported host has (x86-64-v2)
+    bool interpret;     // run the IR interpreter instead of host code
+    bool verify;        // each region also by the IR interpreter, on a copy, and compare (slow)
+    bool verify_sample; // ... of a region's runs the first ones and then some
 };
 
 struct jit *jit_new(const struct jit_config *c, struct err *e);
@@ -69,7 +70,7 @@ struct jit_stats {
     // Ever.
     uint64_t regions, guest_insns, host_bytes, evictions, invalidations, tlb_fills, tlb_retags,
         slow_loads, slow_stores, lookups, lookup_misses, translate_ns, fp_traps, verified,
-        differences;
+        unverified, differences;
 };
 void jit_get_stats(struct jit *j, struct jit_stats *s);
 // Translate and print one region: guest, IR, host code (`myna explain`, -d).

@@ -26,6 +26,8 @@ void jit_locks_init(struct jit *j)
     pthread_mutex_init(&j->lock, &recursive);
     pthread_mutexattr_destroy(&recursive);
     pthread_mutex_init(&j->id_lock, NULL);
+    pthread_mutex_init(&j->verify_lock, NULL);
+    j->verify_others = 0;
 }
 
 struct jit *jit_new(const struct jit_config *c, struct err *e)
@@ -67,6 +69,7 @@ void jit_free(struct jit *j)
     ir_loop_pass_free(&j->loop_pass);
     pthread_mutex_destroy(&j->lock);
     pthread_mutex_destroy(&j->id_lock);
+    pthread_mutex_destroy(&j->verify_lock);
     free(j->vcpu);
     free(j);
 }
@@ -186,8 +189,11 @@ static bool interrupted(struct env *e)
     return i != 0;
 }
 
+// Runs b. False: another thread wants something first. Else the pc is where code goes on.
 static bool enter(struct jit_vcpu *v, const struct block *b, struct run_result *res)
 {
+    if (v->jit->c.verify)
+        jit_verify_before(v, b);
     atomic_fetch_add_explicit(&v->entries, 1, memory_order_relaxed);
     atomic_store(&v->in_code, 1);
     bool go = !atomic_load(&v->pending);
@@ -195,6 +201,12 @@ static bool enter(struct jit_vcpu *v, const struct block *b, struct run_result *
     if (go)
         *res = v->jit->host->enter(v->jit, jit_env(v), b->code);
     atomic_store_explicit(&v->in_code, 0, memory_order_release);
+    if (go && res->kind == RUN_LINK)
+        jit_set_pc(v, ((struct link *)res->arg)->pc + ir_pc_base(v->mode, v->page_va));
+    else if (go && res->kind == RUN_LOOKUP)
+        jit_set_pc(v, res->arg);
+    if (v->jit->c.verify)
+        jit_verify_after(v, b, go ? res : NULL);
     return go;
 }
 
@@ -225,26 +237,11 @@ static enum env_leave run_pass(struct jit_vcpu *v)
         if (from)
             try_link(v, from, b);
         struct run_result res;
-        if (v->jit->c.verify)
-            jit_verify_before(v, b);
         if (!enter(v, b, &res))
             return LEAVE_AGAIN;
-        switch (res.kind) {
-        case RUN_LINK:
-            from = (struct link *)(uintptr_t)res.arg;
-            jit_set_pc(v, from->pc + ir_pc_base(mode, v->page_va));
-            break;
-        case RUN_LOOKUP:
-            from = NULL;
-            jit_set_pc(v, res.arg);
-            break;
-        default:
-            if (v->jit->c.verify)
-                jit_verify_after(v, b, true, (enum env_leave)res.arg);
+        if (res.kind == RUN_LEAVE)
             return (enum env_leave)res.arg;
-        }
-        if (v->jit->c.verify)
-            jit_verify_after(v, b, false, LEAVE_AGAIN);
+        from = res.kind == RUN_LINK ? (struct link *)res.arg : NULL;
         if (mode & IR_MODE_SINGLE || atomic_load_explicit(&v->pending, memory_order_relaxed))
             return LEAVE_AGAIN;
     }

@@ -207,6 +207,11 @@ static void check_moved(struct jit_vcpu *v, uint32_t drops, struct tlb_entry *a,
     atomic_store(&b->wtag, 0);
 }
 
+uint8_t *jit_tlb_host(struct jit_vcpu *v, gva_t va)
+{
+    return hit(slot_of(v, va), tag_of(v, va, MMU_MAIN), va, ENV_READ);
+}
+
 static void swap_in(struct jit_vcpu *v, struct tlb_entry *t, struct tlb_entry *from)
 {
     uint32_t drops = atomic_load(&v->drops);

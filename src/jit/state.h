@@ -223,8 +223,9 @@ struct block {
     struct list incoming;
     struct link *links;
     unsigned n_links;
-    bool loops;     // goes back to itself without a link
-    uint8_t *sites; // side table: see sites.c
+    bool loops;        // goes back to itself without a link
+    struct twin *twin; // what verify mode compares with, or NULL
+    uint8_t *sites;    // side table: see sites.c
     size_t sites_size;
 };
 
@@ -297,6 +298,8 @@ struct jit {
     VEC(struct code_class *) classes;
     uint32_t next_id;
     _Atomic uint64_t ids_gen;
+    pthread_mutex_t verify_lock; // held while a region is run in both ways
+    unsigned verify_others;      // CPUs in regions that are not compared
     struct ir_region region;
     struct cg *cg;
     struct ir_loop_pass loop_pass;
@@ -412,6 +415,8 @@ struct access {
 // Where an access inside one page goes. 0, or -1 with f filled.
 int jit_resolve(struct jit_vcpu *v, gva_t va, enum env_access access, unsigned mmu,
                 struct access *out, struct env_fault *f);
+// Where RAM that the TLB lets code read is in the host; NULL: it does not say.
+uint8_t *jit_tlb_host(struct jit_vcpu *v, gva_t va);
 void jit_tlb_flush_all(struct jit_vcpu *v);
 void jit_tlb_flush(struct jit_vcpu *v, const struct env_flush *f);
 void jit_flush_queue(struct jit_vcpu *v); // what other vCPUs asked for

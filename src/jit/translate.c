@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "jit/access.h"
+#include "jit/verify.h"
 
 #include <stdlib.h>
 
@@ -148,13 +149,16 @@ static struct block *compile(struct jit_vcpu *v, uint64_t pc, const struct code_
     struct jit *j = v->jit;
     struct block made = {
         .pc = pc - ir_pc_base(v->mode, pc), .mode = v->mode, .page = {(uintptr_t)c->host}};
-    unsigned off = (unsigned)(pc & ~PAGE_MASK);
+    unsigned off = (unsigned)(pc & ~PAGE_MASK), avail = (unsigned)PAGE_SIZE - off;
+    const uint8_t *code = c->host + off;
+    uint8_t copy[PAGE_SIZE];
+    if (j->c.verify) // a program may rewrite it meanwhile
+        code = (uint8_t *)memcpy(copy, c->host, PAGE_SIZE) + off;
     for (unsigned limit = JIT_MAX_INSNS; limit; limit /= 2) {
         struct ir_region *r = &j->region;
         do {
             ir_region_reset(r, j->c.guest, pc, isa_mode(v));
-            if (!j->c.translate(j->c.opaque, jit_env(v), pc, isa_mode(v), c->host + off,
-                                (unsigned)PAGE_SIZE - off, limit, r))
+            if (!j->c.translate(j->c.opaque, jit_env(v), pc, isa_mode(v), code, avail, limit, r))
                 return NULL;
         } while (second_page(v, &made, pc, r, second));
         if (!j->c.no_loops)
@@ -172,6 +176,8 @@ static struct block *compile(struct jit_vcpu *v, uint64_t pc, const struct code_
         }
         if (log_on(LOG_OUT_ASM))
             log_code(j, b);
+        if (j->c.verify)
+            jit_verify_keep(v, b, code, avail);
         jit_block_add(j, b);
         v->stats.regions++;
         v->stats.guest_insns += r->n_guest_insns;
@@ -251,29 +257,10 @@ struct block *jit_find(struct jit_vcpu *v, uint64_t pc)
         b = translate(v, pc, &c);
     }
     if (b && b->page[1] && !v->jit->c.user_mode)
-        v->linkable = false; // only looking it up compares the second page
-    if (b && v->linkable)
+        v->linkable = false;                   // only looking it up compares the second page
+    if (b && v->linkable && !v->jit->c.verify) // else code finds it without coming back
         jump_fill(v, pc, b);
     return b;
-}
-
-bool jit_region_again(struct jit_vcpu *v, const struct block *b, struct ir_region *r)
-{
-    struct jit *j = v->jit;
-    struct code_fetch c;
-    struct env_fault f;
-    uint64_t pc = ir_pc_base(b->mode, jit_pc(v)) + b->pc;
-    unsigned off = (unsigned)(pc & ~PAGE_MASK);
-    if (code_page(v, pc, &c, &f))
-        return false;
-    jit_lock(j);
-    ir_region_reset(r, j->c.guest, pc, isa_mode(v));
-    bool ok = j->c.translate(j->c.opaque, jit_env(v), pc, isa_mode(v), c.host + off,
-                             (unsigned)PAGE_SIZE - off, JIT_MAX_INSNS, r);
-    if (ok && b->loops)
-        ir_form_loop(&j->loop_pass, r);
-    jit_unlock(j);
-    return ok && r->n_guest_insns == b->n_guest_insns;
 }
 
 enum env_leave jit_interpret(struct jit_vcpu *v, unsigned max_insns)

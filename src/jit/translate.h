@@ -11,10 +11,6 @@ void jit_print_code(const uint8_t *code, size_t n, struct buf *out);
 // At most max_insns instructions from pc, by the IR interpreter. May leave by jit_leave.
 enum env_leave jit_interpret(struct jit_vcpu *v, unsigned max_insns);
 
-// The region b was made from, made again where the pc stands, which is at b. False: its code cannot
-// be read now.
-bool jit_region_again(struct jit_vcpu *v, const struct block *b, struct ir_region *r);
-
 static inline uint64_t jit_pc(struct jit_vcpu *v)
 {
     const struct ir_guest *g = v->jit->c.guest;

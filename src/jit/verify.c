@@ -1,9 +1,12 @@
 // -accel dbt,verify=on: every region is first run by the IR interpreter on a copy of the CPU's
 // state, with stores kept aside, then as host code on the real one; the first difference is
-// reported with the region's IR and host code. Left out is what the copy cannot do without being
-// noticed: regions that call helpers with an interest in the state, accesses to anything but RAM,
-// runs that end in an exception or an interrupt. A value another CPU or a device has changed
-// meanwhile is not a difference.
+// reported with the region's IR and host code. What is interpreted was built with the switches of
+// the builder off, so that the builder, the loop pass and the host back end are all under test.
+// No other CPU runs translated code meanwhile, so that memory is the same for both; while one is in
+// a region that cannot be compared, others are not compared either. Left out is what the copy
+// cannot do without being noticed: regions that call helpers with an interest in the state,
+// accesses to anything but RAM, runs that end in an exception or an interrupt, code that was
+// rewritten while it ran. A value a device has changed meanwhile is not a difference.
 #include "jit/verify.h"
 
 #include "base/buf.h"
@@ -13,20 +16,34 @@
 #include <setjmp.h>
 #include <stdlib.h>
 
-enum { MAX_ROUNDS = 1000, MAX_ACCESSES = 8192 };
+// Of a region's runs: the first ones that are all compared where not every run is, and the part of
+// the others.
+enum { SAMPLE_FIRST = 256, SAMPLE_EVERY = 16 };
+enum { MAX_ROUNDS = 1000, GRANULES = 1 << 14, MAX_GRANULES = GRANULES / 2 };
 
-struct touched {
+// Eight bytes of memory that the copy has touched.
+struct granule {
     gva_t va;
-    uint32_t size;
-    union ir_val val;
+    uint8_t was[8], now[8];
+    uint8_t read, stored; // bit sets of bytes; `read`: before anything was stored there
+    uint32_t run;         // that this entry belongs to
+};
+
+// What a block is compared with.
+struct twin {
+    struct ir_region region;
+    unsigned runs;
 };
 
 struct shadow {
     struct env *real;
     jmp_buf give_up;
-    VEC(struct touched) loads, stores;
+    struct granule granules[GRANULES]; // a hash table
+    uint16_t used[MAX_GRANULES];
+    unsigned n_used;
+    uint32_t run;
     struct ir_outcome outcome;
-    bool ran; // to its end
+    bool ran; // to its end; then the world waits
     uint8_t cpu[] __attribute__((aligned(64)));
 };
 
@@ -37,27 +54,52 @@ static struct shadow *shadow_of(struct env *e)
 
 // ---- memory of the copy ----
 
-static void read_memory(struct shadow *s, gva_t va, unsigned size, union ir_val *out)
+// False: this is not RAM.
+static bool read_memory(struct env *real, gva_t va, void *out, size_t n)
 {
-    *out = (union ir_val){0};
-    if (s->real->exec->peek(s->real, va, out, size))
+    const uint8_t *host = jit_tlb_host(jit_vcpu_of(real), va);
+    if (!host)
+        return !real->exec->peek(real, va, out, n);
+    memcpy(out, host, n);
+    return true;
+}
+
+static struct granule *granule_at(struct shadow *s, gva_t va)
+{
+    unsigned at = (unsigned)(va * 0x9e3779b97f4a7c15ull >> 32) & (GRANULES - 1);
+    for (; s->granules[at].run == s->run; at = (at + 1) & (GRANULES - 1))
+        if (s->granules[at].va == va)
+            return &s->granules[at];
+    struct granule *g = &s->granules[at];
+    *g = (struct granule){.va = va};
+    if (s->n_used == MAX_GRANULES || !read_memory(s->real, va, g->was, sizeof g->was))
+        longjmp(s->give_up, 1);
+    memcpy(g->now, g->was, sizeof g->now);
+    g->run = s->run;
+    s->used[s->n_used++] = (uint16_t)at;
+    return g;
+}
+
+// What the copy cannot do: other byte orders and contexts, accesses that fault.
+static void check_access(struct shadow *s, gva_t va, unsigned mo)
+{
+    unsigned align = 1u << ((mo & MO_ALIGN) >> MO_ALIGN_SHIFT);
+    if (mo & (MO_BE | MO_MMU) || va & (align - 1))
         longjmp(s->give_up, 1);
 }
 
 static union ir_val shadow_get(struct env *e, gva_t va, unsigned mo)
 {
     struct shadow *s = shadow_of(e);
-    unsigned size = MO_SIZE_BYTES(mo);
-    union ir_val v;
-    if (mo & (MO_BE | MO_MMU | MO_ALIGN) || s->loads.len == MAX_ACCESSES)
-        longjmp(s->give_up, 1);
-    read_memory(s, va, size, &v);
-    vec_push(&s->loads, (struct touched){va, size, v});
-    for (size_t k = 0; k < s->stores.len; k++) {
-        const struct touched *w = &s->stores.data[k];
-        for (unsigned b = 0; b < size; b++)
-            if (va + b - w->va < w->size)
-                v.u8[b] = w->val.u8[va + b - w->va];
+    union ir_val v = {0};
+    struct granule *g = NULL;
+    check_access(s, va, mo);
+    for (unsigned k = 0; k < MO_SIZE_BYTES(mo); k++) {
+        unsigned byte = (va + k) & 7;
+        if (!g || !byte)
+            g = granule_at(s, (va + k) & ~7ull);
+        g->read |= (uint8_t)(1u << byte & ~g->stored);
+        v.u8[k] = g->now[byte];
     }
     return v;
 }
@@ -65,11 +107,15 @@ static union ir_val shadow_get(struct env *e, gva_t va, unsigned mo)
 static void shadow_put(struct env *e, gva_t va, union ir_val v, unsigned mo)
 {
     struct shadow *s = shadow_of(e);
-    union ir_val old;
-    if (mo & (MO_BE | MO_MMU | MO_ALIGN) || s->stores.len == MAX_ACCESSES)
-        longjmp(s->give_up, 1);
-    read_memory(s, va, MO_SIZE_BYTES(mo), &old); // is it RAM?
-    vec_push(&s->stores, (struct touched){va, MO_SIZE_BYTES(mo), v});
+    struct granule *g = NULL;
+    check_access(s, va, mo);
+    for (unsigned k = 0; k < MO_SIZE_BYTES(mo); k++) {
+        unsigned byte = (va + k) & 7;
+        if (!g || !byte)
+            g = granule_at(s, (va + k) & ~7ull);
+        g->stored |= (uint8_t)(1u << byte);
+        g->now[byte] = v.u8[k];
+    }
 }
 
 static uint64_t shadow_load(struct env *e, gva_t va, unsigned mo)
@@ -84,12 +130,12 @@ static void shadow_store(struct env *e, gva_t va, uint64_t v, unsigned mo)
 
 static v128 shadow_load128(struct env *e, gva_t va, unsigned mo)
 {
-    return shadow_get(e, va, (mo & ~(unsigned)MO_SIZE) | MO_128).v;
+    return shadow_get(e, va, mo).v;
 }
 
 static void shadow_store128(struct env *e, gva_t va, v128 v, unsigned mo)
 {
-    shadow_put(e, va, (union ir_val){.v = v}, (mo & ~(unsigned)MO_SIZE) | MO_128);
+    shadow_put(e, va, (union ir_val){.v = v}, mo);
 }
 
 static const struct env_exec_ops shadow_ops = {.load = shadow_load,
@@ -97,7 +143,7 @@ static const struct env_exec_ops shadow_ops = {.load = shadow_load,
                                                .load128 = shadow_load128,
                                                .store128 = shadow_store128};
 
-// ---- before ----
+// ---- the region to compare with ----
 
 static bool without_side_effects(const struct ir_region *r)
 {
@@ -109,129 +155,212 @@ static bool without_side_effects(const struct ir_region *r)
     return !(r->mode & IR_MODE_SINGLE);
 }
 
-static void run_shadow(struct shadow *s, const struct ir_region *r)
+// The same guest instructions once more, or NULL.
+static struct twin *again(struct jit_vcpu *v, const struct ir_region *like, bool plain,
+                          const uint8_t *code, unsigned avail)
+{
+    struct jit *j = v->jit;
+    struct twin *t = xalloc(sizeof *t);
+    struct ir_region *r = &t->region;
+    uint64_t pc = jit_pc(v), mode = like->mode;
+    r->plain = plain;
+    ir_region_reset(r, j->c.guest, pc, mode);
+    if (j->c.translate(j->c.opaque, jit_env(v), pc, mode, code, avail, like->n_guest_insns, r) &&
+        r->path == like->path && without_side_effects(r))
+        return t;
+    jit_verify_drop(t);
+    return NULL;
+}
+
+void jit_verify_keep(struct jit_vcpu *v, struct block *b, const uint8_t *code, unsigned avail)
+{
+    const struct ir_region *made = &v->jit->region;
+    b->twin = again(v, made, true, code, avail);
+    if (!b->twin) // conditions known only after folding made it go another way
+        b->twin = again(v, made, false, code, avail);
+}
+
+void jit_verify_drop(struct twin *twin)
+{
+    if (twin)
+        ir_region_free(&twin->region);
+    free(twin);
+}
+
+// ---- before ----
+
+// A region that is a loop as host code goes to its own start here.
+static void run_shadow(struct shadow *s, const struct block *b)
 {
     struct env *e = (struct env *)s->cpu;
+    const struct ir_region *r = &b->twin->region;
+    uint64_t start = jit_pc(jit_vcpu_of(s->real)), pc = start;
+    const void *pc_slot = s->cpu + r->guest->slots[r->guest->pc].offset;
     e->exec = &shadow_ops;
     atomic_store_explicit(&e->interrupt, 0, memory_order_relaxed);
     if (setjmp(s->give_up))
         return;
-    s->outcome = ir_interp_rounds(r, e, MAX_ROUNDS);
-    s->ran = s->outcome.rounds < MAX_ROUNDS;
+    for (unsigned round = 0; round < MAX_ROUNDS && !s->ran; round++) {
+        s->outcome = ir_interp(r, e);
+        memcpy(&pc, pc_slot, sizeof pc);
+        bool again = b->loops && s->outcome.kind == OUT_GOTO && pc == start &&
+                     s->outcome.insns == r->n_guest_insns;
+        s->ran = !again;
+    }
 }
 
-void jit_verify_before(struct jit_vcpu *v, struct block *b)
+static struct shadow *make_shadow(struct jit_vcpu *v)
 {
-    struct env *e = jit_env(v);
     if (!v->shadow)
         v->shadow = xalloc(sizeof *v->shadow + v->jit->c.cpu_size);
-    struct shadow *s = v->shadow;
-    s->real = e;
-    s->ran = false;
-    s->loads.len = s->stores.len = 0;
-    if (!jit_region_again(v, b, &v->region) || !without_side_effects(&v->region))
-        return;
-    e->exec->fp_sync(e);
-    memcpy(s->cpu, e, v->jit->c.cpu_size);
-    run_shadow(s, &v->region);
+    v->shadow->real = jit_env(v);
+    v->shadow->ran = false;
+    v->shadow->n_used = 0;
+    if (!++v->shadow->run) {
+        memset(v->shadow->granules, 0, sizeof v->shadow->granules);
+        v->shadow->run = 1;
+    }
+    return v->shadow;
+}
+
+static bool due(const struct jit *j, struct twin *t)
+{
+    unsigned n = t->runs++;
+    return !j->c.verify_sample || n < SAMPLE_FIRST || n % SAMPLE_EVERY == 0;
+}
+
+void jit_verify_before(struct jit_vcpu *v, const struct block *b)
+{
+    struct shadow *s = make_shadow(v);
+    mutex_lock(&v->jit->verify_lock);
+    if (b->twin && !v->jit->verify_others && due(v->jit, b->twin)) {
+        s->real->exec->fp_sync(s->real);
+        memcpy(s->cpu, s->real, v->jit->c.cpu_size);
+        run_shadow(s, b);
+    }
+    if (s->ran)
+        return; // with the lock
+    v->jit->verify_others++;
+    mutex_unlock(&v->jit->verify_lock);
 }
 
 // ---- after ----
 
-static bool slot_differs(const struct shadow *s, const struct ir_slot *slot)
+static unsigned slot_bytes(const struct ir_slot *slot)
+{
+    switch (slot->type) {
+    case IR_V128:
+        return 16;
+    case IR_I64:
+    case IR_F64:
+        return 8;
+    case IR_BOOL:
+        return 1;
+    default:
+        return 4;
+    }
+}
+
+static bool slot_equal(const struct shadow *s, const struct ir_slot *slot)
 {
     const uint8_t *x = (const uint8_t *)s->real + slot->offset, *y = s->cpu + slot->offset;
-    uint32_t fx, fy;
-    switch (slot->type) {
-    case IR_FLAGS:
-        memcpy(&fx, x, 4);
-        memcpy(&fy, y, 4);
-        return (fx ^ fy) & PACK_MASK;
-    case IR_BOOL:
-        return *x != *y;
-    default:
-        return memcmp(x, y,
-                      slot->type == IR_V128                          ? 16
-                      : slot->type == IR_I64 || slot->type == IR_F64 ? 8
-                                                                     : 4) != 0;
-    }
+    if (slot->type == IR_I64) // nearly all are
+        return *(const uint64_t *)x == *(const uint64_t *)y;
+    return !memcmp(x, y, slot_bytes(slot));
 }
 
-// The last value stored to each byte must be there.
-static bool memory_differs(struct shadow *s)
+static union ir_val slot_value(const void *cpu, const struct ir_slot *slot)
 {
-    for (size_t k = 0; k < s->stores.len; k++)
-        for (unsigned b = 0; b < s->stores.data[k].size; b++) {
-            gva_t va = s->stores.data[k].va + b;
-            uint8_t want = 0, got;
-            for (size_t n = 0; n < s->stores.len; n++)
-                if (va - s->stores.data[n].va < s->stores.data[n].size)
-                    want = s->stores.data[n].val.u8[va - s->stores.data[n].va];
-            if (s->real->exec->peek(s->real, va, &got, 1) || got != want)
-                return true;
+    union ir_val v = {0};
+    memcpy(&v, (const uint8_t *)cpu + slot->offset, slot_bytes(slot));
+    if (slot->type == IR_FLAGS)
+        v.u64[0] &= PACK_MASK;
+    return v;
+}
+
+enum memory { SAME, DIFFERS, DISTURBED };
+
+// What was stored must be there. Disturbed: something else has written what was only read.
+static enum memory compare_memory(struct shadow *s)
+{
+    enum memory result = SAME;
+    for (unsigned n = 0; n < s->n_used; n++) {
+        const struct granule *g = &s->granules[s->used[n]];
+        uint8_t real[8];
+        if (!read_memory(s->real, g->va, real, sizeof real))
+            return DISTURBED;
+        for (unsigned b = 0; b < 8; b++) {
+            if (g->stored >> b & 1)
+                result = real[b] == g->now[b] ? result : DIFFERS;
+            else if (g->read >> b & 1 && real[b] != g->was[b])
+                return DISTURBED;
         }
-    return false;
-}
-
-// Has something else written what the region read or wrote?
-static bool disturbed(struct shadow *s)
-{
-    for (size_t k = 0; k < s->loads.len; k++) {
-        const struct touched *l = &s->loads.data[k];
-        union ir_val now = {0};
-        bool own = false;
-        for (size_t n = 0; n < s->stores.len; n++)
-            own |= l->va - s->stores.data[n].va < s->stores.data[n].size ||
-                   s->stores.data[n].va - l->va < l->size;
-        if (!own &&
-            (s->real->exec->peek(s->real, l->va, &now, l->size) || memcmp(&now, &l->val, l->size)))
-            return true;
     }
-    return false;
+    return result;
 }
 
-static void report(struct jit_vcpu *v, const struct block *b, const char *what)
-{
-    struct jit *j = v->jit;
-    struct buf text = {0};
-    ir_print(&v->region, &text);
-    buf_printf(&text, "host code:\n");
-    jit_print_code(j->rx + b->code, b->code_size, &text);
-    log_error("verify: host code and interpreter differ in %s\n%s", what, buf_str(&text));
-    buf_free(&text);
-}
-
-static const char *difference(struct jit_vcpu *v, struct shadow *s)
+// What differs goes to `out`, a line each; how many.
+static unsigned differences(struct jit_vcpu *v, struct shadow *s, struct buf *out)
 {
     const struct ir_guest *g = v->jit->c.guest;
-    for (unsigned k = 0; k < g->n_slots; k++)
-        if (slot_differs(s, &g->slots[k]))
-            return g->slots[k].name;
-    if (s->real->fp.flags != ((struct env *)s->cpu)->fp.flags)
-        return "the floating-point flags";
-    return memory_differs(s) ? "memory" : NULL;
+    const struct env *copy = (struct env *)s->cpu;
+    enum memory m = compare_memory(s);
+    unsigned n = 0;
+    for (unsigned k = 0; m != DISTURBED && k < g->n_slots; k++) {
+        if (slot_equal(s, &g->slots[k]))
+            continue;
+        union ir_val x = slot_value(s->real, &g->slots[k]), y = slot_value(copy, &g->slots[k]);
+        if (!memcmp(&x, &y, sizeof x))
+            continue;
+        n++;
+        buf_printf(out, "  %s: host code %016llx%016llx, interpreter %016llx%016llx\n",
+                   g->slots[k].name, (unsigned long long)x.u64[1], (unsigned long long)x.u64[0],
+                   (unsigned long long)y.u64[1], (unsigned long long)y.u64[0]);
+    }
+    if (m != DISTURBED && s->real->fp.flags != copy->fp.flags && ++n)
+        buf_printf(out, "  floating-point flags: host code %#x, interpreter %#x\n",
+                   s->real->fp.flags, copy->fp.flags);
+    if (m == DIFFERS && ++n)
+        buf_printf(out, "  memory that was stored to\n");
+    return n;
 }
 
-void jit_verify_after(struct jit_vcpu *v, const struct block *b, bool left, enum env_leave why)
+static void report(struct jit_vcpu *v, const struct block *b, struct buf *text)
+{
+    struct jit *j = v->jit;
+    ir_print(&b->twin->region, text);
+    buf_printf(text, "host code:\n");
+    jit_print_code(j->rx + b->code, b->code_size, text);
+    log_error("verify: host code and interpreter differ:\n%s", buf_str(text));
+}
+
+static bool comparable(const struct shadow *s, const struct block *b, const struct run_result *res)
+{
+    bool left = res->kind == RUN_LEAVE, left_too = s->outcome.kind == OUT_LEAVE;
+    return atomic_load(&b->valid) && left == left_too && (!left || res->arg == s->outcome.why);
+}
+
+void jit_verify_after(struct jit_vcpu *v, const struct block *b, const struct run_result *res)
 {
     struct shadow *s = v->shadow;
-    bool left_too = s->outcome.kind == OUT_LEAVE;
-    if (!s->ran || left != left_too || (left && why != s->outcome.why))
-        return;
-    s->real->exec->fp_sync(s->real);
-    v->stats.verified++;
-    const char *what = difference(v, s);
-    if (!what || disturbed(s))
-        return;
-    if (!v->stats.differences++)
-        report(v, b, what);
+    if (!s->ran) {
+        mutex_lock(&v->jit->verify_lock);
+        v->jit->verify_others--;
+        v->stats.unverified++;
+    } else if (!res || !comparable(s, b, res)) {
+        v->stats.unverified++;
+    } else {
+        s->real->exec->fp_sync(s->real);
+        v->stats.verified++;
+        struct buf text = {0};
+        if (differences(v, s, &text) && !v->stats.differences++)
+            report(v, b, &text);
+        buf_free(&text);
+    }
+    mutex_unlock(&v->jit->verify_lock);
 }
 
 void jit_verify_free(struct jit_vcpu *v)
 {
-    if (!v->shadow)
-        return;
-    vec_free(&v->shadow->loads);
-    vec_free(&v->shadow->stores);
     free(v->shadow);
 }

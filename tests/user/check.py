@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""check.py EMULATOR GUEST-PROGRAM HOST-PROGRAM: both must print the same and exit with the same status."""
+"""check.py EMULATOR GUEST-PROGRAM HOST-PROGRAM [OPTION...]: both must print the same and exit with the same status; the emulator gets the options."""
 import difflib
 import os
 import subprocess
@@ -12,9 +12,11 @@ def run(*command):
     return p.stdout.splitlines() + [f"exit status {p.returncode}"], p.stderr
 
 
-emulator, guest, host = sys.argv[1:]
-got, errors = run(emulator, guest)
+emulator, guest, host, *options = sys.argv[1:]
+got, errors = run(emulator, *options, guest)
 want, _ = run(host)
 if got != want:
     print("\n".join(difflib.unified_diff(want, got, "host", "guest", lineterm="")), errors, sep="\n")
+if "verify:" in errors:
+    sys.exit(errors)
 sys.exit(got != want)

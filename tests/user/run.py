@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""run.py EMULATOR COMPILER WORK-DIR: build the guest programs beside this file, run them under user mode, and feed it what is no program."""
+"""run.py EMULATOR COMPILER WORK-DIR [OPTION...]: build the guest programs beside this file, run them under user mode with these options, and feed it what is no program."""
 import os, subprocess, sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 program, compiler, work = os.path.abspath(sys.argv[1]), sys.argv[2], os.path.abspath(sys.argv[3])
+options = sys.argv[4:]
 failed = 0
 
 
 def run(what, *args):
-    return subprocess.run([program] + list(args), capture_output=True, text=True, timeout=120, cwd=work)
+    return subprocess.run([program] + options + list(args), capture_output=True, text=True, timeout=120, cwd=work)
 
 
 def report(ok, what, detail=""):
@@ -26,7 +27,7 @@ for name in ("faults", "memory", "processes", "signals", "tagged", "threads"):
         out = os.path.join(work, name + "-" + kind)
         subprocess.run([compiler, "-D_GNU_SOURCE", "-O1", "-pthread", "-w", "-o", out, os.path.join(HERE, name + ".c")] + flags, check=True)
         r = run(name, out)
-        report(r.returncode == 0, name + " " + kind, "status %d\n%s%s" % (r.returncode, r.stdout, r.stderr))
+        report(r.returncode == 0 and "verify:" not in r.stderr, name + " " + kind, "status %d\n%s%s" % (r.returncode, r.stdout, r.stderr))
 
 good = open(os.path.join(work, "memory-static"), "rb").read()
 native = os.path.realpath("/proc/self/exe")

@@ -287,6 +287,9 @@ static inline struct machine *m_open(unsigned cpus, struct jit_config c)
 }
 static inline void m_close(struct machine *m)
 {
+    struct jit_stats stats;
+    jit_get_stats(m->jit, &stats);
+    assert_int_equal(stats.differences, 0);
     for (unsigned k = 0; k < M_CPUS; k++)
         if (m->cpu[k])
             jit_vcpu_free(&m->cpu[k]->env);
@@ -328,6 +331,7 @@ static inline void m_run_all(void (*test)(struct jit_config c))
         test((struct jit_config){.no_returns = true});
         test((struct jit_config){.no_inline_lookup = true, .no_inline_tlb = true});
         test((struct jit_config){.interpret = true});
+        test((struct jit_config){.verify = true});
         test((struct jit_config){.cache_size = 8 * MiB});
     }
 }

@@ -1,7 +1,9 @@
-// Verify mode: regions whose host code was made from something else than what the interpreter gets
-// must be noticed, right ones must not, and regions with helpers that look at the state are left
-// alone.
+// Verify mode: regions whose host code was made from something else than what the interpreter gets,
+// or is altered afterwards, must be noticed, right ones must not, and what cannot be compared is
+// left alone.
 #include "toy.h"
+
+#include "jit/state.h"
 
 enum lie { NONE, WRONG_VALUE, WRONG_STORE, WRONG_EXIT, WRONG_ROUNDS };
 static struct {
@@ -90,7 +92,89 @@ static void helpers_are_not_run_twice(void **state)
 {
     struct jit_stats s = run(WRONG_VALUE, true);
     assert_int_equal(s.verified, 1); // the stop
+    assert_int_equal(s.unverified, 1);
     assert_int_equal(s.differences, 0);
+}
+
+// ---- host code altered behind the translator's back ----
+
+enum { ADDEND = 0x12345678 };
+
+static void make_sum(struct toy *t, struct ir_build *b, uint64_t pc)
+{
+    ir_put(b, S_X0, ir_addi(b, ir_get(b, S_X0), ADDEND));
+    ir_leave(b, LEAVE_HALT, pc);
+}
+
+// The constant in the code of the first block.
+static uint8_t *addend_of(struct jit *j)
+{
+    const struct block *b = j->arena[0].blocks.data[0];
+    uint8_t *code = jit_rw(j, b->code);
+    const uint32_t addend = ADDEND;
+    for (uint32_t n = 0; n + 4 <= b->code_size; n++)
+        if (!memcmp(code + n, &addend, 4))
+            return code + n;
+    fail_msg("no constant in the code");
+    return NULL;
+}
+
+static void altered_code_is_found(void **state)
+{
+    struct toy t = {.make = make_sum};
+    struct jit_stats s;
+    toy_open(&t, (struct jit_config){.verify = true});
+    for (unsigned round = 0; round < 2; round++) {
+        t.cpu->pc = TOY_CODE;
+        assert_int_equal(jit_run(&t.cpu->env), LEAVE_HALT);
+        jit_get_stats(t.jit, &s);
+        assert_int_equal(s.verified, 1 + round);
+        assert_int_equal(s.differences, round);
+        if (!round)
+            *addend_of(t.jit) ^= 1;
+    }
+    toy_close(&t);
+}
+
+// ---- memory that something else changes between the two runs ----
+
+static unsigned calls;
+static uint64_t help_disturb(struct env *e, uint64_t va)
+{
+    struct toy *t = e->vcpu;
+    if (++calls == 2)
+        t->memory[va]++;
+    return 0;
+}
+static const struct ir_helper disturb = {.name = "disturb",
+                                         .fn = (void *)help_disturb,
+                                         .flags = HELPER_FP,
+                                         .ret = IR_I64,
+                                         .n_args = 1,
+                                         .args = {IR_I64}};
+
+static void make_disturbed(struct toy *t, struct ir_build *b, uint64_t pc)
+{
+    ir_put(b, S_X1, ir_call(b, &disturb, (ir_ref[]){ir_get(b, S_X2)}));
+    ir_put(b, S_X0, ir_load(b, IR_I64, ir_get(b, S_X2), MO_64));
+    ir_leave(b, LEAVE_HALT, pc);
+}
+
+static void devices_may_write(void **state)
+{
+    struct toy t = {.make = make_disturbed};
+    struct jit_stats s;
+    toy_open(&t, (struct jit_config){.verify = true});
+    calls = 0;
+    t.cpu->env.vcpu = &t;
+    t.cpu->pc = TOY_CODE;
+    t.cpu->x[2] = TOY_DATA;
+    assert_int_equal(jit_run(&t.cpu->env), LEAVE_HALT);
+    assert_int_equal(calls, 2);
+    jit_get_stats(t.jit, &s);
+    assert_int_equal(s.verified, 1);
+    assert_int_equal(s.differences, 0);
+    toy_close(&t);
 }
 
 int main(void)
@@ -99,6 +183,7 @@ int main(void)
         cmocka_unit_test(right_code_passes),      cmocka_unit_test(wrong_values_are_found),
         cmocka_unit_test(wrong_stores_are_found), cmocka_unit_test(wrong_exits_are_found),
         cmocka_unit_test(wrong_loops_are_found),  cmocka_unit_test(helpers_are_not_run_twice),
+        cmocka_unit_test(altered_code_is_found),  cmocka_unit_test(devices_may_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
