@@ -86,6 +86,10 @@ static enum rv_feature also_in(const struct rv_insn *i, bool narrow)
     case RV_CLMUL:
     case RV_CLMULH:
         return RV_FEAT_ZBKC;
+    case RV_VSHA2MS_VV:
+    case RV_VSHA2CH_VV:
+    case RV_VSHA2CL_VV:
+        return RV_FEAT_ZVKNHB;
     case RV_AES64KS1I:
     case RV_AES64KS2:
         return RV_FEAT_ZKND;

@@ -10,6 +10,7 @@ static const struct ir_helper vset_helper = {"vset", (void *)rv_vec_vset,     HE
     static const struct ir_helper name = {#fn, (void *)fn, flags, IR_VOID, 2, {IR_I32, IR_I32}}
 EXEC_HELPER(arith_helper, rv_vec_arith, HELPER_STATE);
 EXEC_HELPER(special_helper, rv_vec_special, HELPER_STATE);
+EXEC_HELPER(crypto_helper, rv_vec_crypto, HELPER_STATE);
 EXEC_HELPER(access_helper, rv_vec_access, HELPER_STATE);
 
 // ---- configuration ----
@@ -114,6 +115,12 @@ void rv_lift_vec_special(struct lift *l, const struct rv_insn *i)
 {
     if (ready(l, i) && !rv_lift_vec_inline(l, i))
         call(l, i, &special_helper);
+}
+
+void rv_lift_vec_crypto(struct lift *l, const struct rv_insn *i)
+{
+    if (ready(l, i) && !rv_lift_vec_inline(l, i))
+        call(l, i, &crypto_helper);
 }
 
 void rv_lift_vec_load(struct lift *l, const struct rv_insn *i)

@@ -271,6 +271,8 @@ bool rv_vec_defined(const struct rv_cpu *c, const struct rv_insn *i, const struc
         return false;
     if (!strcmp(cls, "vec_load") || !strcmp(cls, "vec_store"))
         return access_defined(i, v);
+    if (!strcmp(cls, "vec_crypto"))
+        return rv_vec_crypto_defined(c, i, v);
     if (op->flags & VF_E64 && v->sew != 3)
         return false;
     if (op->flags & VF_FP && !fp_defined(c, i->id, v))

@@ -125,5 +125,10 @@ void rv_vec_begin(struct rv_vec *v, struct rv_cpu *c, uint32_t raw);
 void rv_vec_end(struct rv_vec *v); // flags, vxsat, vstart
 void rv_vec_arith(struct env *e, uint32_t id, uint32_t raw);
 void rv_vec_special(struct env *e, uint32_t id, uint32_t raw); // masks, permutations, scalar moves
+// Cipher rounds and hashes; illegal where vl or vstart is not whole element groups.
+void rv_vec_crypto(struct env *e, uint32_t id, uint32_t raw);
+bool rv_vec_crypto_defined(const struct rv_cpu *c, const struct rv_insn *i,
+                           const struct rv_vconfig *v);
+extern const uint8_t rv_sm4_sbox[256]; // rv/lift_crypto.c
 void rv_vec_access(struct env *e, uint32_t id, uint32_t raw);  // loads and stores
 void rv_vec_vset(struct env *e, uint32_t rd_rs1, uint64_t avl, uint64_t vtype);
