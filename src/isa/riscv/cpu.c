@@ -150,7 +150,7 @@ static void cpu_reset(struct env *e)
     }
     c->s.timecmp = c->vs.timecmp = UINT64_MAX;
     c->mideleg = rv_has(c, RV_FEAT_H) ? RV_INTS_HS : 0;
-    c->menvcfg = rv_has(c, RV_FEAT_SVADU) ? RV_ADUE : 0;
+    c->menvcfg = rv_has(c, RV_FEAT_SVADU) && !rv_has(c, RV_FEAT_SVADE) ? RV_ADUE : 0;
     if (c->config.user_mode)
         enter_user_mode(c);
     e->monitor.addr = MONITOR_NONE;

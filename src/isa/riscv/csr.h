@@ -63,6 +63,8 @@ RV_CSR(mideleg);
 RV_CSR(mie);
 RV_CSR(mip);
 RV_CSR(menvcfg);
+RV_CSR(mseccfg);
+RV_CSR(senvcfg);
 RV_GET(mhartid);
 RV_CSR(pmpcfg);
 RV_CSR(pmpaddr);

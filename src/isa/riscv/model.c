@@ -16,6 +16,7 @@ enum {
     UNNAMED = 128,
     ONLY64 = 256,
     ONLY32 = 512,
+    NOT_MAX = 1024,
 };
 
 const struct isa_model rv_models[] = {
@@ -48,6 +49,15 @@ static const struct {
 #define FEATURE(name, property, models) [RV_FEAT_##name] = {property, models | MAX},
 #include "isa/riscv/features.def"
 #undef FEATURE
+};
+
+static const struct {
+    const char *name;
+    uint8_t feature;
+} groups[] = {
+#define GROUP(name, feature) {name, RV_FEAT_##feature},
+#include "isa/riscv/groups.def"
+#undef GROUP
 };
 
 static const struct {
@@ -93,6 +103,25 @@ static int settle(struct rv_cpu *c, const char *model, uint8_t asked[RV_FEATURES
     return 0;
 }
 
+// A group's extensions are switched as if each had been, but for those that were.
+static int apply_groups(struct rv_cpu *c, const char *model, struct opts *o,
+                        uint8_t asked[RV_FEATURES], struct err *e)
+{
+    for (unsigned n = 0; o && n < ARRAY_SIZE(groups); n++) {
+        unsigned f = groups[n].feature;
+        bool on;
+        if (!opts_get(o, groups[n].name))
+            continue;
+        if (opts_get_bool(o, groups[n].name, &on, e))
+            return err_prefix(e, "-cpu %s", model);
+        if (asked[f])
+            continue;
+        set(c, f, on);
+        asked[f] = on ? ASKED_ON : ASKED_OFF;
+    }
+    return 0;
+}
+
 static int apply_vlen(struct rv_cpu *c, const char *name, struct opts *o, struct err *e)
 {
     uint64_t vlen = 128;
@@ -107,7 +136,8 @@ static int apply_vlen(struct rv_cpu *c, const char *name, struct opts *o, struct
 
 int rv_model_apply(struct rv_cpu *c, const char *name, struct opts *o, struct err *e)
 {
-    const char *known[RV_FEATURES + 2] = {0}, *names[ARRAY_SIZE(masks) + 1] = {0};
+    const char *known[RV_FEATURES + 2 + ARRAY_SIZE(groups)] = {0},
+                                        *names[ARRAY_SIZE(masks) + 1] = {0};
     const struct isa_model *models = c->rv32 ? rv32_models : rv_models;
     const uint16_t foreign = c->rv32 ? ONLY64 : ONLY32;
     uint8_t asked[RV_FEATURES] = {0}, mask = 0;
@@ -123,7 +153,8 @@ int rv_model_apply(struct rv_cpu *c, const char *name, struct opts *o, struct er
         return err_did_you_mean(e, name, names);
     }
     for (unsigned n = 0; n < RV_FEATURES; n++) {
-        bool on = features[n].models & mask && !(features[n].models & foreign);
+        const uint16_t no = foreign | (mask & MAX ? NOT_MAX : 0);
+        bool on = features[n].models & mask && !(features[n].models & no);
         known[n] = features[n].name;
         if (o && opts_get(o, known[n])) {
             if (opts_get_bool(o, known[n], &on, e))
@@ -135,11 +166,16 @@ int rv_model_apply(struct rv_cpu *c, const char *name, struct opts *o, struct er
         }
         set(c, n, on);
     }
+    if (apply_groups(c, name, o, asked, e))
+        return -1;
     if (settle(c, name, asked, e))
         return -1;
     if (apply_vlen(c, name, o, e))
         return -1;
     known[RV_FEATURES] = "vlen";
+    for (unsigned n = 0, k = RV_FEATURES + 1; n < ARRAY_SIZE(groups); n++)
+        if (!n || strcmp(groups[n].name, groups[n - 1].name))
+            known[k++] = groups[n].name;
     char what[96];
     snprintf(what, sizeof what, "-cpu %s", name);
     return o ? opts_check_unused(o, what, known, e) : 0;

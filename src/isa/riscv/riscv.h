@@ -33,6 +33,9 @@ enum {
     RV_MODE_RM_AWAY = 1 << 8, // frm rounds ties away from zero, which few hosts can
     RV_MODE_COUNT = 1 << 9,   // instructions are counted
     RV_MODE_32 = 1 << 10,     // XLEN is 32
+    RV_MODE_PMM_SHIFT = 11,   // pointer masking of data accesses: enum rv_pmm ...
+    RV_MODE_PMM = 3 << RV_MODE_PMM_SHIFT,
+    RV_MODE_PMM_ZERO = 1 << 13, // ... where addresses are not translated
     // vtype and vl (bit numbers): SEW and LMUL as encoded, 1 + log2 of vl's bytes where they are a
     // power of two, vstart != 0.
     RV_MODE_VSEW = 16,
@@ -42,6 +45,13 @@ enum {
     RV_MODE_VSTART = 26,
     RV_MODE_VECTOR = 0x7ff << 16,
 };
+
+// A field PMM: how many high bits of an address are ignored.
+enum rv_pmm { RV_PMM_NONE = 0, RV_PMM_7 = 2, RV_PMM_16 = 3 };
+static inline unsigned rv_pmm_bits(enum rv_pmm pmm)
+{
+    return pmm == RV_PMM_7 ? 7 : pmm == RV_PMM_16 ? 16 : 0;
+}
 
 // Parts of the architecture, each with its -cpu property: a line of features.def.
 enum rv_feature {
@@ -141,7 +151,7 @@ struct rv_cpu {
     uint64_t mie, mip; // mip: the bits software writes; lines and timers are added when read
     uint64_t medeleg, mideleg, mcounteren, mcountinhibit, menvcfg;
     struct rv_super s, vs;
-    uint64_t scounteren, senvcfg;
+    uint64_t scounteren, senvcfg, mseccfg;
     uint64_t vsstatus, hstatus, hedeleg, hideleg, hcounteren, henvcfg, htimedelta, htval, htinst,
         hgatp, hgeie;
     uint64_t mstateen[4], hstateen[4], sstateen[4];
@@ -175,9 +185,13 @@ static inline struct rv_cpu *rv_cpu(struct env *e)
 {
     return (struct rv_cpu *)e;
 }
+// The address of a data access, as the hart runs, out of a computed one.
 static inline uint64_t rv_address_of(const struct rv_cpu *c, uint64_t va)
 {
-    return c->narrow ? (uint32_t)va : va;
+    unsigned n = rv_pmm_bits((c->mode_cache & RV_MODE_PMM) >> RV_MODE_PMM_SHIFT);
+    if (c->narrow)
+        return (uint32_t)va;
+    return c->mode_cache & RV_MODE_PMM_ZERO ? va << n >> n : (uint64_t)((int64_t)(va << n) >> n);
 }
 static inline bool rv_has(const struct rv_cpu *c, enum rv_feature f)
 {

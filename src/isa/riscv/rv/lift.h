@@ -36,6 +36,16 @@ static inline ir_ref rv_address(struct lift *l, ir_ref v)
     return rv_narrow(l) ? ir_zext(l->b, IR_I64, v, 32) : v;
 }
 
+// ... of a data access, where the highest bits may be ignored (pointer masking).
+static inline ir_ref rv_data_address(struct lift *l, ir_ref v)
+{
+    unsigned n = rv_pmm_bits((l->mode & RV_MODE_PMM) >> RV_MODE_PMM_SHIFT);
+    if (!n)
+        return rv_address(l, v);
+    v = ir_shli(l->b, v, n);
+    return l->mode & RV_MODE_PMM_ZERO ? ir_shri(l->b, v, n) : ir_sari(l->b, v, n);
+}
+
 // Emits an exception at this instruction; the region ends.
 void rv_lift_exception(struct lift *l, enum rv_cause cause, uint64_t tval);
 void rv_lift_illegal(struct lift *l, const struct rv_insn *i);

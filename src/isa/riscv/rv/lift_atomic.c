@@ -10,7 +10,7 @@ static unsigned order(const struct rv_insn *i, unsigned size)
 void rv_lift_lr(struct lift *l, const struct rv_insn *i)
 {
     bool wide = i->id == RV_LR_D;
-    ir_ref v = ir_atomic(l->b, IR_ll, wide ? IR_I64 : IR_I32, rv_address(l, rv_x(l, i->rs1)),
+    ir_ref v = ir_atomic(l->b, IR_ll, wide ? IR_I64 : IR_I32, rv_data_address(l, rv_x(l, i->rs1)),
                          IR_NONE, IR_NONE, order(i, wide ? MO_64 : MO_32));
     rv_set(l, i->rd, v);
 }
@@ -19,7 +19,7 @@ void rv_lift_sc(struct lift *l, const struct rv_insn *i)
 {
     bool wide = i->id == RV_SC_D;
     ir_ref v = wide ? rv_x(l, i->rs2) : rv_w(l, i->rs2);
-    ir_ref stored = ir_atomic(l->b, IR_sc, IR_BOOL, rv_address(l, rv_x(l, i->rs1)), v, IR_NONE,
+    ir_ref stored = ir_atomic(l->b, IR_sc, IR_BOOL, rv_data_address(l, rv_x(l, i->rs1)), v, IR_NONE,
                               order(i, wide ? MO_64 : MO_32));
     rv_set(l, i->rd, ir_b2i(l->b, IR_I64, ir_bnot(l->b, stored)));
 }
@@ -32,14 +32,14 @@ void rv_lift_amo(struct lift *l, const struct rv_insn *i)
     if (i->id >= RV_AMOSWAP_B && i->id <= RV_AMOMAXU_H) {
         bool half = i->id >= RV_AMOSWAP_H;
         unsigned small = ops[i->id - (half ? RV_AMOSWAP_H : RV_AMOSWAP_B)];
-        ir_ref old = ir_atomic(l->b, small, IR_I32, rv_address(l, rv_x(l, i->rs1)), rv_w(l, i->rs2),
-                               IR_NONE, order(i, half ? MO_16 : MO_8));
+        ir_ref old = ir_atomic(l->b, small, IR_I32, rv_data_address(l, rv_x(l, i->rs1)),
+                               rv_w(l, i->rs2), IR_NONE, order(i, half ? MO_16 : MO_8));
         rv_set(l, i->rd, ir_sext(l->b, IR_I64, old, half ? 16 : 8));
         return;
     }
     unsigned op = ops[i->id - (wide ? RV_AMOSWAP_D : RV_AMOSWAP_W)];
     ir_ref v = wide ? rv_x(l, i->rs2) : rv_w(l, i->rs2);
-    v = ir_atomic(l->b, op, wide ? IR_I64 : IR_I32, rv_address(l, rv_x(l, i->rs1)), v, IR_NONE,
+    v = ir_atomic(l->b, op, wide ? IR_I64 : IR_I32, rv_data_address(l, rv_x(l, i->rs1)), v, IR_NONE,
                   order(i, wide ? MO_64 : MO_32));
     rv_set(l, i->rd, v);
 }
@@ -60,8 +60,8 @@ static ir_ref word_pair(struct lift *l, unsigned n)
 
 static void cas_words(struct lift *l, const struct rv_insn *i)
 {
-    ir_ref v = ir_atomic(l->b, IR_cas, IR_I64, rv_address(l, rv_x(l, i->rs1)), word_pair(l, i->rd),
-                         word_pair(l, i->rs2), order(i, MO_64));
+    ir_ref v = ir_atomic(l->b, IR_cas, IR_I64, rv_data_address(l, rv_x(l, i->rs1)),
+                         word_pair(l, i->rd), word_pair(l, i->rs2), order(i, MO_64));
     if (!i->rd)
         return;
     rv_set(l, i->rd, v);
@@ -82,8 +82,8 @@ void rv_lift_cas(struct lift *l, const struct rv_insn *i)
         return;
     }
     if (size == MO_128) {
-        ir_ref v = ir_atomic(b, IR_cas, IR_V128, rv_address(l, rv_x(l, i->rs1)), pair(l, i->rd),
-                             pair(l, i->rs2), order(i, size));
+        ir_ref v = ir_atomic(b, IR_cas, IR_V128, rv_data_address(l, rv_x(l, i->rs1)),
+                             pair(l, i->rd), pair(l, i->rs2), order(i, size));
         if (i->rd) {
             rv_set(l, i->rd, ir_vlow(b, IR_I64, v));
             rv_set(l, i->rd + 1u,
@@ -92,7 +92,7 @@ void rv_lift_cas(struct lift *l, const struct rv_insn *i)
         return;
     }
     bool wide = size == MO_64;
-    ir_ref v = ir_atomic(b, IR_cas, wide ? IR_I64 : IR_I32, rv_address(l, rv_x(l, i->rs1)),
+    ir_ref v = ir_atomic(b, IR_cas, wide ? IR_I64 : IR_I32, rv_data_address(l, rv_x(l, i->rs1)),
                          wide ? rv_x(l, i->rd) : rv_w(l, i->rd),
                          wide ? rv_x(l, i->rs2) : rv_w(l, i->rs2), order(i, size));
     rv_set(l, i->rd, wide ? v : ir_sext(b, IR_I64, v, 8u << size));

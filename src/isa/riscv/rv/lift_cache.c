@@ -32,7 +32,7 @@ static const struct ir_helper zero_helper = {"cbo_zero", (void *)help_zero, HELP
 void rv_lift_cache_block(struct lift *l, const struct rv_insn *i)
 {
     ir_callv(l->b, i->id == RV_CBO_ZERO ? &zero_helper : &touch_helper,
-             rv_address(l, rv_x(l, i->rs1)), ir_i64(l->b, i->raw));
+             rv_data_address(l, rv_x(l, i->rs1)), ir_i64(l->b, i->raw));
 }
 
 void rv_lift_reservation_wait(struct lift *l, const struct rv_insn *i)

@@ -4,7 +4,7 @@
 
 static ir_ref address(struct lift *l, const struct rv_insn *i)
 {
-    return rv_address(l, ir_addi(l->b, rv_x(l, i->rs1), i->imm));
+    return rv_data_address(l, ir_addi(l->b, rv_x(l, i->rs1), i->imm));
 }
 
 void rv_lift_load(struct lift *l, const struct rv_insn *i)

@@ -524,7 +524,7 @@ static bool inline_access(struct body *x, unsigned bytes)
     unsigned type = size == 4 ? IR_V128 : size == 3 ? IR_I64 : IR_I32;
     unsigned reg = rv_vd(x->i->raw);
     for (unsigned k = 0; k < n; k++) {
-        ir_ref at = rv_address(x->l, ir_addi(b, base, (int64_t)k * PIECE)), p;
+        ir_ref at = rv_data_address(x->l, ir_addi(b, base, (int64_t)k * PIECE)), p;
         if (load) {
             p = ir_load(b, type, at, size);
             v[k] = size == 4 ? p : start_of(b, piece(x, reg, k), ir_vzext(b, p), part);

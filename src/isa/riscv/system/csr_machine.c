@@ -16,9 +16,9 @@ RV_GET(misa)
     static const struct {
         uint8_t feature;
         char letter;
-    } letters[] = {{RV_FEAT_A, 'a'}, {RV_FEAT_C, 'c'}, {RV_FEAT_D, 'd'},
-                   {RV_FEAT_F, 'f'}, {RV_FEAT_H, 'h'}, {RV_FEAT_M, 'm'},
-                   {RV_FEAT_S, 's'}, {RV_FEAT_U, 'u'}, {RV_FEAT_V, 'v'}};
+    } letters[] = {{RV_FEAT_A, 'a'}, {RV_FEAT_B, 'b'}, {RV_FEAT_C, 'c'}, {RV_FEAT_D, 'd'},
+                   {RV_FEAT_F, 'f'}, {RV_FEAT_H, 'h'}, {RV_FEAT_M, 'm'}, {RV_FEAT_S, 's'},
+                   {RV_FEAT_U, 'u'}, {RV_FEAT_V, 'v'}};
     uint64_t v = (c->rv32 ? 1ull << 30 : 2ull << 62) | 1u << ('i' - 'a');
     for (unsigned i = 0; i < ARRAY_SIZE(letters); i++)
         if (rv_has(c, letters[i].feature))
@@ -133,6 +133,36 @@ RV_SET(mip)
     rv_set_pending(c, mask, v);
 }
 
+// The bits of an envcfg register that are written: a reserved value of PMM is none.
+static uint64_t pmm_mask(const struct rv_cpu *c, enum rv_feature f, uint64_t v)
+{
+    return rv_has(c, f) && bits(v, 33, 32) != 1 ? RV_PMM : 0;
+}
+
+RV_GET(mseccfg)
+{
+    return c->mseccfg;
+}
+
+RV_SET(mseccfg)
+{
+    uint64_t mask = pmm_mask(c, RV_FEAT_SMMPM, v);
+    c->mseccfg = (c->mseccfg & ~mask) | (v & mask);
+    rv_state_changed(c);
+}
+
+RV_GET(senvcfg)
+{
+    return c->senvcfg;
+}
+
+RV_SET(senvcfg)
+{
+    uint64_t mask = RV_FIOM | RV_CBIE | RV_CBCFE | RV_CBZE | pmm_mask(c, RV_FEAT_SSNPM, v);
+    c->senvcfg = (c->senvcfg & ~mask) | (v & mask);
+    rv_state_changed(c);
+}
+
 RV_GET(menvcfg)
 {
     return c->menvcfg;
@@ -140,7 +170,7 @@ RV_GET(menvcfg)
 
 RV_SET(menvcfg)
 {
-    uint64_t mask = RV_FIOM | RV_CBIE | RV_CBCFE | RV_CBZE;
+    uint64_t mask = RV_FIOM | RV_CBIE | RV_CBCFE | RV_CBZE | pmm_mask(c, RV_FEAT_SMNPM, v);
     if (rv_has(c, RV_FEAT_SSTC))
         mask |= RV_STCE;
     if (rv_has(c, RV_FEAT_SVPBMT))
@@ -148,10 +178,11 @@ RV_SET(menvcfg)
     if (rv_has(c, RV_FEAT_SVADU))
         mask |= RV_ADUE;
     uint64_t old = c->menvcfg;
-    c->menvcfg = v & mask;
+    c->menvcfg = (v & mask) | (c->menvcfg & RV_PMM & ~mask);
     c->henvcfg &= c->menvcfg | ~(RV_STCE | RV_PBMTE | RV_ADUE);
     if ((old ^ c->menvcfg) & (RV_PBMTE | RV_ADUE))
         rv_flush_all(c);
+    rv_state_changed(c);
     rv_timer_update(c, RV_TIMER_S);
     rv_timer_update(c, RV_TIMER_VS);
 }

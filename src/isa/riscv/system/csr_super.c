@@ -175,7 +175,9 @@ RV_GET(hstatus)
 
 RV_SET(hstatus)
 {
-    const uint64_t mask = RV_HGVA | RV_HSPV | RV_HSPVP | RV_HHU | RV_VTVM | RV_VTW | RV_VTSR;
+    const uint64_t hupmm = rv_has(c, RV_FEAT_SSNPM) && bits(v, 49, 48) != 1 ? RV_HUPMM : 0;
+    const uint64_t mask =
+        RV_HGVA | RV_HSPV | RV_HSPVP | RV_HHU | RV_VTVM | RV_VTW | RV_VTSR | hupmm;
     uint64_t guest = bits(v, 17, 12);
     c->hstatus = (c->hstatus & ~mask) | (v & mask);
     if (guest <= c->guests)
@@ -191,7 +193,10 @@ RV_GET(henvcfg)
 RV_SET(henvcfg)
 {
     uint64_t upper = c->menvcfg & (RV_STCE | RV_PBMTE | RV_ADUE), old = c->henvcfg;
-    c->henvcfg = v & (RV_FIOM | RV_CBIE | RV_CBCFE | RV_CBZE | upper);
+    uint64_t pmm = rv_has(c, RV_FEAT_SSNPM) && bits(v, 33, 32) != 1 ? RV_PMM : 0;
+    c->henvcfg =
+        (v & (RV_FIOM | RV_CBIE | RV_CBCFE | RV_CBZE | upper | pmm)) | (old & RV_PMM & ~pmm);
+    rv_state_changed(c);
     if ((old ^ c->henvcfg) & (RV_PBMTE | RV_ADUE))
         rv_flush_all(c);
     rv_timer_update(c, RV_TIMER_VS);

@@ -238,10 +238,22 @@ static void check_guest_access(struct rv_cpu *c, uint64_t raw)
 
 enum { GUEST_MMU = 1 << MO_MMU_SHIFT };
 
+// Pointer masking as the virtual machine has it, or of user level as hstatus says.
+static uint64_t guest_address(const struct rv_cpu *c, uint64_t va)
+{
+    bool super = c->hstatus & RV_HSPVP, mxr = (c->mstatus | c->vsstatus) & RV_MXR;
+    uint64_t pmm = c->priv == RV_U ? bits(c->hstatus, 49, 48)
+                   : super         ? bits(c->henvcfg, 33, 32)
+                                   : bits(c->senvcfg, 33, 32);
+    unsigned n = mxr || c->narrow ? 0 : rv_pmm_bits((enum rv_pmm)pmm);
+    bool bare = RV_ATP_MODE(c->vs.atp) == RV_BARE;
+    return bare ? va << n >> n : (uint64_t)((int64_t)(va << n) >> n);
+}
+
 static uint64_t help_guest_load(struct env *e, uint32_t size, uint64_t va, uint64_t raw)
 {
     check_guest_access(rv_cpu(e), raw);
-    return e->exec->load(e, va, size | GUEST_MMU);
+    return e->exec->load(e, guest_address(rv_cpu(e), va), size | GUEST_MMU);
 }
 HELPER(guest_load_helper, help_guest_load, IR_I64, IR_I32, IR_I64, IR_I64);
 
@@ -292,7 +304,7 @@ void rv_lift_guest_fetch(struct lift *l, const struct rv_insn *i)
 static void help_guest_store(struct env *e, uint32_t size, uint64_t va, uint64_t v, uint64_t raw)
 {
     check_guest_access(rv_cpu(e), raw);
-    e->exec->store(e, va, v, size | GUEST_MMU);
+    e->exec->store(e, guest_address(rv_cpu(e), va), v, size | GUEST_MMU);
 }
 HELPER(guest_store_helper, help_guest_store, IR_VOID, IR_I32, IR_I64, IR_I64, IR_I64);
 

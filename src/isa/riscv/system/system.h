@@ -47,6 +47,11 @@
 #define RV_PBMTE (1ull << 62)
 #define RV_STCE  (1ull << 63)
 
+// ... and mseccfg; hstatus has the one of guest accesses from user level
+#define RV_PMM       (3ull << 32)
+#define RV_PMM_SHIFT 32
+#define RV_HUPMM     (3ull << 48)
+
 // mstateen0 and its kin
 #define RV_STATEEN_SE     (1ull << 63) // the next level's stateen registers
 #define RV_STATEEN_ENVCFG (1ull << 62)

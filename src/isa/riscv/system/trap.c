@@ -22,12 +22,30 @@ uint64_t rv_mode(struct env *e)
            (rv_counts_insns(c) ? RV_MODE_COUNT : 0);
 }
 
+// Pointer masking of the level whose memory data accesses see: not with MXR.
+static uint64_t pointer_mode(const struct rv_cpu *c)
+{
+    bool elsewhere = c->priv == RV_M && (c->mstatus & RV_MPRV);
+    unsigned priv = elsewhere ? (unsigned)bits(c->mstatus, 12, 11) : c->priv;
+    bool virt = elsewhere ? (c->mstatus & RV_MPV) && priv != RV_M : c->virt;
+    uint64_t by = priv == RV_M   ? c->mseccfg
+                  : priv == RV_U ? c->senvcfg
+                  : virt         ? c->henvcfg
+                                 : c->menvcfg;
+    uint64_t pmm = bits(by, 33, 32);
+    bool mxr = c->mstatus & RV_MXR || (virt && c->vsstatus & RV_MXR);
+    if (!pmm || c->narrow || (priv != RV_M && mxr))
+        return 0;
+    bool bare = priv == RV_M || RV_ATP_MODE(virt ? c->vs.atp : c->s.atp) == RV_BARE;
+    return pmm << RV_MODE_PMM_SHIFT | (bare ? RV_MODE_PMM_ZERO : 0);
+}
+
 void rv_state_changed(struct rv_cpu *c)
 {
     uint64_t uxl = bits(c->virt ? c->vsstatus : c->mstatus, 33, 32);
     c->narrow = c->rv32 || (c->priv == RV_U && uxl == 1 && !c->config.user_mode);
-    c->mode_cache = (c->narrow ? RV_MODE_32 : 0) | (uint64_t)c->priv << RV_MODE_PRIV_SHIFT |
-                    (c->virt ? RV_MODE_VIRT : 0) |
+    c->mode_cache = (c->narrow ? RV_MODE_32 : 0) | pointer_mode(c) |
+                    (uint64_t)c->priv << RV_MODE_PRIV_SHIFT | (c->virt ? RV_MODE_VIRT : 0) |
                     extension_mode(c, RV_FS, RV_MODE_FS_OFF, RV_MODE_FS_CLEAN) |
                     extension_mode(c, RV_VS, RV_MODE_VS_OFF, RV_MODE_VS_CLEAN);
     rv_mmu_set_contexts(c);

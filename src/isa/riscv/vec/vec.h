@@ -129,6 +129,6 @@ void rv_vec_special(struct env *e, uint32_t id, uint32_t raw); // masks, permuta
 void rv_vec_crypto(struct env *e, uint32_t id, uint32_t raw);
 bool rv_vec_crypto_defined(const struct rv_cpu *c, const struct rv_insn *i,
                            const struct rv_vconfig *v);
-extern const uint8_t rv_sm4_sbox[256]; // rv/lift_crypto.c
-void rv_vec_access(struct env *e, uint32_t id, uint32_t raw);  // loads and stores
+extern const uint8_t rv_sm4_sbox[256];                        // rv/lift_crypto.c
+void rv_vec_access(struct env *e, uint32_t id, uint32_t raw); // loads and stores
 void rv_vec_vset(struct env *e, uint32_t rd_rs1, uint64_t avl, uint64_t vtype);
