@@ -108,6 +108,7 @@ static int cpu_init(struct env *e, const struct isa_config *cfg, struct err *err
         return -1;
     rv_aia_init(c);
     rv_timers_init(c);
+    rv_pmu_init(c);
     return 0;
 }
 
@@ -120,6 +121,7 @@ static int cpu_init32(struct env *e, const struct isa_config *cfg, struct err *e
 static void cpu_exit(struct env *e)
 {
     rv_timers_exit(rv_cpu(e));
+    rv_pmu_exit(rv_cpu(e));
 }
 
 // A program runs at user level, with everything there open to it.

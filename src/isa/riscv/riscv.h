@@ -104,12 +104,13 @@ enum rv_interrupt {
     RV_INT_VSEI = 10,
     RV_INT_MEI = 11,
     RV_INT_SGEI = 12,
+    RV_INT_LCOFI = 13, // a performance counter has overflowed
     RV_LINES = 16,
     RV_LINE_GUEST = 16, // guest external interrupt 1 is this line + 1
     RV_GUESTS = 7,      // GEILEN, unless an IMSIC has fewer guest files
 };
 
-enum { RV_PMP_ENTRIES = 16, RV_TIMEBASE_HZ = 10000000, RV_CACHE_BLOCK = 64 };
+enum { RV_HPM_COUNTERS = 16, RV_PMP_ENTRIES = 16, RV_TIMEBASE_HZ = 10000000, RV_CACHE_BLOCK = 64 };
 
 // Interrupt files in the system-register space (system/aia.c), as device/irqchip/riscv/imsic.h maps
 // them.
@@ -163,6 +164,12 @@ struct rv_cpu {
     uint64_t mcycle_base;   // added to the clock; the value while inhibited
     uint64_t minstret_base; // added to insns once they are counted, to the clock before
     bool insns_wanted;      // somebody has looked at instret
+    struct {                // system/pmu.c
+        uint64_t event[RV_HPM_COUNTERS], count[RV_HPM_COUNTERS];
+        uint64_t seen_cycles, seen_insns; // up to where they have been counted ...
+        uint8_t priv;                     // ... and at which level since
+        bool virt, active, wants_insns;
+    } pmu;
     uint64_t pmpaddr[RV_PMP_ENTRIES];
     uint8_t pmpcfg[RV_PMP_ENTRIES];
     struct {
@@ -176,7 +183,8 @@ struct rv_cpu {
     struct rv_timer {
         struct loop_timer timer;
         struct rv_cpu *cpu;
-    } timers[2];            // stimecmp, vstimecmp
+    } timers[2]; // stimecmp, vstimecmp
+    struct loop_timer pmu_timer;
     _Atomic uint64_t lines; // levels by enum rv_interrupt; STI and VSTI are the timers'
     uint64_t mode_cache;
 };

@@ -134,9 +134,9 @@ struct top {
 };
 
 // Highest default priority first. External interrupts lead at each level.
-static const uint8_t default_order[] = {RV_INT_MEI,  RV_INT_MSI, RV_INT_MTI,  RV_INT_SEI,
-                                        RV_INT_SSI,  RV_INT_STI, RV_INT_SGEI, RV_INT_VSEI,
-                                        RV_INT_VSSI, RV_INT_VSTI};
+static const uint8_t default_order[] = {RV_INT_MEI,  RV_INT_MSI,  RV_INT_MTI,  RV_INT_SEI,
+                                        RV_INT_SSI,  RV_INT_STI,  RV_INT_SGEI, RV_INT_VSEI,
+                                        RV_INT_VSSI, RV_INT_VSTI, RV_INT_LCOFI};
 
 static unsigned iprio_byte(const uint64_t iprio[2], unsigned n)
 {

@@ -76,6 +76,12 @@ RV_SET(mstatus)
 
 // ---- delegation and interrupts ----
 
+uint64_t rv_super_ints(const struct rv_cpu *c)
+{
+    uint64_t overflow = rv_has(c, RV_FEAT_SSCOFPMF) ? 1ull << RV_INT_LCOFI : 0;
+    return rv_has(c, RV_FEAT_S) ? RV_INTS_S | overflow : 0;
+}
+
 RV_GET(medeleg)
 {
     return c->medeleg;
@@ -101,7 +107,7 @@ RV_GET(mideleg)
 
 RV_SET(mideleg)
 {
-    c->mideleg = (v & RV_INTS_S) | hypervisor_ints(c);
+    c->mideleg = (v & rv_super_ints(c)) | hypervisor_ints(c);
     rv_update_interrupts(c);
 }
 
@@ -112,7 +118,7 @@ RV_GET(mie)
 
 RV_SET(mie)
 {
-    uint64_t super = rv_has(c, RV_FEAT_S) ? RV_INTS_S : 0;
+    uint64_t super = rv_super_ints(c);
     c->mie = v & (RV_INTS_M | super | hypervisor_ints(c));
     rv_update_interrupts(c);
 }
@@ -124,7 +130,7 @@ RV_GET(mip)
 
 RV_SET(mip)
 {
-    uint64_t mask = rv_has(c, RV_FEAT_S) ? RV_INTS_S : 0;
+    uint64_t mask = rv_super_ints(c);
     if (c->menvcfg & RV_STCE) // STIP is then the comparator's
         mask &= ~(1ull << RV_INT_STI);
     mask &= ~(c->aia.mvien & 1ull << RV_INT_SEI); // ... and SEIP the controller's alone
@@ -208,9 +214,14 @@ RV_GET(mcycle)
     return count_read(c, c->mcycle_base, INHIBIT_CYCLE);
 }
 
-bool rv_counts_insns(const struct rv_cpu *c)
+static bool instret_runs(const struct rv_cpu *c)
 {
     return c->insns_wanted && !(c->mcountinhibit & INHIBIT_INSTRET);
+}
+
+bool rv_counts_insns(const struct rv_cpu *c)
+{
+    return instret_runs(c) || c->pmu.wants_insns;
 }
 
 void rv_insn_undone(struct rv_cpu *c)
@@ -224,10 +235,10 @@ static void want_insns(struct rv_cpu *c)
 {
     if (c->insns_wanted)
         return;
+    bool counted = rv_counts_insns(c);
     c->insns_wanted = true;
-    c->minstret_base = clock_count(c);
-    c->insns = 0;
-    if (rv_counts_insns(c))
+    c->minstret_base = clock_count(c) - c->insns;
+    if (!counted && rv_counts_insns(c))
         c->env.exec->leave(&c->env, LEAVE_AGAIN);
 }
 
@@ -235,7 +246,7 @@ static void want_insns(struct rv_cpu *c)
 RV_GET(minstret)
 {
     want_insns(c);
-    return c->minstret_base + (rv_counts_insns(c) ? c->insns - 1 : 0);
+    return c->minstret_base + (instret_runs(c) ? c->insns - 1 : 0);
 }
 
 RV_SET(mcycle)
@@ -247,7 +258,7 @@ RV_SET(mcycle)
 RV_SET(minstret)
 {
     want_insns(c);
-    c->minstret_base = v - (rv_counts_insns(c) ? c->insns : 0);
+    c->minstret_base = v - (instret_runs(c) ? c->insns : 0);
 }
 
 RV_GET(mcountinhibit)
@@ -258,7 +269,8 @@ RV_GET(mcountinhibit)
 RV_SET(mcountinhibit)
 {
     uint64_t cycle = rv_get_mcycle(c, 0), instret = rv_get_minstret(c, 0);
-    c->mcountinhibit = v & (INHIBIT_CYCLE | INHIBIT_INSTRET);
+    uint64_t hpm = rv_has(c, RV_FEAT_ZIHPM) ? mask_low(RV_HPM_COUNTERS) << 3 : 0;
+    rv_pmu_inhibit(c, v & (INHIBIT_CYCLE | INHIBIT_INSTRET | hpm));
     rv_set_mcycle(c, 0, cycle);
     rv_set_minstret(c, 0, instret);
     rv_state_changed(c);

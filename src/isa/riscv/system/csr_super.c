@@ -70,12 +70,12 @@ RV_GET(sie)
 {
     if (c->virt)
         return rv_get_vsie(c, 0);
-    return (c->mie & c->mideleg & RV_INTS_S) | (c->aia.sie & rv_injectable(c));
+    return (c->mie & c->mideleg & rv_super_ints(c)) | (c->aia.sie & rv_injectable(c));
 }
 
 RV_SET(sie)
 {
-    uint64_t mask = c->mideleg & RV_INTS_S;
+    uint64_t mask = c->mideleg & rv_super_ints(c);
     if (c->virt) {
         rv_set_vsie(c, 0, v);
         return;
@@ -88,12 +88,12 @@ RV_GET(sip)
 {
     if (c->virt)
         return rv_get_vsip(c, 0);
-    return (rv_pending(c) & c->mideleg & RV_INTS_S) | rv_injected(c);
+    return (rv_pending(c) & c->mideleg & rv_super_ints(c)) | rv_injected(c);
 }
 
 RV_SET(sip)
 {
-    uint64_t mask = c->mideleg & 1ull << RV_INT_SSI;
+    uint64_t mask = c->mideleg & rv_super_ints(c) & (1ull << RV_INT_SSI | 1ull << RV_INT_LCOFI);
     if (c->virt) {
         rv_set_vsip(c, 0, v);
         return;

@@ -8,7 +8,7 @@ uint64_t rv_pending(struct rv_cpu *c)
 {
     uint64_t lines = atomic_load_explicit(&c->lines, memory_order_acquire);
     uint64_t p = c->mip & ~(c->aia.mvien & 1ull << RV_INT_SEI); // SEIP is then mvip's
-    p |= (lines & (RV_INTS_M | 1ull << RV_INT_SEI | 1ull << RV_INT_SSI));
+    p |= (lines & (RV_INTS_M | 1ull << RV_INT_SEI | 1ull << RV_INT_SSI | 1ull << RV_INT_LCOFI));
     if (c->menvcfg & RV_STCE)
         p |= lines & 1ull << RV_INT_STI;
     if (!rv_has(c, RV_FEAT_H))
@@ -28,6 +28,8 @@ void rv_set_pending(struct rv_cpu *c, uint64_t mask, uint64_t v)
     c->mip = (c->mip & ~mask) | (v & mask);
     if (mask >> RV_INT_SSI & 1) // an edge that came in by the line is now software's
         atomic_fetch_and(&c->lines, ~(1ull << RV_INT_SSI));
+    if (mask >> RV_INT_LCOFI & 1)
+        atomic_fetch_and(&c->lines, ~(1ull << RV_INT_LCOFI));
     rv_update_interrupts(c);
 }
 
@@ -83,6 +85,13 @@ bool rv_has_work(struct env *e)
     return !is_quiet(c) && ((rv_injected(c) & c->aia.sie) || rv_get_vstopi(c, 0));
 }
 
+void rv_kick(struct rv_cpu *c)
+{
+    atomic_fetch_or_explicit(&c->env.interrupt, INTR_LINE, memory_order_seq_cst);
+    if (c->config.platform && c->config.platform->kick)
+        c->config.platform->kick(c->config.platform->opaque, &c->env);
+}
+
 void rv_line_set(struct rv_cpu *c, unsigned n, bool level)
 {
     uint64_t m = 1ull << n, old;
@@ -91,11 +100,8 @@ void rv_line_set(struct rv_cpu *c, unsigned n, bool level)
         return;
     }
     old = atomic_fetch_or_explicit(&c->lines, m, memory_order_acq_rel);
-    if (old & m)
-        return;
-    atomic_fetch_or_explicit(&c->env.interrupt, INTR_LINE, memory_order_seq_cst);
-    if (c->config.platform && c->config.platform->kick)
-        c->config.platform->kick(c->config.platform->opaque, &c->env);
+    if (!(old & m))
+        rv_kick(c);
 }
 
 // A supervisor software interrupt is an edge: it stays until software clears SSIP.

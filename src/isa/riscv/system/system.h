@@ -97,8 +97,17 @@ uint64_t rv_mode(struct env *e);
 
 // ---- csr_machine.c ----
 
+uint64_t
+rv_super_ints(const struct rv_cpu *c);        // interrupts of this hart that may be a supervisor's
 bool rv_counts_insns(const struct rv_cpu *c); // minstret counts, and somebody looks
 void rv_insn_undone(struct rv_cpu *c);        // the one begun has not retired
+
+// ---- pmu.c ----
+
+void rv_pmu_init(struct rv_cpu *c);
+void rv_pmu_exit(struct rv_cpu *c);
+void rv_pmu_catch_up(struct rv_cpu *c); // before the level changes
+void rv_pmu_inhibit(struct rv_cpu *c, uint64_t mcountinhibit);
 
 // ---- interrupt.c ----
 
@@ -109,6 +118,7 @@ void rv_update_interrupts(struct rv_cpu *c); // after masks or pending bits chan
 bool rv_take_interrupt(struct env *e);
 bool rv_has_work(struct env *e);
 struct irq rv_line(struct env *e, unsigned n);              // enum rv_interrupt
+void rv_kick(struct rv_cpu *c);                             // look at interrupts; any thread
 void rv_line_set(struct rv_cpu *c, unsigned n, bool level); // any thread
 
 // ---- aia.c ----

@@ -42,6 +42,7 @@ static uint64_t pointer_mode(const struct rv_cpu *c)
 
 void rv_state_changed(struct rv_cpu *c)
 {
+    rv_pmu_catch_up(c);
     uint64_t uxl = bits(c->virt ? c->vsstatus : c->mstatus, 33, 32);
     c->narrow = c->rv32 || (c->priv == RV_U && uxl == 1 && !c->config.user_mode);
     c->mode_cache = (c->narrow ? RV_MODE_32 : 0) | pointer_mode(c) |
