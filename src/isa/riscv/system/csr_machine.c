@@ -268,11 +268,12 @@ RV_GET(mcountinhibit)
 
 RV_SET(mcountinhibit)
 {
-    uint64_t cycle = rv_get_mcycle(c, 0), instret = rv_get_minstret(c, 0);
+    uint64_t cycle = rv_get_mcycle(c, 0), instret = c->insns_wanted ? rv_get_minstret(c, 0) : 0;
     uint64_t hpm = rv_has(c, RV_FEAT_ZIHPM) ? mask_low(RV_HPM_COUNTERS) << 3 : 0;
     rv_pmu_inhibit(c, v & (INHIBIT_CYCLE | INHIBIT_INSTRET | hpm));
     rv_set_mcycle(c, 0, cycle);
-    rv_set_minstret(c, 0, instret);
+    if (c->insns_wanted)
+        rv_set_minstret(c, 0, instret);
     rv_state_changed(c);
 }
 

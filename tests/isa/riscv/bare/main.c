@@ -117,6 +117,67 @@ static void counters(void)
     expect(READ(mcycle) >= 1234);
 }
 
+// minstret counts instructions; a hardware counter, too, and tells of its overflow (Sscofpmf).
+static void counted_instructions(void)
+{
+    u64 a, b, c, d;
+    if (PEER)
+        return;
+    __asm__ volatile("csrwi minstret, 0\n csrr %0, minstret\n nop\n csrr %1, minstret"
+                     : "=r"(a), "=r"(b));
+    expect(a == 0 && b == 2);
+    WRITE(mhpmevent3, 2);
+    __asm__ volatile("csrwi mhpmcounter3, 0\n csrr %0, mhpmcounter3\n nop\n csrr %1, mhpmcounter3"
+                     : "=r"(c), "=r"(d));
+    if (d - c == 0) // there is none
+        return;
+    expect(d - c == 2);
+    WRITE(mhpmevent3, 0);
+    if (!(READ(misa) & 1 << 21)) // the model with vectors has Sscofpmf
+        return;
+    WRITE(mhpmevent3, 2);
+    WRITE(mhpmcounter3, -1000ul);
+    seen.cause = 0;
+    WRITE(mie, 1 << 13);
+    SET(mstatus, 1 << 3);
+    for (u64 n = 0; n < 1ul << 34 && !seen.cause; n++)
+        ;
+    CLEAR(mstatus, 1 << 3);
+    expect(seen.cause == (1ul << 63 | 13));
+    expect(READ(0xda0) == 1 << 3 && READ(mhpmevent3) >> 63);
+    WRITE(mhpmevent3, 0);
+    CLEAR(mip, 1 << 13);
+    expect(!(READ(mip) & 1 << 13));
+}
+
+// Ties away from zero from the next instruction on.
+static void rounding(void)
+{
+    u64 away, even;
+    SET(mstatus, 3 << 13);
+    u64 one = 0x3ff0000000000000, half_unit = 0x3ca0000000000000;
+    __asm__ volatile("fmv.d.x fa0, %2\n fmv.d.x fa1, %3\n fsrmi 4\n fadd.d fa2, fa0, fa1\n"
+                     "fsrmi 0\n fadd.d fa3, fa0, fa1\n fmv.x.d %0, fa2\n fmv.x.d %1, fa3"
+                     : "=&r"(away), "=&r"(even)
+                     : "r"(one), "r"(half_unit)
+                     : "fa0", "fa1", "fa2", "fa3");
+    expect(away == one + 1 && even == one);
+}
+
+// High bits of addresses that are ignored at machine level (Smmpm), which are not translated.
+static void pointer_masking(void)
+{
+    u64 high = 0x7ful << 57;
+    if (PEER || !(READ(misa) & 1 << 21)) // the model with vectors has it
+        return;
+    page[0][3] = 77;
+    expect_cause(load, (u64)&page[0][3] | high, M, LOAD_ACCESS);
+    WRITE(0x747, 2ul << 32);
+    u64 v = *(volatile u64 *)((u64)&page[0][3] | high);
+    WRITE(0x747, 0);
+    expect(v == 77);
+}
+
 static void interrupts(void)
 {
     volatile u64 *mtimecmp = (u64 *)0x2004000, *mtime = (u64 *)0x200bff8;
@@ -188,6 +249,15 @@ static void pmp(void)
     expect_cause(jump, (u64)page[1], S, 1);
     page[1][0] = 99; // machine level is not bound by an entry that is not locked
     expect(page[1][0] == 99);
+    // An access that an entry matches in part fails, whatever the entry allows.
+    WRITE(pmpaddr0, ((u64)&page[1][8] >> 2) + 1); // NA4: the second half of a doubleword
+    WRITE(pmpcfg0, 0x1f17ul);
+    FENCE();
+    expect_cause(load, (u64)&page[1][7], S, ECALL_S);
+    expect_cause(load, (u64)&page[1][8], S, LOAD_ACCESS);
+    expect_cause(store, (u64)&page[1][8], S, STORE_ACCESS);
+    expect_cause(load, (u64)&page[1][9], S, ECALL_S);
+    WRITE(pmpaddr0, (u64)page[1] >> 2 | 0x1ff);
     WRITE(pmpcfg0, 0x1f19ul); // readable
     FENCE();
     expect_cause(load, (u64)page[1], S, ECALL_S);
@@ -336,6 +406,9 @@ int main(void)
     traps_and_levels();
     floating_point_state();
     counters();
+    counted_instructions();
+    rounding();
+    pointer_masking();
     interrupts();
     sstc();
     pmp();
