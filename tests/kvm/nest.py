@@ -109,7 +109,7 @@ def run(data, seconds, cpus=2, memory=1536, echo=False):
             file.write(content)
             file.flush()
         args = [QEMU, "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(cpus), "-m", str(memory), "-nographic", "-nic", "none", "-no-reboot",
-                "-kernel", kernel.name, "-initrd", f.name, "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable"]
+                "-kernel", kernel.name, "-initrd", f.name, "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check"]
         with Machine(args) as m:
             while True:
                 line = m.expect("\n", seconds).strip()
