@@ -292,10 +292,27 @@ RULE(phi)
 
 enum { SPARE_GPRS = 4, SPARE_XMMS = 4 }; // left free for one round's own values
 
+// A phi that gave way to another one comes back: where it is now is where every round leaves its
+// next value, so what it left in memory is of the first round alone.
+static void bring_phis_back(struct cg *c, ir_ref loop)
+{
+    for (ir_ref p = loop - 1; cg_insn(c, p)->op == IR_phi; p--)
+        if (c->v[p].reg != NO_REG)
+            c->locked |= BIT(c->v[p].reg);
+    for (ir_ref p = loop - 1; cg_insn(c, p)->op == IR_phi; p--) {
+        if (c->v[p].last <= loop)
+            continue;
+        cg_use(c, p);
+        c->v[p].spill = 0;
+    }
+    c->locked = 0;
+}
+
 // What the loop only reads, into registers as far as they go.
 RULE(loop)
 {
     cg_release_idle(c);
+    bring_phis_back(c, i);
     for (ir_ref x = 1; x < i; x++) {
         const struct ir_insn *in = cg_insn(c, x);
         if (in->op != IR_get || !c->v[x].uses || c->v[x].last <= i || c->v[x].reg != NO_REG)

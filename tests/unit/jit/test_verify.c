@@ -136,6 +136,55 @@ static void altered_code_is_found(void **state)
     toy_close(&t);
 }
 
+// ---- more values in a loop than registers ----
+
+// Slots that change each round, those that exits want of the round before, flags that only exits
+// want, and as many values again that stay as they are.
+static void make_crowded(struct toy *t, struct ir_build *b, uint64_t pc)
+{
+    ir_ref fixed[12];
+    if (pc != TOY_CODE) {
+        ir_leave(b, LEAVE_HALT, pc);
+        return;
+    }
+    for (unsigned k = 0; k < ARRAY_SIZE(fixed); k++)
+        fixed[k] = ir_emit(b, IR_vgetu, IR_I64, 8 * (k & 7), ir_get(b, S_V0 + k / 8), 0, 0);
+    ir_ref left = ir_addi(b, ir_get(b, S_X3), -1);
+    ir_put(b, S_X3, left);
+    ir_exit_if(b, ir_cmp(b, CMP_EQ, left, ir_i64(b, 0)), TOY_CODE + 0x100);
+    for (unsigned k = 0; k < ARRAY_SIZE(fixed); k++) {
+        unsigned slot = S_X0 + k % 8;
+        ir_ref sum = ir_add(b, ir_xor(b, ir_get(b, S_X0 + (k + 1) % 8), fixed[k]), fixed[11 - k]);
+        if (slot != S_X3)
+            ir_put(b, slot, ir_add(b, sum, left));
+    }
+    for (unsigned k = 0; k < ARRAY_SIZE(fixed); k++)
+        ir_put(b, S_X0 + (k & 1), ir_add(b, ir_get(b, S_X0 + (k & 1)), fixed[k]));
+    ir_put(b, S_FLAGS, ir_emit(b, IR_subf, IR_FLAGS, 0, ir_get(b, S_X5), fixed[2], 0));
+    ir_branch_if(b, ir_cmp(b, CMP_NE, ir_get(b, S_X6), ir_i64(b, 0)), pc, TOY_CODE + 0x200);
+}
+
+static void crowded_loops_agree(void **state)
+{
+    struct toy t = {.make = make_crowded};
+    struct jit_stats s;
+    toy_open(&t, (struct jit_config){.verify = true});
+    for (unsigned rounds = 1; rounds < 8; rounds++) {
+        for (unsigned k = 0; k < 8; k++)
+            t.cpu->x[k] = 0x1234567 * (k + 1);
+        for (unsigned k = 0; k < 32; k++)
+            ((uint8_t *)t.cpu->v)[k] = (uint8_t)(k * 37 + 1);
+        t.cpu->x[3] = rounds;
+        t.cpu->pc = TOY_CODE;
+        assert_int_equal(jit_run(&t.cpu->env), LEAVE_HALT);
+        assert_int_equal(t.cpu->x[3], 0);
+    }
+    jit_get_stats(t.jit, &s);
+    assert_int_equal(s.verified, 2 * 7);
+    assert_int_equal(s.differences, 0);
+    toy_close(&t);
+}
+
 // ---- memory that something else changes between the two runs ----
 
 static unsigned calls;
@@ -184,6 +233,7 @@ int main(void)
         cmocka_unit_test(wrong_stores_are_found), cmocka_unit_test(wrong_exits_are_found),
         cmocka_unit_test(wrong_loops_are_found),  cmocka_unit_test(helpers_are_not_run_twice),
         cmocka_unit_test(altered_code_is_found),  cmocka_unit_test(devices_may_write),
+        cmocka_unit_test(crowded_loops_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
