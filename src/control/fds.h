@@ -2,7 +2,7 @@
 // thread.
 #pragma once
 
-#include "base/os/fdset.h"
+#include "block/protocol/fdset.h"
 #include "base/opt.h"
 #include "base/vec.h"
 

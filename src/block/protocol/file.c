@@ -4,7 +4,7 @@
 
 #include "block/drive.h"
 #include "block/protocol/file_lock.h"
-#include "base/os/fdset.h"
+#include "block/protocol/fdset.h"
 #include "base/bits.h"
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 // Descriptor sets over fcntl(2). A duplicate shares offset and status flags with the original, as
 // everywhere in POSIX; users that care pass one descriptor per use.
-#include "base/os/fdset.h"
+#include "block/protocol/fdset.h"
 #include "base/opt.h"
 #include "base/vec.h"
 #include <errno.h>
