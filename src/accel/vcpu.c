@@ -302,6 +302,13 @@ void vcpu_power_on(struct vcpu *v, uint64_t entry, uint64_t arg, unsigned level)
     mutex_unlock(&p->lock);
 }
 
+void vcpu_set_power(struct vcpu *v, bool on)
+{
+    mutex_lock(&v->p->lock);
+    v->p->power = on ? VCPU_ON : VCPU_OFF;
+    mutex_unlock(&v->p->lock);
+}
+
 enum vcpu_power vcpu_power_state(const struct vcpu *v)
 {
     struct vcpu_private *p = v->p;

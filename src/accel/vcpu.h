@@ -54,6 +54,13 @@ void vcpus_reset_chips(struct vcpus *vs); // what the accelerator gave them to s
 void vcpu_reset(struct vcpu *v);
 void vcpu_power_on(struct vcpu *v, uint64_t entry, uint64_t arg, unsigned level);
 enum vcpu_power vcpu_power_state(const struct vcpu *v);
+// Saved state (state.c); paused only. -1 with one line: this CPU cannot be saved, or what was saved
+// is none of this model's.
+struct buf;
+struct reader;
+int vcpu_save(struct vcpu *v, struct buf *out, struct err *e) MUST_CHECK;
+int vcpu_load(struct vcpu *v, struct reader *r, struct err *e) MUST_CHECK;
+void vcpu_set_power(struct vcpu *v, bool on);     // paused; it goes on where its state says
 struct irq vcpu_line(struct vcpu *v, unsigned n); // input line
 
 // Debugger (paused only).

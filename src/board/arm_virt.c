@@ -426,6 +426,7 @@ static int make_secure_world(struct virt *v, struct err *e)
     v->secure_ram = ram_new("secure-ram", s->size, false, e);
     if (!v->secure_ram)
         return -1;
+    m->secure_ram = v->secure_ram;
     space_map_ram(m->secure_memory, "secure-ram", s->base, v->secure_ram, 0, s->size, false, 0);
     return 0;
 }

@@ -86,6 +86,7 @@ struct machine {
     struct space *memory;        // physical memory; with TrustZone the non-secure one
     struct space *secure_memory; // or NULL
     struct ram *ram;
+    struct ram *secure_ram; // or NULL; the board's
     gpa_t ram_base;
     bool own_clock;
     void *priv; // the board's

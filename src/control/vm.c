@@ -182,6 +182,10 @@ void vm_continue(struct vm *vm)
 void vm_pause(struct vm *vm)
 {
     pause_as(vm, RUN_PAUSED);
+    // What the disks still do is done when this returns: nothing changes in a machine that stands.
+    for (struct drive *d = drives_next(vm->drives, NULL); d; d = drives_next(vm->drives, d))
+        if (d->node)
+            block_drain(d->node);
 }
 
 void vm_system_reset(struct vm *vm, const char *reason)

@@ -3,6 +3,7 @@
 // Types are listed in devices.def, boards create instances from their slot tables.
 #pragma once
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/list.h"
@@ -89,6 +90,10 @@ struct device_type {
     void (*hide)(struct device *d);
     void (*exit)(struct device *d); // unplug and end of machine; release everything, not locked
     int (*post_load)(struct device *d, struct err *e);
+    // State that no table can describe: beside the fields, the device locked. `load` changes only
+    // the structure; what follows from it is for post_load, when every device has been loaded.
+    void (*save)(struct device *d, struct buf *out);
+    int (*load)(struct device *d, struct reader *r, struct err *e);
     const void *class_data; // family-specific, e.g. struct virtio_type
 };
 
@@ -202,7 +207,6 @@ void device_unlock(struct device *d);
 // A property by name, in the type, its families or its inner type; NULL.
 const struct field *device_type_prop(const struct device_type *t, const char *name);
 void *device_field_ptr(struct device *d, const struct field *f);
-struct buf;
 // A property's present value as text ("true", "0x1000", a MAC, an id); -1 when there is none of
 // that name.
 int device_get(struct device *d, const char *prop, struct buf *out);
@@ -210,3 +214,13 @@ int device_get(struct device *d, const char *prop, struct buf *out);
 void device_print_help(struct buf *out);                                   // -device help
 void device_type_print_help(const struct device_type *t, struct buf *out); // -device X,help
 void device_print_tree(struct device_tree *t, struct buf *out);            // info qtree
+
+// Saved state (state.c). Main loop thread, the machine paused; a device is drained before it is
+// saved, and reset before it is loaded.
+void device_drain(struct device *d);
+void device_save(struct device *d, struct buf *out);
+int device_load(struct device *d, struct reader *r, struct err *e) MUST_CHECK;
+int device_loaded(struct device *d, struct err *e) MUST_CHECK; // after all were loaded
+// A table's FIELD_STATE entries of any structure, for `save` and `load` hooks.
+void fields_save(const struct field *fields, const void *base, struct buf *out);
+int fields_load(const struct field *fields, void *base, struct reader *r, struct err *e) MUST_CHECK;

@@ -37,6 +37,12 @@ struct isa_reg {
 };
 enum isa_reg_group { REG_GENERAL, REG_FLOAT, REG_VECTOR, REG_SYSTEM };
 
+// A part of a CPU's state, for saving: plain bytes of the host's order in the structure.
+struct isa_state {
+    const char *name;
+    uint32_t offset, bytes;
+};
+
 // Power control that a CPU asks of its machine (Arm PSCI, RISC-V SBI HSM). Any vCPU thread.
 struct isa_platform {
     void *opaque;
@@ -100,6 +106,12 @@ struct isa {
     const char *default_model;
     const struct isa_reg *regs;
     unsigned n_regs;
+    // Everything that makes a CPU what it is at the moment; NULL: it cannot be saved. On the
+    // vCPU's thread: `state_out` brings it up to date, `state_in` draws the conclusions (the
+    // machine's clock and memory are there already); -1 for what cannot be.
+    const struct isa_state *state; // ends with .name == NULL
+    void (*state_out)(struct env *e);
+    int (*state_in)(struct env *e, struct err *err);
     const struct env_isa_ops *ops;
 
     int (*init)(struct env *e, const struct isa_config *c, struct err *err); // fills e->isa; once

@@ -121,7 +121,7 @@ def inspection():
         equal(h.run("trace-event vm_* on"), "")
         equal(h.run("info trace-events vm_event"), "vm_event : state 1\n")
         equal(h.run("trace-event vm_* off"), "")
-        for line in ("savevm x", "loadvm x", "delvm x", "migrate tcp:x:1", "info snapshots", "screendump x"):
+        for line in ("savevm x", "loadvm x", "loadvm", "delvm", "migrate tcp:x:1", "screendump x"):
             text = h.run(line)
             assert text.startswith("Error: ") and len(text.splitlines()) == 1, text
         equal(h.run("gdbserver tcp:127.0.0.1:0"), "Waiting for gdb connection on device 'tcp:127.0.0.1:0'\n")

@@ -180,6 +180,7 @@ SCALAR(append)
 SCALAR(dtb)
 SCALAR(bios)
 SCALAR(gdb)
+SCALAR(loadvm)
 SCALAR(pidfile)
 SCALAR(uuid)
 #undef SCALAR

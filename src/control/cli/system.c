@@ -6,6 +6,7 @@
 #include "control/cli/cmdline.h"
 #include "control/daemon.h"
 #include "control/monitor/monitor.h"
+#include "control/saved/saved.h"
 #include "control/vm.h"
 #include <fcntl.h>
 #include <stdio.h>
@@ -510,6 +511,8 @@ static int start(struct startup *s, struct err *e)
         return err_set(e, "-gdb: machine '%s' has no CPU", s->config.board->name);
     if (s->c.gdb && strcmp(s->c.gdb, "none") && gdb_machine_open(s->vm, s->c.gdb, e))
         return -1;
+    if (s->c.loadvm && vm_snapshot_load(s->vm, s->c.loadvm, e))
+        return err_prefix(e, "-loadvm %s", s->c.loadvm);
     return open_monitors(s, e);
 }
 

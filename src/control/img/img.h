@@ -46,4 +46,7 @@ int img_parse_size(const char *text, uint64_t *size, const char *what);
 void img_progress(const struct img_args *a, uint64_t done, uint64_t all);
 void img_progress_end(const struct img_args *a);
 void img_print_size(uint64_t bytes); // "1.5 GiB"
+struct buf;
+void img_format_snapshot_list(struct buf *out, const struct block_snapshot *list, int count,
+                              bool heading);
 void img_print_snapshot_list(const struct block_snapshot *list, int count, bool heading);

@@ -1,6 +1,7 @@
 // qemu-img info and map: what an image is, and where its data lies.
 
 #include "control/img/img.h"
+#include "base/buf.h"
 #include <getopt.h>
 #include <json-c/json.h>
 #include <stdio.h>
@@ -121,11 +122,13 @@ static uint64_t number_of(struct json_object *o, const char *key)
     return v ? json_object_get_uint64(v) : 0;
 }
 
-void img_print_snapshot_list(const struct block_snapshot *list, int count, bool heading)
+void img_format_snapshot_list(struct buf *out, const struct block_snapshot *list, int count,
+                              bool heading)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     if (heading)
-        printf("%-10s%-17s%8s%20s%13s%11s\n", "ID", "TAG", "VM SIZE", "DATE", "VM CLOCK", "ICOUNT");
+        buf_printf(out, "%-10s%-17s%8s%20s%13s%11s\n", "ID", "TAG", "VM SIZE", "DATE", "VM CLOCK",
+                   "ICOUNT");
     for (const struct block_snapshot *s = list; s < list + count; s++) {
         char date[32] = "", clock[32], size[32];
         time_t when = (time_t)(s->date_ns / 1000000000);
@@ -141,8 +144,16 @@ void img_print_snapshot_list(const struct block_snapshot *list, int count, bool 
         for (; v >= 1000 && u + 1 < ARRAY_SIZE(units); u++)
             v /= 1024;
         snprintf(size, sizeof size, "%0.3g %s", v, units[u]);
-        printf("%-9s %-16s %7s%20s%13s%11s\n", s->id, s->name, size, date, clock, "");
+        buf_printf(out, "%-9s %-16s %7s%20s%13s%11s\n", s->id, s->name, size, date, clock, "");
     }
+}
+
+void img_print_snapshot_list(const struct block_snapshot *list, int count, bool heading)
+{
+    struct buf b = {0};
+    img_format_snapshot_list(&b, list, count, heading);
+    fputs(buf_str(&b), stdout);
+    buf_free(&b);
 }
 
 static void print_snapshots(struct json_object *all)

@@ -25,6 +25,7 @@ struct monitor {
 #define HMP_RUN(name) void hmp_##name(struct vm *vm, char *args, struct buf *out)
 HMP_RUN(balloon);
 HMP_RUN(change);
+HMP_RUN(delvm);
 HMP_RUN(device_add);
 HMP_RUN(device_del);
 HMP_RUN(drive_add);
@@ -37,13 +38,16 @@ HMP_RUN(info_guest_errors);
 HMP_RUN(info_jit);
 HMP_RUN(info_pci);
 HMP_RUN(info_roms);
+HMP_RUN(info_snapshots);
 HMP_RUN(info_trace_events);
 HMP_RUN(info_usernet);
+HMP_RUN(loadvm);
 HMP_RUN(netdev_add);
 HMP_RUN(netdev_del);
 HMP_RUN(no_display);
 HMP_RUN(no_snapshots);
 HMP_RUN(print);
+HMP_RUN(savevm);
 HMP_RUN(sendkey);
 HMP_RUN(set_link);
 HMP_RUN(trace_event);

@@ -1,7 +1,9 @@
 // QMP commands about the machine as a whole, and the table of all commands.
 #include "control/monitor/json.h"
 #include "control/version.h"
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static struct json_object *str(const char *s)
 {
@@ -55,6 +57,38 @@ RUN(human_monitor_command)
     struct json_object *r = str(buf_str(&out));
     buf_free(&out);
     return r;
+}
+
+// Physical memory to a file, as a device would read it; what is not memory is an error.
+RUN(pmemsave)
+{
+    enum { STEP = 1 << 16 };
+    struct json_object *v;
+    const char *name = qmp_str(args, "filename");
+    json_object_object_get_ex(args, "val", &v);
+    uint64_t at = (uint64_t)json_object_get_int64(v);
+    json_object_object_get_ex(args, "size", &v);
+    int64_t left = json_object_get_int64(v);
+    FILE *f = fopen(name, "wbe");
+    if (!f)
+        return qmp_fail(e, "GenericError", "Could not open '%s': %s", name, strerror(errno));
+    uint8_t *b = xalloc(STEP);
+    bool good = left >= 0, written = true;
+    while (left > 0 && good && written) {
+        size_t n = (size_t)MIN(left, (int64_t)STEP);
+        good = !dma_read(m->vm->machine->memory, at, b, n);
+        written = !good || fwrite(b, 1, n, f) == n;
+        at += n;
+        left -= (int64_t)n;
+    }
+    free(b);
+    written &= !fclose(f);
+    if (!good)
+        qmp_fail(e, "GenericError", "Invalid addr 0x%016llx/size %lld specified",
+                 (unsigned long long)at, (long long)left);
+    else if (!written)
+        qmp_fail(e, "GenericError", "Could not write '%s'", name);
+    return NULL;
 }
 
 RUN(query_version)

@@ -190,13 +190,6 @@ static void run_reset(struct device *d, const struct device_type *t)
         t->reset(d);
 }
 
-static void run_drain(struct device *d)
-{
-    for (const struct device_type *b = d->type; b; b = b->base)
-        if (b->drain)
-            b->drain(d);
-}
-
 static unsigned bus_count(const struct bus *b)
 {
     unsigned n = 0;
@@ -268,7 +261,7 @@ void device_unplug(struct device_tree *t, struct device *d)
     for (const struct device_type *b = d->type; b; b = b->base)
         if (b->hide)
             b->hide(d);
-    run_drain(d);
+    device_drain(d);
     while (d->child_buses.len) {
         struct bus *b = d->child_buses.data[d->child_buses.len - 1];
         while (!list_empty(&b->devices))
@@ -345,7 +338,7 @@ void device_unlock(struct device *d)
 
 void device_reset(struct device *d)
 {
-    run_drain(d);
+    device_drain(d);
     device_lock(d);
     d->generation++;
     fields_init(d, FIELD_RESET);

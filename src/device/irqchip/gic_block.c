@@ -189,3 +189,13 @@ uint32_t gic_id_register(uint32_t off, uint8_t part, uint8_t revision)
                             0,    0x0d, 0xf0, 0x05, 0xb1};
     return id[(off & 0x3f) / 4 - 4];
 }
+
+#define STATE(member_, kind_, ...)                                                                 \
+    FIELD(struct gic_block, member_, .kind = (kind_), .use = FIELD_STATE, __VA_ARGS__)
+const struct field gic_block_fields[] = {
+    STATE(group, F_U32),           STATE(grpmod, F_U32),
+    STATE(enable, F_U32),          STATE(latch, F_U32),
+    STATE(level, F_U32),           STATE(edge, F_U32),
+    STATE(active, F_U32),          STATE(nsacr, F_U32A, .len = 2),
+    STATE(prio, F_U8A, .len = 32), {0}};
+#undef STATE

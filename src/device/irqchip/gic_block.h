@@ -3,7 +3,7 @@
 // and 12.11).
 #pragma once
 
-#include "base/base.h"
+#include "device/device.h"
 
 enum {
     GIC_INTERNAL = 32, // SGIs and PPIs
@@ -32,6 +32,8 @@ static inline uint32_t gic_block_pending(const struct gic_block *b)
 {
     return b->latch | (b->level & ~b->edge);
 }
+
+extern const struct field gic_block_fields[]; // saved state
 
 // Everything but the input lines to its reset state; `nonsecure`: as firmware leaves it that gives
 // all interrupts to the non-secure side.

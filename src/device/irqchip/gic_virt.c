@@ -155,3 +155,12 @@ void gic_virt_set_vmcr(struct gic_virt *v, uint64_t val)
     if (gic_virt_bpr(v, 1) < MIN_VBPR + 1)
         v->vmcr = bits_set(v->vmcr, 20, 18, MIN_VBPR + 1);
 }
+
+#define STATE(member_, kind_, ...)                                                                 \
+    FIELD(struct gic_virt, member_, .kind = (kind_), .use = FIELD_STATE, __VA_ARGS__)
+const struct field gic_virt_fields[] = {STATE(hcr, F_U64),
+                                        STATE(vmcr, F_U64),
+                                        STATE(lr, F_U64A, .len = GIC_LIST_REGS),
+                                        STATE(apr, F_U32A, .len = 2),
+                                        {0}};
+#undef STATE

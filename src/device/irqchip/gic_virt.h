@@ -61,6 +61,8 @@ static inline unsigned gic_virt_bpr(const struct gic_virt *v, unsigned group)
     return (unsigned)(group ? bits(v->vmcr, 20, 18) : bits(v->vmcr, 23, 21));
 }
 
+extern const struct field gic_virt_fields[]; // saved state
+
 // The group (0, 1) of the interrupt that is to be signalled now; -1: none.
 int gic_virt_signal(const struct gic_virt *v);
 uint8_t gic_virt_running(const struct gic_virt *v); // running priority

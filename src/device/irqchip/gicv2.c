@@ -167,6 +167,35 @@ static void gicv2_reset(struct device *d)
     mutex_unlock(&g->lock);
 }
 
+#define STATE(member_, kind_, ...)                                                                 \
+    FIELD(struct gicv2_cpu, member_, .kind = (kind_), .use = FIELD_STATE, __VA_ARGS__)
+static const struct field cpu_fields[] = {
+    STATE(own, F_STRUCT, .len = 1, .sub = gic_block_fields, .stride = sizeof(struct gic_block)),
+    STATE(sgi_from, F_U8A, .len = 16),
+    STATE(ctlr, F_U32),
+    STATE(pmr, F_U8),
+    STATE(bpr, F_U8A, .len = 2, .max = 7),
+    STATE(apr, F_U32A, .len = 2),
+    STATE(virt, F_STRUCT, .len = 1, .sub = gic_virt_fields, .stride = sizeof(struct gic_virt)),
+    {0},
+};
+#undef STATE
+
+// The lines are driven anew, whatever the CPUs were told before.
+static int gicv2_post_load(struct device *d, struct err *e)
+{
+    struct gicv2 *g = to_gic(d);
+    mutex_lock(&g->lock);
+    for (unsigned i = 0; i < g->num_cpu; i++) {
+        for (unsigned n = 0; n < GICV2_LINES; n++)
+            irq_set(&g->cpu[i].line[n], 0);
+        g->cpu[i].line_level = 0;
+    }
+    gicv2_update(g);
+    mutex_unlock(&g->lock);
+    return 0;
+}
+
 static const struct field gicv2_fields[] = {
     FIELD(struct gicv2, num_cpu, .name = "num-cpu", .kind = F_U32, .use = FIELD_PROP, .init = 1),
     FIELD(struct gicv2, num_irq, .name = "num-irq", .kind = F_U32, .use = FIELD_PROP, .init = 288),
@@ -176,6 +205,12 @@ static const struct field gicv2_fields[] = {
           .use = FIELD_PROP),
     FIELD(struct gicv2, reset_nonsecure, .name = "reset-nonsecure", .kind = F_BOOL,
           .use = FIELD_PROP),
+    FIELD(struct gicv2, ctlr, .kind = F_U32, .use = FIELD_STATE, .max = 3),
+    FIELD(struct gicv2, spi, .kind = F_STRUCT, .use = FIELD_STATE, .len = 32,
+          .sub = gic_block_fields, .stride = sizeof(struct gic_block)),
+    FIELD(struct gicv2, target, .kind = F_U8A, .use = FIELD_STATE, .len = GICV2_IRQS),
+    FIELD(struct gicv2, cpu, .kind = F_STRUCT, .use = FIELD_STATE, .len = GICV2_CPUS,
+          .sub = cpu_fields, .stride = sizeof(struct gicv2_cpu)),
     {0},
 };
 
@@ -188,4 +223,5 @@ const struct device_type gicv2_type = {
     .base = &sys_device_base,
     .init = gicv2_init,
     .reset = gicv2_reset,
+    .post_load = gicv2_post_load,
 };

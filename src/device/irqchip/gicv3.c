@@ -298,6 +298,80 @@ static void gicv3_exit(struct device *d)
     map_free(&g->by_affinity);
 }
 
+#define STATE(member_, kind_, ...)                                                                 \
+    FIELD(struct gicv3_cpu, member_, .kind = (kind_), .use = FIELD_STATE, __VA_ARGS__)
+static const struct field cpu_fields[] = {
+    STATE(ctlr, F_U32),
+    STATE(waker, F_U32),
+    STATE(propbaser, F_U64),
+    STATE(pendbaser, F_U64),
+    STATE(own, F_STRUCT, .len = 1, .sub = gic_block_fields, .stride = sizeof(struct gic_block)),
+    STATE(cpu_ctlr, F_U32A, .len = 2),
+    STATE(ctlr_el3, F_U32),
+    STATE(pmr, F_U8),
+    STATE(bpr, F_U8A, .len = GROUPS, .max = 7),
+    STATE(igrpen, F_U8, .max = 7),
+    STATE(apr, F_U32A, .len = GROUPS),
+    STATE(virt, F_STRUCT, .len = 1, .sub = gic_virt_fields, .stride = sizeof(struct gic_virt)),
+    {0},
+};
+#undef STATE
+
+static void gicv3_save(struct device *d, struct buf *out)
+{
+    struct gicv3 *g = to_gic(d);
+    for (unsigned i = 0; i < g->num_cpu; i++) {
+        fields_save(cpu_fields, &g->cpu[i], out);
+        buf_u8(out, g->cpu[i].lpi_pending != NULL);
+        if (g->cpu[i].lpi_pending)
+            buf_put(out, g->cpu[i].lpi_pending, LPI_END / 8);
+    }
+}
+
+static int gicv3_load(struct device *d, struct reader *r, struct err *e)
+{
+    struct gicv3 *g = to_gic(d);
+    for (unsigned i = 0; i < g->num_cpu; i++) {
+        struct gicv3_cpu *c = &g->cpu[i];
+        if (fields_load(cpu_fields, c, r, e))
+            return err_prefix(e, "CPU %u", i);
+        if (!rd_u8(r)) {
+            if (c->ctlr & 1)
+                return err_set(e, "CPU %u: LPIs are on, but none were saved", i);
+            continue;
+        }
+        if (!g->has_lpi)
+            return err_set(e, "saved LPIs, but this controller has none");
+        if (!c->lpi_pending)
+            c->lpi_pending = xalloc(LPI_END / 8);
+        rd_bytes(r, c->lpi_pending, LPI_END / 8);
+    }
+    return 0;
+}
+
+// What follows from the state is found again, and the lines are driven whatever the CPUs were told
+// before. Memory is there already.
+static int gicv3_post_load(struct device *d, struct err *e)
+{
+    struct gicv3 *g = to_gic(d);
+    mutex_lock(&g->dist_lock);
+    for (unsigned i = 0; i < ARRAY_SIZE(g->route); i++)
+        g->target[i] = gic_route_target(g, g->route[i]);
+    for (unsigned i = 0; i < g->num_cpu; i++) {
+        struct gicv3_cpu *c = &g->cpu[i];
+        mutex_lock(&c->lock);
+        for (unsigned n = 0; n < GIC_CPU_LINES; n++)
+            irq_set(&c->line[n], 0);
+        c->line_level = 0;
+        gic_lpi_loaded(c);
+        gic_virt_update(c);
+        mutex_unlock(&c->lock);
+    }
+    gic_scan_everything(g);
+    mutex_unlock(&g->dist_lock);
+    return 0;
+}
+
 static const struct field gicv3_fields[] = {
     FIELD(struct gicv3, num_cpu, .name = "num-cpu", .kind = F_U32, .use = FIELD_PROP, .init = 1),
     FIELD(struct gicv3, num_irq, .name = "num-irq", .kind = F_U32, .use = FIELD_PROP, .init = 288),
@@ -307,6 +381,11 @@ static const struct field gicv3_fields[] = {
     FIELD(struct gicv3, has_lpi, .name = "has-lpi", .kind = F_BOOL, .use = FIELD_PROP),
     FIELD(struct gicv3, reset_nonsecure, .name = "reset-nonsecure", .kind = F_BOOL,
           .use = FIELD_PROP),
+    FIELD(struct gicv3, ctlr, .kind = F_U32, .use = FIELD_STATE),
+    FIELD(struct gicv3, spi, .kind = F_STRUCT, .use = FIELD_STATE, .len = 32,
+          .sub = gic_block_fields, .stride = sizeof(struct gic_block)),
+    FIELD(struct gicv3, route, .kind = F_U64A, .use = FIELD_STATE, .len = 1024),
+    FIELD(struct gicv3, lpi_table, .kind = F_U64, .use = FIELD_STATE),
     {0},
 };
 
@@ -319,5 +398,8 @@ const struct device_type gicv3_type = {
     .base = &sys_device_base,
     .init = gicv3_init,
     .reset = gicv3_reset,
+    .save = gicv3_save,
+    .load = gicv3_load,
+    .post_load = gicv3_post_load,
     .exit = gicv3_exit,
 };

@@ -56,14 +56,19 @@ static bool route_visible(struct gicv3 *g, uint32_t intid, bool secure)
            (b->nsacr[intid % 32 / 16] >> (intid % 16 * 2) & 3) == 3;
 }
 
+int16_t gic_route_target(const struct gicv3 *g, uint64_t route)
+{
+    uint32_t affinity = (uint32_t)(route >> 8 & 0xff000000) | (uint32_t)(route & 0xffffff);
+    const struct gicv3_cpu *c = map_get(&g->by_affinity, affinity);
+    return c ? (int16_t)c->index : NO_CPU;
+}
+
 static void route_write(struct gicv3 *g, uint32_t intid, uint64_t v)
 {
     // Before the route moves, the old target must forget the interrupt.
     int16_t old = g->target[intid];
     g->route[intid] = v & 0xff00ffffffull;
-    uint32_t affinity = (uint32_t)(v >> 8 & 0xff000000) | (uint32_t)(v & 0xffffff);
-    struct gicv3_cpu *c = gic_cpu_by_affinity(g, affinity);
-    g->target[intid] = c ? (int16_t)c->index : NO_CPU;
+    g->target[intid] = gic_route_target(g, g->route[intid]);
     if (old != NO_CPU && old != g->target[intid]) {
         struct gicv3_cpu *from = &g->cpu[old];
         mutex_lock(&from->lock);

@@ -162,6 +162,28 @@ static void pending_table(struct gicv3_cpu *c, bool write)
     }
 }
 
+static void summarise(struct gicv3_cpu *c)
+{
+    memset(c->lpi_summary, 0, sizeof c->lpi_summary);
+    for (uint32_t w = 0; w < LPI_END / 64; w++)
+        if (c->lpi_pending[w])
+            c->lpi_summary[w / 64] |= 1ull << w % 64;
+}
+
+void gic_lpi_loaded(struct gicv3_cpu *c)
+{
+    struct gicv3 *g = c->gic;
+    if (!c->lpi_pending)
+        return;
+    memset(c->lpi_pending, 0, LPI_FIRST / 8);
+    summarise(c);
+    mutex_lock(&g->lpi_lock);
+    if (!g->lpi_config)
+        g->lpi_config = xalloc(LPI_END);
+    config_load(g, LPI_FIRST, LPI_END);
+    mutex_unlock(&g->lpi_lock);
+}
+
 void gic_lpi_enable(struct gicv3_cpu *c, bool on)
 {
     struct gicv3 *g = c->gic;
@@ -177,10 +199,7 @@ void gic_lpi_enable(struct gicv3_cpu *c, bool on)
     memset(c->lpi_pending, 0, LPI_END / 8);
     if (!bit(c->pendbaser, 62)) // PTZ: the guest says that the table is all zero
         pending_table(c, false);
-    memset(c->lpi_summary, 0, sizeof c->lpi_summary);
-    for (uint32_t w = 0; w < LPI_END / 64; w++)
-        if (c->lpi_pending[w])
-            c->lpi_summary[w / 64] |= 1ull << w % 64;
+    summarise(c);
 
     mutex_lock(&g->lpi_lock);
     uint64_t table = c->propbaser & 0xffffffffff01full;

@@ -149,6 +149,7 @@ void gic_deactivate(struct gicv3_cpu *c, uint32_t intid);
 // gicv3_dist.c, gicv3_redist.c, gicv3_cpuif.c, gicv3_virt.c
 extern const struct mmio_ops gicv3_dist_ops, gicv3_redist_ops, gicv3_pmr_ops, gicv3_el1_ops,
     gicv3_el2_ops, gicv3_el3_ops;
+int16_t gic_route_target(const struct gicv3 *g, uint64_t route); // CPU index, or NO_CPU
 void gic_send_sgi(struct gicv3_cpu *to, enum gic_group group, unsigned intid, bool nonsecure);
 void gic_cpu_reset(struct gicv3_cpu *c);   // CPU interface part
 void gic_cpu_update(struct gicv3_cpu *c);  // physical lines from `best`; CPU's lock held
@@ -168,3 +169,4 @@ void gic_lpi_reload_all(struct gicv3 *g);
 void gic_lpi_enable(struct gicv3_cpu *c, bool on);
 void gic_lpi_clear_locked(struct gicv3_cpu *c, uint32_t lpi);
 struct gic_pending gic_lpi_best(struct gicv3_cpu *c);
+void gic_lpi_loaded(struct gicv3_cpu *c); // its pending bits came out of a saved machine

@@ -484,6 +484,70 @@ static void pflash_exit(struct device *d)
     free(p->loaded);
 }
 
+// The contents: pages that are not zero, by number. The file below is written when a saved machine
+// is loaded, for it may have changed since.
+enum { PAGE = 4096, NO_MORE = -1 };
+
+static void pflash_save(struct device *d, struct buf *out)
+{
+    struct pflash *p = of(d);
+    uint8_t page[PAGE];
+    for (uint64_t at = 0; at < p->size; at += PAGE) {
+        ram_read(p->ram, at, page, PAGE);
+        if (all_zero(page, PAGE))
+            continue;
+        buf_le32(out, (uint32_t)(at / PAGE));
+        buf_put(out, page, PAGE);
+    }
+    buf_le32(out, (uint32_t)NO_MORE);
+}
+
+static void load_page(struct pflash *p, uint64_t at, const uint8_t *want)
+{
+    uint8_t have[PAGE];
+    ram_read(p->ram, at, have, PAGE);
+    if (!memcmp(have, want, PAGE))
+        return;
+    ram_write(p->ram, at, want, PAGE);
+    int r = 0;
+    if (p->node && !block_readonly(p->node) && at < p->stored)
+        r = block_pwrite(p->node, at, want, MIN((uint64_t)PAGE, p->stored - at));
+    if (r)
+        log_warn("pflash: write to %s: %s", block_filename(p->node), strerror(-r));
+}
+
+static int pflash_load_saved(struct device *d, struct reader *r, struct err *e)
+{
+    static const uint8_t zero[PAGE];
+    struct pflash *p = of(d);
+    uint64_t at = 0;
+    for (;;) {
+        uint32_t page = rd_le32(r);
+        const uint8_t *data = page == (uint32_t)NO_MORE ? NULL : rd_skip(r, PAGE);
+        uint64_t end = data ? (uint64_t)page * PAGE : p->size;
+        if (r->bad || end < at || end > p->size || (data && end == p->size))
+            return err_set(e, "the flash's saved contents do not fit");
+        for (; at < end; at += PAGE)
+            load_page(p, at, zero);
+        if (!data)
+            return 0;
+        load_page(p, at, data);
+        at += PAGE;
+    }
+}
+
+// `mode` decides where reads go.
+static int pflash_post_load(struct device *d, struct err *e)
+{
+    struct pflash *p = of(d);
+    enum pflash_mode mode = (enum pflash_mode)p->mode;
+    if (p->buffer_len > sizeof p->buffer)
+        return err_set(e, "the flash's saved buffer does not fit");
+    p->mode = MODE_ARRAY;
+    set_mode(p, mode);
+    return 0;
+}
+
 static const struct field pflash_fields[] = {
     FIELD(struct pflash, size, .kind = F_SIZE, .use = FIELD_PROP, .init = 64 * MiB),
     FIELD(struct pflash, sector, .kind = F_SIZE, .use = FIELD_PROP, .init = 256 * KiB),
@@ -508,5 +572,8 @@ const struct device_type pflash_type = {
     .init = pflash_init,
     .reset = pflash_reset,
     .drain = pflash_drain,
+    .save = pflash_save,
+    .load = pflash_load_saved,
+    .post_load = pflash_post_load,
     .exit = pflash_exit,
 };

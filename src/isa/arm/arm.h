@@ -143,6 +143,7 @@ struct arm_cpu {
     _Atomic uint32_t lines; // levels of enum arm_line
     bool event;             // event register of WFE/SEV
     uint64_t mode_cache;
+    uint32_t saved_nzcv; // in PSTATE's bits, while the CPU is saved or loaded
     struct isa_config config;
 };
 
@@ -268,6 +269,8 @@ void arm_timer_update(struct arm_cpu *c, enum arm_timer t); // after CVAL, CTL o
 void arm_pmu_init(struct arm_cpu *c);
 void arm_pmu_exit(struct arm_cpu *c);
 void arm_pmu_reset(struct arm_cpu *c);
+void arm_pmu_saving(struct arm_cpu *c);
+void arm_pmu_loaded(struct arm_cpu *c);
 bool arm_pmu_present(const struct arm_cpu *c);
 void arm_pmu_level_changed(struct arm_cpu *c); // c->el is another than c->pmu.el
 

@@ -198,6 +198,45 @@ static void debug_step(struct env *e, bool on)
     arm_state_changed(arm_cpu(e));
 }
 
+// ---- saving ----
+
+static const struct isa_state state[] = {
+#define STATE(n, f)                                                                                \
+    {.name = n, .offset = offsetof(struct arm_cpu, f), .bytes = sizeof((struct arm_cpu *)0)->f},
+#include "isa/arm/state.def"
+#undef STATE
+    {0}};
+
+static void state_out(struct env *e)
+{
+    struct arm_cpu *c = arm_cpu(e);
+    e->exec->fp_sync(e);
+    arm_pmu_saving(c);
+    c->saved_nzcv = (uint32_t)arm_pstate(c) & 0xf0000000;
+}
+
+static int state_in(struct env *e, struct err *err)
+{
+    struct arm_cpu *c = arm_cpu(e);
+    struct env_flush all = {0};
+    if (c->el > 3 || (c->el == 3 && !c->has_el3) || (c->el == 2 && !c->has_el2) || c->spsel > 1)
+        return err_set(err, "the saved CPU is at a level that this one does not have");
+    c->nzcv = flags_pack(c->saved_nzcv >> 31 & 1, c->saved_nzcv >> 30 & 1, c->saved_nzcv >> 29 & 1,
+                         c->saved_nzcv >> 28 & 1);
+    uint32_t flags = e->fp.flags;
+    arm_pmu_loaded(c); // first: what follows must not count as time passed
+    arm_set_fpcr(c, c->fpcr);
+    e->exec->fp_sync(e);
+    e->fp.flags = flags;
+    e->exec->fp_changed(e);
+    c->world = 0xff;
+    e->exec->flush(e, &all, false);
+    for (unsigned t = 0; t < ARM_TIMERS; t++)
+        arm_timer_update(c, t);
+    arm_state_changed(c);
+    return 0;
+}
+
 // ---- registers ----
 
 static void get_field(struct env *e, const struct isa_reg *r, void *out)
@@ -365,6 +404,9 @@ const struct isa isa_aarch64 = {
     .default_model = "max",
     .regs = regs,
     .n_regs = ARRAY_SIZE(regs),
+    .state = state,
+    .state_out = state_out,
+    .state_in = state_in,
     .ops = &ops,
     .init = cpu_init,
     .exit = cpu_exit,

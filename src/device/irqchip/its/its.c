@@ -314,6 +314,14 @@ static void its_reset(struct device *d)
     mutex_unlock(&s->lock);
 }
 
+static int its_post_load(struct device *d, struct err *e)
+{
+    struct gicv3_its *s = container_of(d, struct gicv3_its, sys.dev);
+    if (s->ctlr & CTLR_ENABLED)
+        loop_defer(&s->work);
+    return 0;
+}
+
 static void its_exit(struct device *d)
 {
     loop_work_cancel(&container_of(d, struct gicv3_its, sys.dev)->work);
@@ -338,5 +346,6 @@ const struct device_type gicv3_its_type = {
     .base = &sys_device_base,
     .init = its_init,
     .reset = its_reset,
+    .post_load = its_post_load,
     .exit = its_exit,
 };

@@ -214,6 +214,21 @@ void arm_pmu_reset(struct arm_cpu *c)
     update(c);
 }
 
+void arm_pmu_loaded(struct arm_cpu *c)
+{
+    c->pmu.seen_cycles = now_cycles(c);
+    c->pmu.seen_insns = c->insns;
+    c->pmu.el = c->el;
+    if (arm_pmu_present(c))
+        update(c);
+}
+
+void arm_pmu_saving(struct arm_cpu *c)
+{
+    if (c->pmu.enabled)
+        catch_up(c);
+}
+
 bool arm_pmu_present(const struct arm_cpu *c)
 {
     return bits(c->id_aa64dfr[0], 11, 8) != 0;

@@ -1,0 +1,90 @@
+// A vCPU's state as bytes: the parts that its ISA's table names, each with its size, and whether it
+// is switched on. The ISA's own functions bring the table's bytes up to date and take them in, on
+// the vCPU's thread.
+#include "accel/vcpu.h"
+#include "base/buf.h"
+
+struct call {
+    struct buf *out;
+    struct reader *in;
+    struct err *e;
+    int result;
+};
+
+static int check_isa(const struct isa *isa, struct err *e)
+{
+    return isa->state ? 0
+                      : err_set(e,
+                                "a machine with %s CPUs cannot be saved; give it snapshots of its "
+                                "disks while it is off (qemu-img snapshot)",
+                                isa->name);
+}
+
+static void save(struct vcpu *v, void *arg)
+{
+    struct call *c = arg;
+    v->isa->state_out(v->env);
+    for (const struct isa_state *s = v->isa->state; s->name; s++) {
+        size_t n = strlen(s->name);
+        buf_u8(c->out, (uint8_t)n);
+        buf_put(c->out, s->name, n);
+        buf_le32(c->out, s->bytes);
+        buf_put(c->out, (const char *)v->env + s->offset, s->bytes);
+    }
+    buf_u8(c->out, 0);
+}
+
+int vcpu_save(struct vcpu *v, struct buf *out, struct err *e)
+{
+    struct call c = {.out = out};
+    if (check_isa(v->isa, e))
+        return -1;
+    buf_u8(out, vcpu_power_state(v) == VCPU_ON);
+    vcpu_call(v, save, &c);
+    return 0;
+}
+
+static const struct isa_state *find(const struct isa *isa, const char *name, size_t n)
+{
+    for (const struct isa_state *s = isa->state; s->name; s++)
+        if (!strncmp(s->name, name, n) && !s->name[n])
+            return s;
+    return NULL;
+}
+
+static int load_parts(struct vcpu *v, struct reader *r, struct err *e)
+{
+    for (uint8_t n; (n = rd_u8(r));) {
+        const char *name = rd_skip(r, n);
+        uint32_t bytes = rd_le32(r);
+        const void *data = rd_skip(r, bytes);
+        const struct isa_state *s = name && data ? find(v->isa, name, n) : NULL;
+        if (!name || !data)
+            return err_set(e, "the saved state is cut short");
+        if (!s || s->bytes != bytes)
+            return err_set(e, "saved register '%.*s' is not one of this CPU", n, name);
+        memcpy((char *)v->env + s->offset, data, bytes);
+    }
+    return r->bad || reader_left(r) ? err_set(e, "the saved state has another size") : 0;
+}
+
+static void load(struct vcpu *v, void *arg)
+{
+    struct call *c = arg;
+    c->result = load_parts(v, c->in, c->e);
+    if (!c->result)
+        c->result = v->isa->state_in(v->env, c->e);
+}
+
+int vcpu_load(struct vcpu *v, struct reader *r, struct err *e)
+{
+    struct call c = {.in = r, .e = e};
+    if (check_isa(v->isa, e))
+        return -1;
+    bool on = rd_u8(r);
+    vcpu_call(v, load, &c);
+    if (c.result)
+        return err_prefix(e, "CPU %u", v->index);
+    vcpu_set_power(v, on);
+    return 0;
+}

@@ -1,0 +1,19 @@
+// Saving a whole machine and going on from there: to a stream, or into the disks' internal
+// snapshots. Main loop thread.
+#pragma once
+
+#include "control/vm.h"
+#include "snapshot/snapshot.h"
+
+// The machine stands still (vm_pause) and its devices have nothing in flight when this returns.
+void vm_settle(struct vm *vm);
+// To and from a stream, the machine settled. After a failed load it is reset.
+int vm_save_state(struct vm *vm, struct state_out *o, struct err *e) MUST_CHECK;
+int vm_load_state(struct vm *vm, struct state_in *i, struct err *e) MUST_CHECK;
+
+// savevm, loadvm, delvm: every writable disk takes part; the state is in the first. The machine
+// runs on (save), or runs if it did before (load).
+int vm_snapshot_save(struct vm *vm, const char *name, struct err *e) MUST_CHECK;
+int vm_snapshot_load(struct vm *vm, const char *name, struct err *e) MUST_CHECK;
+int vm_snapshot_delete(struct vm *vm, const char *name, struct err *e) MUST_CHECK;
+void vm_snapshot_print(struct vm *vm, struct buf *out); // info snapshots

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""saved.py PROGRAM-DIR [PATTERN]: a running Debian kernel is saved into its disk and goes on from there, in the same process and in new ones, with all its memory and its devices."""
+import hashlib, os, re, subprocess, sys, tempfile, time
+
+sys.path[:0] = [os.path.join(os.path.dirname(__file__), "..", room) for room in ("guests", "control")]
+import guests
+from client import Qmp
+from machine import Machine, tap
+
+DIR = os.path.abspath(sys.argv[1])
+PROGRAM, IMG = os.path.join(DIR, "qemu-system-aarch64"), os.path.join(DIR, "qemu-img")
+PATTERN = sys.argv[2] if len(sys.argv) > 2 else ""
+RAM = 256 << 20
+GUEST = """
+ip link set eth0 up; udhcpc -i eth0 -n -q -s /bin/true >/dev/null 2>&1 && echo NET-OK
+dd if=/dev/urandom of=/tmp/a bs=1M count=24 2>/dev/null; echo SUM $(md5sum < /tmp/a | cut -c1-32).
+(i=0; while true; do i=$((i + 1)); echo $i > /tmp/c; mv /tmp/c /tmp/count; usleep 20000; done) &
+(while true; do md5sum < /tmp/a | cut -c1-32 > /tmp/new; mv /tmp/new /tmp/again; done) &
+(while true; do dd if=/tmp/a of=/dev/vda bs=64k seek=$((0x$(dd if=/dev/urandom bs=1 count=1 2>/dev/null | od -An -tx1 | tr -d ' '))) count=16 conv=notrunc,fsync 2>/dev/null; done) &
+echo GUEST-IS-UP
+while read line; do eval "$line"; echo "<done>"; done
+"""
+BOARDS = {
+    "GICv3, PCI, 2 CPUs": ["-M", "virt,gic-version=3", "-smp", "2"],
+    "GICv2, one CPU": ["-M", "virt,gic-version=2", "-smp", "1"],
+    "no ITS": ["-M", "virt,gic-version=3,its=off", "-smp", "2"],
+    "EL2 and EL3": ["-M", "virt,gic-version=3,virtualization=on,secure=on", "-smp", "2"],
+}
+
+
+class Saved:
+    """A machine with a QMP socket and its console."""
+
+    def __init__(self, folder, board, *options, mmio=False):
+        self.path = os.path.join(folder, "qmp%d" % time.monotonic_ns())
+        entries, insmod = guests.modules("arm64", "virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng", "virtio_balloon")
+        kind = "-device" if mmio else "-pci"
+        self.m = Machine([PROGRAM] + BOARDS[board] + ["-cpu", "cortex-a72", "-m", str(RAM >> 20), "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
+                         "-qmp", "unix:%s,server=on,wait=off" % self.path, "-kernel", guests.kernel("arm64"), "-initrd", guests.initrd("arm64", insmod + GUEST, entries, "saved"),
+                         "-append", "console=ttyAMA0 panic=-1 quiet", "-drive", "if=none,id=d,format=qcow2,file=" + os.path.join(folder, "a.qcow2"),
+                         "-device", "virtio-blk%s,drive=d" % kind, "-netdev", "user,id=n", "-device", "virtio-net%s,netdev=n" % kind,
+                         "-device", "virtio-rng" + kind, "-device", "virtio-balloon" + kind, *options])
+        for _ in range(400):
+            if os.path.exists(self.path):
+                break
+            assert self.m.process.poll() is None, self.m.read(1) and self.m.tail()
+            time.sleep(0.05)
+        self.q = Qmp(self.path)
+        self.q.s.settimeout(120)
+
+    def hmp(self, line):
+        return self.q.ok("human-monitor-command", command_line=line)
+
+    def run(self, line, seconds=60):
+        self.m.send(line + "\n")
+        return self.m.expect("<done>", seconds)
+
+    def number(self):
+        return int(re.search(r"C(\d+)\.", self.run("echo C$(cat /tmp/count).").split("\n", 1)[1]).group(1))
+
+    def lives(self, total):
+        """Its counter counts, memory is what it was, the disk and the network answer."""
+        before = self.number()
+        for _ in range(50):
+            time.sleep(0.1)
+            if self.number() > before:
+                break
+        assert self.number() > before, "time stands still"
+        assert total in self.run("rm -f /tmp/again /tmp/new; while [ ! -s /tmp/again ]; do usleep 50000; done; cat /tmp/again"), "memory is another"
+        assert "records" in self.run("dd if=/dev/vda of=/dev/null bs=1M count=16 iflag=direct 2>&1")
+        assert "NET-OK" in self.run("udhcpc -i eth0 -n -q -s /bin/true >/dev/null 2>&1 && echo NET-OK").split("\n", 1)[1]
+        assert "C24" in self.run("echo C$(( $(stat -c %s /tmp/a) >> 20 )); head -c 65536 /dev/hwrng | wc -c")
+
+    def memory(self, folder):
+        name = os.path.join(folder, "ram")
+        self.q.ok("pmemsave", val=0x40000000, size=RAM, filename=name)
+        data = open(name, "rb").read()
+        os.unlink(name)
+        return hashlib.sha256(data).hexdigest()
+
+    def close(self):
+        self.q.close()
+        self.m.close()
+
+
+def case(board, mmio=False):
+    def run():
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([IMG, "create", "-q", "-f", "qcow2", os.path.join(folder, "a.qcow2"), "64M"], check=True)
+            one = Saved(folder, board, mmio=mmio)
+            try:
+                total = re.search(r"SUM (\w+)\.", one.m.expect("GUEST-IS-UP", 120)).group(1)
+                assert "no snapshot" in one.hmp("info snapshots")
+                assert one.hmp("savevm first") == "", "savevm"
+                one.lives(total)
+                one.run("sleep 3")
+                late = one.number()
+                one.q.ok("stop")
+                digest = one.memory(folder)
+                assert one.hmp("savevm second") == ""
+                assert one.memory(folder) == digest, "saving changed the memory"
+                table = one.hmp("info snapshots")
+                assert "first" in table and "second" in table and "VM CLOCK" in table, table
+                assert "nothing" in one.hmp("loadvm nothing")
+                assert one.hmp("loadvm first") == ""
+                one.q.ok("cont")
+                assert one.number() < late, "the machine went back, its counter did not"
+                one.lives(total)
+            finally:
+                one.close()
+            two = Saved(folder, board, "-loadvm", "second", "-S", mmio=mmio)
+            try:
+                assert two.memory(folder) == digest, "the memory is not what was saved"
+                two.q.ok("cont")
+                two.lives(total)
+                assert two.hmp("delvm first") == "" and "first" not in two.hmp("info snapshots")
+                two.q.ok("system_reset")
+                two.m.expect("GUEST-IS-UP", 120)
+            finally:
+                two.close()
+            subprocess.run([IMG, "check", "-q", os.path.join(folder, "a.qcow2")], check=True)
+    return run
+
+
+CASES = [(board, case(board)) for board in BOARDS] + [("virtio-mmio", case("GICv3, PCI, 2 CPUs", mmio=True))]
+sys.exit(tap([c for c in CASES if re.search(PATTERN, c[0])]))
