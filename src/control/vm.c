@@ -2,6 +2,7 @@
 // threads.
 #include "control/gdb/machine.h"
 #include "control/monitor/monitor.h"
+#include "control/saved/saved.h"
 #include "base/signals.h"
 #include "base/thread.h"
 #include "base/trace.h"
@@ -13,8 +14,9 @@
 
 const char *run_state_name(enum run_state s)
 {
-    static const char *const names[RUN_STATES] = {
-        "prelaunch", "running", "paused", "shutdown", "debug", "internal-error", "io-error"};
+    static const char *const names[RUN_STATES] = {"prelaunch", "running",   "paused",
+                                                  "shutdown",  "debug",     "internal-error",
+                                                  "io-error",  "inmigrate", "postmigrate"};
     return names[s];
 }
 
@@ -170,7 +172,7 @@ static void send_events(void *opaque)
 
 void vm_continue(struct vm *vm)
 {
-    if (vm->state == RUN_RUNNING || vm->state == RUN_SHUTDOWN)
+    if (vm->state == RUN_RUNNING || vm->state == RUN_SHUTDOWN || vm->state == RUN_INMIGRATE)
         return;
     vm->state = RUN_RUNNING;
     vm_event(vm, "RESUME", NULL);
@@ -454,6 +456,7 @@ void vm_free(struct vm *vm)
     while (vm->monitors.len)
         monitor_free(vm->monitors.data[0]);
     gdb_machine_free(vm);
+    vm_incoming_end(vm);
     machine_free(vm->machine);
     list_for_each_safe(n, next, &vm->netdevs, link) netdev_close(n);
     for (size_t i = 0; i < vm->chardevs.len; i++)
@@ -478,8 +481,9 @@ void vm_free(struct vm *vm)
 
 int vm_run(struct vm *vm)
 {
-    vm->state = RUN_PRELAUNCH;
-    if (!vm->opt.start_paused)
+    if (!vm->opt.incoming)
+        vm->state = RUN_PRELAUNCH;
+    if (!vm->opt.incoming && !vm->opt.start_paused)
         vm_continue(vm);
     loop_run(vm->loop);
     machine_pause(vm->machine);

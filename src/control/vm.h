@@ -20,7 +20,9 @@ enum run_state {
     RUN_SHUTDOWN,
     RUN_DEBUG,
     RUN_INTERNAL_ERROR,
-    RUN_IO_ERROR, // a disk failed whose policy is to stop; going on tries again
+    RUN_IO_ERROR,    // a disk failed whose policy is to stop; going on tries again
+    RUN_INMIGRATE,   // waits for its state (-incoming)
+    RUN_POSTMIGRATE, // its state has gone elsewhere
     RUN_STATES
 };
 const char *run_state_name(enum run_state s);
@@ -29,6 +31,7 @@ struct vm_options {    // what the command line decides about the machine's cond
     bool start_paused; // -S
     struct vm_actions actions;
     bool nodefaults;
+    bool incoming; // -incoming: the machine waits for its state
     const char *name;
 };
 
@@ -46,6 +49,14 @@ struct vm {
     object_list objects;
     VEC(struct chardev *) chardevs;
     VEC(struct monitor *) monitors;
+    struct {
+        const char *status; // in QMP's words; NULL: none yet
+        char error[256];
+        int64_t began, time_ms;
+        uint64_t bytes;
+        struct loop_fd *watch; // of an -incoming socket
+        int listen_fd;
+    } migration;
     struct signals *signals;
     struct gdb_machine *gdb; // -gdb, or NULL
     enum run_state state;

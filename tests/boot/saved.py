@@ -122,5 +122,38 @@ def case(board, mmio=False):
     return run
 
 
-CASES = [(board, case(board)) for board in BOARDS] + [("virtio-mmio", case("GICv3, PCI, 2 CPUs", mmio=True))]
+def travel():
+    """From one process to the next: a file, a command's pipe, and a socket that the next one listens on."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([IMG, "create", "-q", "-f", "qcow2", os.path.join(folder, "a.qcow2"), "64M"], check=True)
+        board, name = "GICv3, PCI, 2 CPUs", os.path.join(folder, "state")
+        one, here = Saved(folder, board, "-drive", "if=none,id=unused"), None
+        try:
+            total = re.search(r"SUM (\w+)\.", one.m.expect("GUEST-IS-UP", 120)).group(1)
+            assert "migration protocol" in one.q.fails("migrate", uri="carrier-pigeon:1")
+            assert one.q.ok("query-status")["running"]
+            one.q.ok("migrate", uri="exec:cat > " + name)
+            assert one.q.event("MIGRATION")["data"]["status"] == "setup"
+            assert one.q.ok("query-migrate")["status"] == "failed" or one.q.ok("query-migrate")["ram"]["transferred"] > 1 << 20
+            assert one.q.ok("query-status")["status"] == "postmigrate"
+            digest = one.memory(folder)
+        finally:
+            one.close()
+        two = Saved(folder, board, "-drive", "if=none,id=unused", "-incoming", "defer", "-S")
+        try:
+            assert two.q.ok("query-status")["status"] == "inmigrate"
+            assert "No such file" in two.q.fails("migrate-incoming", uri="file:" + name + "x")
+            two.q.ok("migrate-incoming", uri="file:" + name)
+            assert two.memory(folder) == digest and two.q.ok("query-status")["status"] == "paused"
+            two.q.ok("cont")
+            two.lives(total)
+        finally:
+            two.close()
+        with open(name, "r+b") as f:
+            f.truncate(os.path.getsize(name) // 2)
+        r = subprocess.run(two.m.args[:-3] + ["-incoming", "file:" + name], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=60)
+        assert r.returncode == 1 and "-incoming file:" in r.stderr and len(r.stderr.splitlines()) == 1, r
+
+
+CASES = [(board, case(board)) for board in BOARDS] + [("travels", travel), ("virtio-mmio", case("GICv3, PCI, 2 CPUs", mmio=True))]
 sys.exit(tap([c for c in CASES if re.search(PATTERN, c[0])]))

@@ -280,6 +280,33 @@ def copying():
     image_is(LV.path("s3.qcow2"), guest_sum())
 
 
+def internal():
+    """The machine's state in its disk, and back (libvirt 9 by HMP savevm, and -loadvm in a new process)."""
+    global CONSOLE
+    CONSOLE.run("echo remembered > /tmp/memo")
+    LV.virsh("snapshot-create-as", "g1", "inside")
+    CONSOLE.run("echo later > /tmp/memo")
+    assert "inside" in LV.virsh("snapshot-list", "g1")
+    LV.virsh("snapshot-revert", "g1", "inside", "--running", "--force")
+    CONSOLE.close()
+    CONSOLE = Console(LV)
+    assert "remembered" in CONSOLE.run("cat /tmp/memo")
+    LV.virsh("snapshot-delete", "g1", "inside")
+    assert "inside" not in LV.virsh("snapshot-list", "g1")
+
+
+def save_restore():
+    global CONSOLE
+    CONSOLE.run("echo travelled > /tmp/memo")
+    LV.virsh("save", "g1", LV.path("g1.save"))
+    assert "shut off" in LV.virsh("domstate", "g1")
+    CONSOLE.close()
+    LV.virsh("restore", LV.path("g1.save"))
+    CONSOLE = Console(LV)
+    assert "travelled" in CONSOLE.run("cat /tmp/memo")
+    CONSOLE.run("dd if=/dev/vda of=/dev/null bs=1M count=4")
+
+
 def resize():
     LV.virsh("blockresize", "g1", "vda", "80M")
     CONSOLE.until("cat /sys/block/vda/size", str(80 * 2048))
@@ -301,7 +328,7 @@ def end():
 
 
 CASES = [("capabilities", capabilities), ("define and start", start), ("statistics", statistics), ("memory", memory), ("suspend and resume", suspend), ("monitor commands", monitor),
-         ("a disk comes and goes", hot_disk), ("a NIC comes and goes", hot_nic), ("snapshots and commits", snapshots), ("copy and pull", copying), ("a disk grows", resize), ("reset", reset), ("shut down and destroy", end)]
+         ("a disk comes and goes", hot_disk), ("a NIC comes and goes", hot_nic), ("snapshots and commits", snapshots), ("copy and pull", copying), ("internal snapshot", internal), ("save and restore", save_restore), ("a disk grows", resize), ("reset", reset), ("shut down and destroy", end)]
 
 if not shutil.which("libvirtd") or not shutil.which("virsh"):
     print("1..0 # SKIP libvirt is not installed")

@@ -23,7 +23,8 @@ struct cmdline {
     struct opts cpu_features;
     struct vm_actions actions;
     struct opts smp, memory, rtc, boot, name;
-    const char *kernel, *initrd, *append, *dtb, *bios, *gdb, *loadvm, *pidfile, *uuid, *data_dir;
+    const char *kernel, *initrd, *append, *dtb, *bios, *gdb, *incoming, *loadvm, *pidfile, *uuid,
+        *data_dir;
     bool nographic, nodefaults, paused, snapshot, daemonize, display_given;
     int escape; // -echr: control character, 0: default
     bool done;  // a help or version text was printed: exit 0

@@ -175,6 +175,7 @@ static int set_name(struct cmdline *c, const char *arg, struct err *e)
         return 0;                                                                                  \
     }
 SCALAR(kernel)
+SCALAR(incoming)
 SCALAR(initrd)
 SCALAR(append)
 SCALAR(dtb)

@@ -511,6 +511,11 @@ static int start(struct startup *s, struct err *e)
         return err_set(e, "-gdb: machine '%s' has no CPU", s->config.board->name);
     if (s->c.gdb && strcmp(s->c.gdb, "none") && gdb_machine_open(s->vm, s->c.gdb, e))
         return -1;
+    s->vm->opt.incoming = s->c.incoming;
+    if (s->c.incoming)
+        s->vm->state = RUN_INMIGRATE;
+    if (s->c.incoming && strcmp(s->c.incoming, "defer") && vm_incoming(s->vm, s->c.incoming, e))
+        return err_prefix(e, "-incoming %s", s->c.incoming);
     if (s->c.loadvm && vm_snapshot_load(s->vm, s->c.loadvm, e))
         return err_prefix(e, "-loadvm %s", s->c.loadvm);
     return open_monitors(s, e);

@@ -187,12 +187,6 @@ HMP_RUN(gdbserver)
 
 // ---- what this program has not ----
 
-HMP_RUN(no_snapshots)
-{
-    buf_printf(out, "Error: the state of a running machine cannot be saved or moved yet; take "
-                    "snapshots of its disks while it is off (qemu-img snapshot)\n");
-}
-
 HMP_RUN(no_display)
 {
     buf_printf(out, "Error: this machine has no display; its console is the serial port\n");

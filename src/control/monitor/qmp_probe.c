@@ -207,32 +207,3 @@ RUN(query_chardev)
     }
     return a;
 }
-
-// ---- migration: events are always sent ----
-
-RUN(query_migrate_capabilities)
-{
-    struct json_object *a = array(), *o = object();
-    put_str(o, "capability", "events");
-    put_bool(o, "state", true);
-    json_object_array_add(a, o);
-    return a;
-}
-
-RUN(migrate_set_capabilities)
-{
-    struct json_object *list, *on;
-    json_object_object_get_ex(args, "capabilities", &list);
-    if (!json_object_is_type(list, json_type_array))
-        return qmp_fail(e, "GenericError",
-                        "Invalid parameter type for 'capabilities', expected: array");
-    for (size_t i = 0; i < json_object_array_length(list); i++) {
-        struct json_object *c = json_object_array_get_idx(list, i);
-        const char *name = qmp_str(c, "capability");
-        bool wanted = json_object_object_get_ex(c, "state", &on) && json_object_get_boolean(on);
-        if (!name || (strcmp(name, "events") && wanted))
-            return qmp_fail(e, "GenericError", "Migration capability '%s' is not available",
-                            name ? name : "");
-    }
-    return NULL;
-}

@@ -17,3 +17,10 @@ int vm_snapshot_save(struct vm *vm, const char *name, struct err *e) MUST_CHECK;
 int vm_snapshot_load(struct vm *vm, const char *name, struct err *e) MUST_CHECK;
 int vm_snapshot_delete(struct vm *vm, const char *name, struct err *e) MUST_CHECK;
 void vm_snapshot_print(struct vm *vm, struct buf *out); // info snapshots
+
+// migrate: to "file:PATH", "fd:NAME", "exec:COMMAND", "unix:PATH" or "tcp:HOST:PORT"; the machine
+// stands still afterwards. And -incoming with one of these; from a socket the state is taken in
+// when somebody connects.
+int vm_migrate(struct vm *vm, const char *uri, struct err *e) MUST_CHECK;
+int vm_incoming(struct vm *vm, const char *uri, struct err *e) MUST_CHECK;
+void vm_incoming_end(struct vm *vm);

@@ -1,0 +1,163 @@
+// Commands of both monitors that save a machine, send its state away and take one in.
+#include "control/monitor/json.h"
+#include "control/saved/saved.h"
+#include <stdio.h>
+#include <time.h>
+
+static void report(struct buf *out, int result, const struct err *e)
+{
+    if (result)
+        buf_printf(out, "Error: %s\n", e->msg);
+}
+
+// A name as programs write it, in quotes with backslashes, is put plainly in its place.
+static char *plain(char *args)
+{
+    if (*args != '"')
+        return args;
+    char *to = args, *from = args + 1;
+    while (*from && *from != '"') {
+        from += *from == '\\' && from[1];
+        *to++ = *from++;
+    }
+    *to = 0;
+    return args;
+}
+
+HMP_RUN(savevm)
+{
+    struct err e = {0};
+    char name[64];
+    time_t now = time(NULL);
+    struct tm tm;
+    if (!*args && localtime_r(&now, &tm)) {
+        strftime(name, sizeof name, "vm-%Y%m%d%H%M%S", &tm);
+        args = name;
+    }
+    report(out, vm_snapshot_save(vm, plain(args), &e), &e);
+}
+
+HMP_RUN(loadvm)
+{
+    struct err e = {0};
+    if (!*args)
+        buf_printf(out, "Error: loadvm: give the name of a snapshot (info snapshots lists them)\n");
+    else
+        report(out, vm_snapshot_load(vm, plain(args), &e), &e);
+}
+
+HMP_RUN(delvm)
+{
+    struct err e = {0};
+    if (!*args)
+        buf_printf(out, "Error: delvm: give the name of a snapshot (info snapshots lists them)\n");
+    else
+        report(out, vm_snapshot_delete(vm, plain(args), &e), &e);
+}
+
+HMP_RUN(info_snapshots)
+{
+    vm_snapshot_print(vm, out);
+}
+
+HMP_RUN(migrate)
+{
+    struct err e = {0};
+    while (!strncmp(args, "-d", 2) || *args == ' ')
+        args += *args == ' ' ? 1 : 2;
+    if (!*args)
+        buf_printf(out, "Error: migrate: say where to (file:PATH, unix:PATH, …)\n");
+    else
+        report(out, vm_migrate(vm, args, &e), &e);
+}
+
+// ---- QMP ----
+
+RUN(migrate)
+{
+    if (vm_migrate(m->vm, qmp_str(args, "uri"), &e->err))
+        e->class = "GenericError";
+    return NULL;
+}
+
+RUN(migrate_incoming)
+{
+    if (vm_incoming(m->vm, qmp_str(args, "uri"), &e->err))
+        e->class = "GenericError";
+    return NULL;
+}
+
+// A machine's state goes in one piece, while the monitor waits: there is never one to be stopped.
+RUN(migrate_cancel)
+{
+    return NULL;
+}
+
+RUN(query_migrate)
+{
+    static const char *const idle[] = {
+        "remaining",        "duplicate",         "skipped",       "normal",          "normal-bytes",
+        "dirty-pages-rate", "postcopy-requests", "multifd-bytes", "pages-per-second"};
+    struct json_object *o = object(), *ram = object();
+    if (!m->vm->migration.status) {
+        json_object_put(ram);
+        return o;
+    }
+    put_str(o, "status", m->vm->migration.status);
+    if (m->vm->migration.error[0])
+        put_str(o, "error-desc", m->vm->migration.error);
+    put_int(o, "total-time", m->vm->migration.time_ms);
+    put_int(o, "downtime", m->vm->migration.time_ms);
+    put_int(ram, "total", (int64_t)m->vm->machine->config.ram_size);
+    put_int(ram, "transferred", (int64_t)m->vm->migration.bytes);
+    put_int(ram, "dirty-sync-count", 1);
+    put_int(ram, "page-size", 4096);
+    json_object_object_add(ram, "mbps", json_object_new_double(0));
+    for (size_t i = 0; i < ARRAY_SIZE(idle); i++)
+        put_int(ram, idle[i], 0);
+    json_object_object_add(o, "ram", ram);
+    return o;
+}
+
+// Bandwidth and downtime are those of one piece.
+RUN(query_migrate_parameters)
+{
+    struct json_object *o = object();
+    put_int(o, "max-bandwidth", INT64_MAX);
+    put_int(o, "downtime-limit", 300);
+    return o;
+}
+
+RUN(migrate_set_parameters)
+{
+    return NULL;
+}
+
+// ---- migration: events are always sent ----
+
+RUN(query_migrate_capabilities)
+{
+    struct json_object *a = array(), *o = object();
+    put_str(o, "capability", "events");
+    put_bool(o, "state", true);
+    json_object_array_add(a, o);
+    return a;
+}
+
+RUN(migrate_set_capabilities)
+{
+    struct json_object *list, *on;
+    json_object_object_get_ex(args, "capabilities", &list);
+    if (!json_object_is_type(list, json_type_array))
+        return qmp_fail(e, "GenericError",
+                        "Invalid parameter type for 'capabilities', expected: array");
+    for (size_t i = 0; i < json_object_array_length(list); i++) {
+        struct json_object *c = json_object_array_get_idx(list, i);
+        const char *name = qmp_str(c, "capability");
+        bool wanted = json_object_object_get_ex(c, "state", &on) && json_object_get_boolean(on);
+        if (!name || (strcmp(name, "events") && wanted))
+            return qmp_fail(e, "GenericError", "Migration capability '%s' is not available",
+                            name ? name : "");
+    }
+    return NULL;
+}
