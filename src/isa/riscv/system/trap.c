@@ -45,8 +45,11 @@ void rv_state_changed(struct rv_cpu *c)
     rv_pmu_catch_up(c);
     uint64_t uxl = bits(c->virt ? c->vsstatus : c->mstatus, 33, 32);
     c->narrow = c->rv32 || (c->priv == RV_U && uxl == 1 && !c->config.user_mode);
-    c->mode_cache = (c->narrow ? RV_MODE_32 : 0) | pointer_mode(c) |
-                    (uint64_t)c->priv << RV_MODE_PRIV_SHIFT | (c->virt ? RV_MODE_VIRT : 0) |
+    // Programs and their libraries are mapped at many places; kernels and firmware are not.
+    bool movable = c->priv == RV_U && !c->narrow;
+    c->mode_cache = (movable ? IR_MODE_MOVABLE : 0) | (c->narrow ? RV_MODE_32 : 0) |
+                    pointer_mode(c) | (uint64_t)c->priv << RV_MODE_PRIV_SHIFT |
+                    (c->virt ? RV_MODE_VIRT : 0) |
                     extension_mode(c, RV_FS, RV_MODE_FS_OFF, RV_MODE_FS_CLEAN) |
                     extension_mode(c, RV_VS, RV_MODE_VS_OFF, RV_MODE_VS_CLEAN);
     rv_mmu_set_contexts(c);
