@@ -137,11 +137,13 @@ def main():
         extra += [nest.copied(lib, lib.lstrip("/")) for lib in nest.libraries(tests[0]) if "cmocka" in lib]
         extra += [("guest/linux64", 0o100644, nest.without_notes(nest.vmlinux(guests.kernel("amd64"))))]
     script = OUTER.replace("@SUM@", SUM).replace("@TESTS@", " ".join(TESTS)) + "lane %s & first=$!\nlane %s\nwait $first\n" % tuple(lanes)
-    results, detail = [], []
+    results, detail, ended = [], [], set()
     for line in nest.run(nest.image(os.path.join(DIR, "myna"), script, extra), 300, echo="echo" in sys.argv):
         m = re.search(r"CASE (.*): (PASS|FAIL)$", line)
         if m:
             results.append((m.group(1), m.group(2), detail := []))
+        elif "TOOK " in line:
+            ended.add(line.split("TOOK ")[1].split()[0])
         else:
             detail.append(line)
 
@@ -149,7 +151,9 @@ def main():
         def run():
             assert how == "PASS", "\n".join(text)
         return run
-    assert results, "no case ran"
+    missing = set(" ".join(lanes).split()) - ended
+    if missing or not results:
+        results.append(("every job ends", "FAIL", ["did not: " + " ".join(sorted(missing))]))
     sys.exit(tap([(name, case(how, text)) for name, how, text in results]))
 
 
