@@ -3,8 +3,9 @@
 // flags and memory. A difference is reduced to the units that matter and printed.
 //
 // diff ISA --reference CMD --runner FILE [--cpu MODEL] [--model MODEL] [--seed N] [--cases N]
-// [--units N] [--only TEXT] [--without NAME,NAME] [--reserved] [--coverage] [--ir]: --cpu is
-// the reference's -cpu, --model ours; what our model lacks is not drawn.
+// [--units N] [--only TEXT] [--without NAME,NAME] [--reserved] [--switches] [--coverage] [--ir]:
+// --switches adds host code with each property of -accel dbt the other way; --cpu is the
+// reference's -cpu, --model ours; what our model lacks is not drawn.
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@ static struct options {
     const char *reference, *runner, *cpu, *model, *only, *without;
     uint64_t seed;
     unsigned cases, units, most_reports, ways;
-    bool ir, coverage, reserved;
+    bool ir, coverage, reserved, switches;
 } opt = {.seed = 1, .cases = 2000, .units = 6, .most_reports = 5, .ways = 15};
 
 // A batch as the reference sees it.
@@ -87,17 +88,58 @@ struct outcome {
     uint8_t window[WINDOW_SIZE];
 };
 
-// Every way we have to run a case.
+// Every way we have to run a case: two of the interpreter, and host code in user mode and behind
+// the soft MMU, as it is by default and with each switch the other way.
+enum { MAX_WAYS = 64 };
 struct ours {
     struct flat *flat;
-    struct jitted *jitted[2];
+    struct jitted *jitted[MAX_WAYS];
+    const char *name[MAX_WAYS]; // of the switch
+    unsigned n;
 };
-static const char *const ways[] = {"IR interpreter", "IR interpreter, builder switches off",
-                                   "host code, user mode", "host code, soft MMU"};
+
+static void print_way(const struct ours *w, unsigned way)
+{
+    if (way < 2)
+        printf("IR interpreter%s\n", way ? ", builder switches off" : "");
+    else
+        printf("host code, %s%s%s\n", way & 1 ? "soft MMU" : "user mode",
+               w->name[way - 2] ? ", other way: " : "", w->name[way - 2] ? w->name[way - 2] : "");
+}
+
+static bool ours_open(struct ours *w, struct err *e)
+{
+    w->flat = flat_new(opt.guest, opt.model, e);
+    bool ok = w->flat;
+    for (unsigned k = 0; ok && w->n + 2 <= MAX_WAYS; k++) {
+        const char *other = k ? jitted_switches[k - 1] : NULL;
+        if (k && (!opt.switches || !other))
+            break;
+        for (unsigned system = 0; ok && system < 2; system++) {
+            w->name[w->n] = other;
+            w->jitted[w->n] = jitted_new(opt.guest, opt.model, system, false, other, e);
+            ok = w->jitted[w->n];
+            w->n += ok;
+        }
+    }
+    return ok;
+}
+
+// False: verify mode has found a difference.
+static bool ours_close(struct ours *w)
+{
+    uint64_t differences = 0;
+    flat_free(w->flat);
+    for (unsigned n = 0; n < w->n; n++) {
+        differences += jitted_differences(w->jitted[n]);
+        jitted_free(w->jitted[n]);
+    }
+    return !differences;
+}
 
 static void load_ours(struct ours *w, const struct batch *b)
 {
-    for (unsigned n = 0; n < 2; n++)
+    for (unsigned n = 0; n < w->n; n++)
         jitted_load(w->jitted[n], b->code[0], (size_t)b->n * CODE_STRIDE);
 }
 
@@ -121,8 +163,8 @@ static bool same(const struct batch *b, unsigned n, const struct outcome *o)
 // The way in which a case differs, or -1.
 static int differs(struct ours *w, const struct batch *b, unsigned n, struct outcome *o)
 {
-    for (unsigned way = 0; way < ARRAY_SIZE(ways); way++) {
-        if (!(opt.ways >> way & 1))
+    for (unsigned way = 0; way < w->n + 2; way++) {
+        if (way < 4 && !(opt.ways >> way & 1))
             continue;
         run_ours(w, b, n, way, o);
         if (!same(b, n, o))
@@ -227,8 +269,11 @@ static void report(struct ours *w, const struct sequence *s, uint64_t seed, cons
     run_reference(b);
     load_ours(w, b);
     int way = differs(w, b, 0, o);
-    printf("difference: --seed %llu --cases 1, %s\n", (unsigned long long)seed,
-           way < 0 ? "gone when run alone" : ways[way]);
+    printf("difference: --seed %llu --cases 1, ", (unsigned long long)seed);
+    if (way < 0)
+        printf("gone when run alone\n");
+    else
+        print_way(w, (unsigned)way);
     show_code(b, 0);
     show_differences(b, 0, o);
     if (opt.ir)
@@ -335,6 +380,8 @@ static void parse(int argc, char **argv)
             opt.ir = true;
         else if (!strcmp(argv[n], "--coverage"))
             opt.coverage = true;
+        else if (!strcmp(argv[n], "--switches"))
+            opt.switches = true;
         else if (!strcmp(argv[n], "--reserved"))
             opt.reserved = true;
         else if (n + 1 == argc || !set_option(argv[n], argv[n + 1]))
@@ -343,11 +390,10 @@ static void parse(int argc, char **argv)
             n++;
     }
     if (!good || !opt.reference || !opt.runner || opt.units < 1 || opt.units > MAX_UNITS) {
-        fprintf(
-            stderr,
-            "usage: diff aarch64|riscv64 --reference CMD --runner FILE [--cpu MODEL] "
-            "[--model MODEL] [--seed N] [--cases N] [--units 1..16] [--only TEXT] "
-            "[--without NAME,...] [--reserved] [--reports N] [--ways BITS] [--coverage] [--ir]\n");
+        fprintf(stderr, "usage: diff aarch64|riscv64 --reference CMD --runner FILE [--cpu MODEL] "
+                        "[--model MODEL] [--seed N] [--cases N] [--units 1..16] [--only TEXT] "
+                        "[--without NAME,...] [--reserved] [--switches] [--reports N] [--ways "
+                        "BITS] [--coverage] [--ir]\n");
         exit(2);
     }
     if (!opt.cpu)
@@ -362,9 +408,8 @@ int main(int argc, char **argv)
     static struct pool pool;
     parse(argc, argv);
     pool.reserved = opt.reserved;
-    struct ours w = {.flat = flat_new(opt.guest, opt.model, &e)};
-    bool ready = w.flat && (w.jitted[0] = jitted_new(opt.guest, opt.model, false, false, &e)) &&
-                 (w.jitted[1] = jitted_new(opt.guest, opt.model, true, false, &e));
+    struct ours w = {0};
+    bool ready = ours_open(&w, &e);
     if (ready)
         pool_fill(&pool, opt.guest, flat_env(w.flat), opt.only, opt.without);
     if (!ready || !pool.n) {
@@ -377,15 +422,13 @@ int main(int argc, char **argv)
     for (unsigned done = 0; done < opt.cases; done += MAX_CASES)
         run_batch(&w, &pool, opt.seed + done, MIN(opt.cases - done, (unsigned)MAX_CASES), b,
                   sequences, &t);
-    printf("%u instructions to draw from, %u cases of %u, %u to their end, %u different\n", pool.n,
-           opt.cases, opt.units, t.finished, t.bad);
+    printf(
+        "%u instructions to draw from, %u cases of %u in %u ways, %u to their end, %u different\n",
+        pool.n, opt.cases, opt.units, w.n + 2, t.finished, t.bad);
     if (opt.coverage)
         show_coverage(t.executed);
     free(t.executed);
     free(sequences);
     free(b);
-    flat_free(w.flat);
-    for (unsigned n = 0; n < 2; n++)
-        jitted_free(w.jitted[n]);
-    return t.bad || t.finished < opt.cases / 2;
+    return !ours_close(&w) || t.bad || t.finished < opt.cases / 2;
 }

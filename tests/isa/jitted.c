@@ -17,6 +17,7 @@ struct jitted {
     struct env *env;
     struct state_map map;
     struct ir_build build;
+    struct ir_switches switches;
     unsigned size; // of the code; 0: to the end of its page
     uint8_t *user; // user mode: guest address 0
     struct ram *ram;
@@ -27,9 +28,7 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
                       unsigned avail, unsigned max_insns, struct ir_region *r)
 {
     struct jitted *j = opaque;
-    struct ir_switches sw = ir_switches_all;
-    sw.spans = !j->user;
-    region_build(&j->build, r, &sw, &j->map, pc, mode, code, j->size ? j->size : avail,
+    region_build(&j->build, r, &j->switches, &j->map, pc, mode, code, j->size ? j->size : avail,
                  MIN(max_insns, 64u));
     return true;
 }
@@ -42,8 +41,34 @@ static void put(struct jitted *j, uint64_t va, const void *from, size_t n)
         ram_write(j->ram, va - RAM_BASE, from, n);
 }
 
+// ---- switches ----
+
+#define NAME_JIT_OFF(key) key,
+#define NAME_JIT_ON(key)  key,
+#define NAME_BUILD(key)   key,
+#define NAME_NOTHING(key)
+const char *const jitted_switches[] = {
+#define OPTION(key, where, field, def, text) NAME_##where(key)
+#include "accel/dbt_options.def"
+#undef OPTION
+    NULL};
+
+#define SET_JIT_OFF(field) c->field = true
+#define SET_JIT_ON(field)  c->field = true
+#define SET_BUILD(field)   j->switches.field = false
+#define SET_NOTHING(field)
+static void turn(struct jitted *j, struct jit_config *c, const char *other)
+{
+#define OPTION(key, where, field, def, text)                                                       \
+    if (!strcmp(other, key)) {                                                                     \
+        SET_##where(field);                                                                        \
+    }
+#include "accel/dbt_options.def"
+#undef OPTION
+}
+
 struct jitted *jitted_new(const struct diff_guest *g, const char *model, bool system,
-                          bool plain_host, struct err *e)
+                          bool plain_host, const char *other, struct err *e)
 {
     struct jitted *j = xalloc(sizeof *j);
     struct jit_config c = {.guest = g->isa->guest,
@@ -53,6 +78,10 @@ struct jitted *jitted_new(const struct diff_guest *g, const char *model, bool sy
                            .translate = translate,
                            .baseline = plain_host,
                            .opaque = j};
+    j->switches = ir_switches_all;
+    j->switches.spans = system;
+    if (other)
+        turn(j, &c, other);
     if (system) {
         j->space = space_new("memory", UINT64_MAX);
         j->ram = ram_new("ram", RAM_SIZE, false, e);
@@ -126,4 +155,11 @@ void jitted_run(struct jitted *j, const struct diff_state *start, uint8_t *windo
         memcpy(window, j->user + WINDOW_VA, WINDOW_SIZE);
     else
         ram_read(j->ram, 0, window, WINDOW_SIZE);
+}
+
+uint64_t jitted_differences(struct jitted *j)
+{
+    struct jit_stats s;
+    jit_get_stats(j->jit, &s);
+    return s.differences;
 }

@@ -5,9 +5,13 @@
 #include "guest.h"
 
 struct jitted;
-// `plain_host`: only with what every supported host has.
+// `plain_host`: only with what every supported host has. `other`: the property of -accel dbt that
+// is not as it is by default (jitted_switches), or NULL.
 struct jitted *jitted_new(const struct diff_guest *g, const char *model, bool system,
-                          bool plain_host, struct err *e);
+                          bool plain_host, const char *other, struct err *e);
+extern const char *const jitted_switches[]; // ends with NULL
+// Differences that verify mode has found.
+uint64_t jitted_differences(struct jitted *j);
 void jitted_free(struct jitted *j);
 // Put code at CODE_VA; translations of what was there are forgotten.
 void jitted_load(struct jitted *j, const uint8_t *code, size_t code_size);

@@ -25,7 +25,7 @@ int main(void)
     struct jitted *way[WAYS];
     char line[4096];
     for (unsigned k = 0; k < WAYS; k++)
-        if (!(way[k] = jitted_new(&diff_arm, "max", k & 1, k >= 2, &e))) {
+        if (!(way[k] = jitted_new(&diff_arm, "max", k & 1, k >= 2, NULL, &e))) {
             fprintf(stderr, "%s\n", e.msg);
             return 1;
         }
