@@ -111,7 +111,7 @@ class Disk:
 
 
 def direct(system):
-    return ["-kernel", guests.kernel(system.arch), "-initrd", system.initrd(), "-append", "console=" + system.console]
+    return ["-kernel", guests.kernel(system.arch), "-initrd", system.initrd(), "-append", "console=%s systemd.default_device_timeout_sec=600" % system.console]  # the host may be busy
 
 
 def work(system, smp):
