@@ -307,6 +307,13 @@ static int base_init(struct device *d, struct err *e)
     return 0;
 }
 
+// Queues that this device has not, whatever a saved machine says of them.
+static void forget_strays(struct virtio_device *v)
+{
+    for (unsigned i = v->n_queues; i < VIRTIO_QUEUES; i++)
+        v->queues[i].enabled = false;
+}
+
 static void base_reset(struct device *d)
 {
     struct virtio_device *v = of(d);
@@ -318,6 +325,7 @@ static void base_reset(struct device *d)
         v->offered |= VIRTIO_BIT(VIRTIO_F_EVENT_IDX);
     if (v->packed)
         v->offered |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+    forget_strays(v);
     virtio_reset_now(v);
 }
 
@@ -335,7 +343,8 @@ static const struct field queue_fields[] = {
     FIELD(struct virtqueue, desc, .kind = F_U64, .use = FIELD_STATE),
     FIELD(struct virtqueue, driver, .kind = F_U64, .use = FIELD_STATE),
     FIELD(struct virtqueue, device, .kind = F_U64, .use = FIELD_STATE),
-    FIELD(struct virtqueue, size, .kind = F_U16, .use = FIELD_STATE, .min = 1, .max = VQ_SIZE_MAX),
+    // What a driver writes before it enables a queue may be anything; post_load looks at the rest.
+    FIELD(struct virtqueue, size, .kind = F_U16, .use = FIELD_STATE),
     FIELD(struct virtqueue, vector, .kind = F_U16, .use = FIELD_STATE),
     FIELD(struct virtqueue, enabled, .kind = F_BOOL, .use = FIELD_STATE),
     FIELD(struct virtqueue, last_avail, .kind = F_U16, .use = FIELD_STATE),
@@ -366,12 +375,13 @@ static int base_post_load(struct device *d, struct err *e)
     struct virtio_device *v = of(d);
     if (v->features & ~acceptable(v))
         return err_set(e, "%s: saved features are not offered here", d->type->name);
-    for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
+    forget_strays(v);
+    for (unsigned i = 0; i < v->n_queues; i++) {
         struct virtqueue *q = &v->queues[i];
         q->armed_valid = false;
         if (!q->enabled)
             continue;
-        if (i >= v->n_queues || bad_geometry(v, q))
+        if (bad_geometry(v, q))
             return err_set(e, "%s: saved queue %u does not fit", d->type->name, i);
         if (virtio_has(v, VIRTIO_F_RING_PACKED) &&
             (q->last_avail >= q->size || q->used_idx >= q->size))

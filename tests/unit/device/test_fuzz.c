@@ -1,6 +1,8 @@
 // Every type of devices.def under random register accesses, DMA descriptors and back-end traffic.
 // The only verdict is that the process lives and that the machine still answers afterwards: what a
-// guest does never ends the program. The first argument is the number of operations for each type.
+// guest does never ends the program, and neither does a saved state that somebody changed; one that
+// nobody changed brings back what was saved. The first argument is the number of operations for
+// each type.
 #include "device/isa/isa.h"
 #include "../virtio/rig.h"
 
@@ -309,6 +311,71 @@ static void outside(void)
     chardev_ringbuf_read(chr, &v, 1);
 }
 
+// --- saved state ---
+
+enum { DEVICES = 64 };
+
+static size_t save_all(struct buf *saved)
+{
+    size_t n = MIN(rig.tree.devices.len, (size_t)DEVICES);
+    for (size_t i = 0; i < n; i++)
+        device_drain(rig.tree.devices.data[i]);
+    for (size_t i = 0; i < n; i++)
+        device_save(rig.tree.devices.data[i], &saved[i]);
+    return n;
+}
+
+static void damage(struct buf *b)
+{
+    for (unsigned k = rnd() % 4; k < 4 && b->len; k++)
+        b->data[rnd() % b->len] = rnd() % 2 ? (uint8_t)rnd() : (uint8_t)(rnd() % 4);
+    if (rnd() % 8 == 0)
+        b->len = rnd() % (b->len + 1);
+}
+
+// Clocks that show the host's time: an alarm may come due in between.
+static bool follows_the_host(const struct device_type *t)
+{
+    return !strcmp(t->name, "goldfish_rtc") || !strcmp(t->name, "mc146818rtc") ||
+           !strcmp(t->name, "pl031");
+}
+
+// Saved, reset, loaded: the same state is there. With `hostile`, after changes by somebody else: it
+// is refused, or it does no harm.
+static void save_and_load(struct subject *s, bool hostile)
+{
+    struct buf saved[DEVICES] = {0}, again[DEVICES] = {0};
+    struct err e = {0};
+    size_t n = save_all(saved);
+    device_tree_reset(&rig.tree);
+    bool bad = false;
+    for (size_t i = 0; i < n; i++) {
+        if (hostile)
+            damage(&saved[i]);
+        struct reader r = reader_of(saved[i].data, saved[i].len);
+        bad |= device_load(rig.tree.devices.data[i], &r, &e) != 0;
+    }
+    for (size_t i = 0; i < n && !bad; i++)
+        bad |= device_loaded(rig.tree.devices.data[i], &e) != 0;
+    if (!hostile && bad)
+        fail_msg("%s: what was saved is refused: %s", s->d->type->name, e.msg);
+    if (!hostile) {
+        save_all(again);
+        for (size_t i = 0; i < n; i++)
+            if (saved[i].len != again[i].len ||
+                (!follows_the_host(rig.tree.devices.data[i]->type) &&
+                 memcmp(saved[i].data, again[i].data, saved[i].len)))
+                fail_msg("%s: its saved state has become another",
+                         rig.tree.devices.data[i]->type->name);
+    }
+    if (bad)
+        device_tree_reset(&rig.tree);
+    for (size_t i = 0; i < n; i++) {
+        buf_free(&saved[i]);
+        buf_free(&again[i]);
+    }
+}
+
 static void step(struct subject *s)
 {
     unsigned k = rnd() % 64;
@@ -328,6 +395,8 @@ static void step(struct subject *s)
         add_chain(s);
     if (rnd() % 20000 == 0)
         device_tree_reset(&rig.tree);
+    if (rnd() % 2000 == 0)
+        save_and_load(s, rnd() % 2);
 }
 
 static void fuzz_type(const struct device_type *t)
