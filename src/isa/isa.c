@@ -1,4 +1,4 @@
-// The list of guest CPUs.
+// The list of guest CPUs, and what their register tables share.
 #include "isa/isa.h"
 
 #define ISA(s) extern const struct isa s;
@@ -17,4 +17,14 @@ const struct isa *isa_find(const char *name)
         if (!strcmp(isas[i]->name, name))
             return isas[i];
     return NULL;
+}
+
+void isa_reg_get_field(struct env *e, const struct isa_reg *r, void *out)
+{
+    memcpy(out, (char *)e + r->arg, (r->bits + 7u) / 8);
+}
+
+void isa_reg_set_field(struct env *e, const struct isa_reg *r, const void *in)
+{
+    memcpy((char *)e + r->arg, in, (r->bits + 7u) / 8);
 }

@@ -35,6 +35,9 @@ struct isa_reg {
     void (*set)(struct env *e, const struct isa_reg *r, const void *in);
     uint32_t arg; // for get and set: an offset or number
 };
+// For registers that are a field of the CPU's state: `arg` is its offset.
+void isa_reg_get_field(struct env *e, const struct isa_reg *r, void *out);
+void isa_reg_set_field(struct env *e, const struct isa_reg *r, const void *in);
 enum isa_reg_group { REG_GENERAL, REG_FLOAT, REG_VECTOR, REG_SYSTEM };
 
 // A part of a CPU's state, for saving: plain bytes of the host's order in the structure.

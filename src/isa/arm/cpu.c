@@ -239,15 +239,6 @@ static int state_in(struct env *e, struct err *err)
 
 // ---- registers ----
 
-static void get_field(struct env *e, const struct isa_reg *r, void *out)
-{
-    memcpy(out, (char *)e + r->arg, r->bits / 8);
-}
-static void set_field(struct env *e, const struct isa_reg *r, const void *in)
-{
-    memcpy((char *)e + r->arg, in, r->bits / 8);
-}
-
 static void get_cpsr(struct env *e, const struct isa_reg *r, void *out)
 {
     st_le32(out, (uint32_t)arm_pstate(arm_cpu(e)));
@@ -275,8 +266,8 @@ static void set_fpcr(struct env *e, const struct isa_reg *r, const void *in)
 
 #define FIELD_REG(n, b, g, grp, f)                                                                 \
     {                                                                                              \
-        .name = n, .bits = b, .gdb = g, .group = grp, .get = get_field, .set = set_field,          \
-        .arg = offsetof(struct arm_cpu, f)                                                         \
+        .name = n, .bits = b, .gdb = g, .group = grp, .get = isa_reg_get_field,                    \
+        .set = isa_reg_set_field, .arg = offsetof(struct arm_cpu, f)                               \
     }
 #define XR(i) FIELD_REG("x" #i, 64, i, REG_GENERAL, x[i])
 #define VR(i) FIELD_REG("v" #i, 128, 34 + i, REG_VECTOR, v[i])

@@ -193,14 +193,10 @@ static void debug_step(struct env *e, bool on)
 
 // ---- registers ----
 
-static void get_field(struct env *e, const struct isa_reg *r, void *out)
-{
-    memcpy(out, (char *)e + r->arg, r->bits / 8);
-}
 static void set_field(struct env *e, const struct isa_reg *r, const void *in)
 {
     if (r->arg != offsetof(struct rv_cpu, x[0]))
-        memcpy((char *)e + r->arg, in, r->bits / 8);
+        isa_reg_set_field(e, r, in);
 }
 static void get_csr(struct env *e, const struct isa_reg *r, void *out)
 {
@@ -231,7 +227,7 @@ static const struct isa_reg regs[] = {
      .bits = b,                                                                                    \
      .gdb = g,                                                                                     \
      .group = grp,                                                                                 \
-     .get = get_field,                                                                             \
+     .get = isa_reg_get_field,                                                                     \
      .set = set_field,                                                                             \
      .arg = offsetof(struct rv_cpu, field)},
 #include "isa/riscv/regs.def"
@@ -246,7 +242,7 @@ static const struct isa_reg regs32[] = {
      .bits = grp == REG_GENERAL ? 32 : b,                                                          \
      .gdb = g,                                                                                     \
      .group = grp,                                                                                 \
-     .get = get_field,                                                                             \
+     .get = isa_reg_get_field,                                                                     \
      .set = grp == REG_GENERAL ? set_word : set_field,                                             \
      .arg = offsetof(struct rv_cpu, field)},
 #include "isa/riscv/regs.def"

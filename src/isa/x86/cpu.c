@@ -167,14 +167,6 @@ uint32_t x86_apic_id(unsigned cores, unsigned threads, unsigned i)
 
 // ---- registers ----
 
-static void get_field(struct env *e, const struct isa_reg *r, void *out)
-{
-    memcpy(out, (char *)e + r->arg, (r->bits + 7u) / 8);
-}
-static void set_field(struct env *e, const struct isa_reg *r, const void *in)
-{
-    memcpy((char *)e + r->arg, in, (r->bits + 7u) / 8);
-}
 // A narrow word of the XSAVE area behind a 32-bit register: its offset, and its size above it.
 static void get_word(struct env *e, const struct isa_reg *r, void *out)
 {
@@ -191,8 +183,8 @@ static void set_word(struct env *e, const struct isa_reg *r, const void *in)
      .bits = b,                                                                                    \
      .gdb = g,                                                                                     \
      .group = grp,                                                                                 \
-     .get = get_field,                                                                             \
-     .set = set_field,                                                                             \
+     .get = isa_reg_get_field,                                                                     \
+     .set = isa_reg_set_field,                                                                     \
      .arg = offsetof(struct x86_cpu, s.member)},
 #define WORD(n, g, off, bytes)                                                                     \
     {.name = n,                                                                                    \
