@@ -330,14 +330,20 @@ static void function_exit(struct device *d)
     p->writable = NULL;
 }
 
+// Bytes that the device changes by itself.
+static bool is_live(const struct pci_device *p, unsigned i)
+{
+    unsigned pending = p->cap_msi + MSI_PENDING;
+    return i == PCI_STATUS || (p->cap_exp && i >= p->cap_exp && i - p->cap_exp < EXP_SIZE + 0u) ||
+           (p->cap_msi && i >= pending && i < pending + 4);
+}
+
 static int function_post_load(struct device *d, struct err *e)
 {
     struct pci_device *p = of(d);
     for (unsigned i = 0; i < PCI_CONFIG; i++) {
         uint8_t fixed = ~(p->writable[i] | p->w1c[i]);
-        bool live =
-            i == PCI_STATUS || (p->cap_exp && i >= p->cap_exp && i - p->cap_exp < EXP_SIZE + 0u);
-        if (!live && ((p->config[i] ^ p->at_reset[i]) & fixed))
+        if (!is_live(p, i) && ((p->config[i] ^ p->at_reset[i]) & fixed))
             return err_set(e, "%s: saved configuration byte 0x%x is of another device",
                            d->type->name, i);
     }
