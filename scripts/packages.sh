@@ -13,7 +13,7 @@ check="busybox-static bzip2 ca-certificates clang clang-format cpio debootstrap
     perl
     qemu-system-x86 qemu-user-static qemu-utils xz-utils"
 
-full="debootstrap fdisk"
+full="debootstrap debvm fdisk mmdebstrap"
 
 case "${1:-build}" in
 build) want=$build ;;

@@ -11,10 +11,10 @@ PATTERN = sys.argv[2] if len(sys.argv) > 2 else ""
 CASES = [(cpu, gic, n) for cpu in ("cortex-a72", "max") for gic in (2, 3) for n in (1, 2, 4, 8)]
 
 
-def boot(cpu, gic, n):
+def boot(cpu, gic, n, suite=None):
     def run():
         args = [PROGRAM, "-M", "virt,gic-version=%d" % gic, "-cpu", cpu, "-smp", str(n), "-m", "512", "-nographic", "-nic", "none", "-no-reboot",
-                "-kernel", guests.kernel("arm64"), "-initrd", guests.initrd("arm64"), "-append", "console=ttyAMA0 panic=-1"]
+                "-kernel", guests.kernel("arm64", suite=suite), "-initrd", guests.initrd("arm64"), "-append", "console=ttyAMA0 panic=-1"]
         with Machine(args) as m:
             m.expect(guests.MARKER, 120)
             line = m.expect("\n", 10)
@@ -23,5 +23,5 @@ def boot(cpu, gic, n):
     return run
 
 
-cases = [("%s gicv%d smp %d" % c, boot(*c)) for c in CASES]
+cases = [("%s gicv%d smp %d" % c, boot(*c)) for c in CASES] + [("newest kernel, %s" % cpu, boot(cpu, 3, 2, "sid")) for cpu in ("cortex-a53", "max")]
 sys.exit(tap([c for c in cases if re.search(PATTERN, c[0])]))

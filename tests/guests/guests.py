@@ -107,7 +107,7 @@ def root(arch, packages, suite=None):
 
 def kernel_package(arch, meta=None, suite=None):
     """The package behind a metapackage: linux-image-ARCH, unless another is named."""
-    cached = os.path.join(ROOT, arch, "kernel-package" if not meta else "kernel-package-" + meta)
+    cached = os.path.join(ROOT, arch, "-".join(["kernel-package"] + [x for x in (meta, suite if suite == "sid" else None) if x]))
     if not os.path.exists(cached):
         suite, meta = suite or SUITE.get(arch, "bookworm"), meta or "linux-image-" + arch
         updated(suite)
@@ -120,7 +120,11 @@ def kernel_package(arch, meta=None, suite=None):
 
 
 def kernel(arch, meta=None, suite=None):
-    return glob.glob(unpack(arch, kernel_package(arch, meta, suite), suite) + "/boot/vmlinu?-*")[0]
+    package = kernel_package(arch, meta, suite)
+    found = glob.glob(unpack(arch, package, suite) + "/boot/vmlinu?-*")
+    if not found:  # from Linux 7 on the image's package only names others
+        found = glob.glob(unpack(arch, package.replace("-image-", "-binary-"), suite) + "/usr/lib/modules/*/vmlinu?")
+    return found[0]
 
 
 def module_bytes(path):
