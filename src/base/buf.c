@@ -105,6 +105,20 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     va_end(ap);
 }
 
+void buf_json_string(struct buf *b, const char *text)
+{
+    buf_u8(b, '"');
+    for (const char *p = text; *p; p++) {
+        if (*p == '"' || *p == '\\')
+            buf_u8(b, '\\');
+        if ((unsigned char)*p < 0x20)
+            buf_printf(b, "\\u%04x", (unsigned)*p);
+        else
+            buf_u8(b, (uint8_t)*p);
+    }
+    buf_u8(b, '"');
+}
+
 void buf_u8(struct buf *b, uint8_t v)
 {
     buf_put(b, &v, 1);

@@ -32,6 +32,8 @@ void buf_free(struct buf *b);
 void buf_put(struct buf *b, const void *p, size_t n);
 void *buf_grow(struct buf *b, size_t n); // n zeroed bytes at the end; valid until the next call
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF(2, 3);
+// text as a JSON string with its quotes (RFC 8259, section 7).
+void buf_json_string(struct buf *b, const char *text);
 void buf_u8(struct buf *b, uint8_t v);
 void buf_le16(struct buf *b, uint16_t v);
 void buf_le32(struct buf *b, uint32_t v);

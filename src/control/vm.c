@@ -3,6 +3,7 @@
 #include "control/gdb/machine.h"
 #include "control/monitor/monitor.h"
 #include "control/saved/saved.h"
+#include "base/buf.h"
 #include "base/signals.h"
 #include "base/thread.h"
 #include "base/trace.h"
@@ -128,14 +129,17 @@ static void on_disk_failure(void *opaque, struct drive *d, enum block_op op, enu
                             int result)
 {
     struct vm *vm = opaque;
-    char data[512];
-    snprintf(data, sizeof data,
-             "{\"device\": \"%.60s\", \"node-name\": \"%.60s\", \"operation\": \"%s\", "
-             "\"action\": \"%s\", \"nospace\": %s, \"reason\": \"%s\"}",
-             d->from_blockdev ? "" : d->id, block_node_name(d->node),
-             op == BLOCK_READ ? "read" : "write", drive_err_names[action],
-             result == -ENOSPC ? "true" : "false", strerror(-result));
-    vm_event(vm, "BLOCK_IO_ERROR", data);
+    struct buf data = {0};
+    buf_printf(&data, "{\"device\": ");
+    buf_json_string(&data, d->from_blockdev ? "" : d->id);
+    buf_printf(&data, ", \"node-name\": ");
+    buf_json_string(&data, block_node_name(d->node));
+    buf_printf(&data,
+               ", \"operation\": \"%s\", \"action\": \"%s\", \"nospace\": %s, \"reason\": \"%s\"}",
+               op == BLOCK_READ ? "read" : "write", drive_err_names[action],
+               result == -ENOSPC ? "true" : "false", strerror(-result));
+    vm_event(vm, "BLOCK_IO_ERROR", buf_str(&data));
+    buf_free(&data);
     if (action == DRIVE_ERR_STOP) {
         atomic_store(&vm->want_io_stop, true);
         loop_defer(&vm->requests);

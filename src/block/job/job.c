@@ -2,10 +2,10 @@
 // loop, where the last of its work and the change of the graph happen in one go.
 
 #include "block/job/job.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 enum { SLEEP_MAX_NS = 50000000, BUSY_MAX_NS = 4000000, BREATH_NS = 50000 };
@@ -17,34 +17,40 @@ const char *const job_on_error_names[] = {"report", "ignore", "enospc", "stop", 
 
 // ---- events ----
 
-static void event(struct job *j, const char *name, const char *data)
+static void event(struct job *j, const char *name, struct buf *data)
 {
     if (j->ds->job_event)
-        j->ds->job_event(j->ds->job_opaque, name, data);
+        j->ds->job_event(j->ds->job_opaque, name, buf_str(data));
 }
 
 static void set_status(struct job *j, enum job_status s)
 {
-    char data[256];
+    struct buf data = {0};
     j->status = s;
-    snprintf(data, sizeof data, "{\"id\": \"%.120s\", \"status\": \"%s\"}", j->id,
-             job_status_names[s]);
-    event(j, "JOB_STATUS_CHANGE", data);
+    buf_printf(&data, "{\"id\": ");
+    buf_json_string(&data, j->id);
+    buf_printf(&data, ", \"status\": \"%s\"}", job_status_names[s]);
+    event(j, "JOB_STATUS_CHANGE", &data);
+    buf_free(&data);
 }
 
 static void block_event(struct job *j, const char *name, const char *error)
 {
-    char data[1600];
+    struct buf data = {0};
     if (!j->type->block)
         return;
-    int n = snprintf(data, sizeof data,
-                     "{\"type\": \"%s\", \"device\": \"%.120s\", \"len\": %" PRIu64
-                     ", \"offset\": %" PRIu64 ", \"speed\": %" PRIu64,
-                     j->type->name, j->id, j->total, j->progress, j->speed);
-    if (error)
-        n += snprintf(data + n, sizeof data - (size_t)n, ", \"error\": \"%.900s\"", error);
-    snprintf(data + n, sizeof data - (size_t)n, "}");
-    event(j, name, data);
+    buf_printf(&data,
+               "{\"type\": \"%s\", \"len\": %" PRIu64 ", \"offset\": %" PRIu64
+               ", \"speed\": %" PRIu64 ", \"device\": ",
+               j->type->name, j->total, j->progress, j->speed);
+    buf_json_string(&data, j->id);
+    if (error) {
+        buf_printf(&data, ", \"error\": ");
+        buf_json_string(&data, error);
+    }
+    buf_printf(&data, "}");
+    event(j, name, &data);
+    buf_free(&data);
 }
 
 // ---- making and freeing ----
@@ -169,11 +175,13 @@ static void ended(struct job *j)
         set_status(j, JOB_WAITING);
         set_status(j, JOB_PENDING);
         if (!j->auto_finalize) {
-            char data[256];
-            snprintf(data, sizeof data, "{\"type\": \"%s\", \"id\": \"%.120s\"}", j->type->name,
-                     j->id);
+            struct buf data = {0};
+            buf_printf(&data, "{\"type\": \"%s\", \"id\": ", j->type->name);
+            buf_json_string(&data, j->id);
+            buf_printf(&data, "}");
             if (j->type->block)
-                event(j, "BLOCK_JOB_PENDING", data);
+                event(j, "BLOCK_JOB_PENDING", &data);
+            buf_free(&data);
             return;
         }
     }
@@ -380,14 +388,17 @@ void job_advance(struct job *j, uint64_t bytes)
 int job_failed(struct job *j, bool read, int error)
 {
     enum job_on_error action = read ? j->on_read_error : j->on_write_error;
-    char data[256];
+    struct buf data = {0};
     if (action == JOB_ENOSPC)
         action = error == -ENOSPC ? JOB_STOP : JOB_REPORT;
-    snprintf(data, sizeof data,
-             "{\"device\": \"%.120s\", \"operation\": \"%s\", \"action\": \"%s\"}", j->id,
-             read ? "read" : "write", job_on_error_names[action]);
+    buf_printf(&data,
+               "{\"operation\": \"%s\", \"action\": \"%s\", \"device\": ", read ? "read" : "write",
+               job_on_error_names[action]);
+    buf_json_string(&data, j->id);
+    buf_printf(&data, "}");
     if (j->type->block)
-        event(j, "BLOCK_JOB_ERROR", data);
+        event(j, "BLOCK_JOB_ERROR", &data);
+    buf_free(&data);
     if (action == JOB_IGNORE)
         return 0;
     if (action == JOB_REPORT)

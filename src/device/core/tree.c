@@ -1,4 +1,5 @@
 // The tree of one machine: making devices, plugging them into buses, resetting and removing them.
+#include "base/buf.h"
 #include "device/device.h"
 
 #include <stdlib.h>
@@ -300,11 +301,18 @@ static void send_deleted(struct machine_env *env, const char *id, const char *pa
 {
     if (!env->event || !id)
         return;
-    char *data =
-        part ? xasprintf("{\"path\": \"/machine/peripheral/%s/%s\"}", id, part)
-             : xasprintf("{\"device\": \"%s\", \"path\": \"/machine/peripheral/%s\"}", id, id);
-    env->event(env->opaque, "DEVICE_DELETED", data);
-    free(data);
+    struct buf data = {0};
+    char *path = xasprintf("/machine/peripheral/%s%s%s", id, part ? "/" : "", part ? part : "");
+    buf_printf(&data, "{\"path\": ");
+    buf_json_string(&data, path);
+    if (!part) {
+        buf_printf(&data, ", \"device\": ");
+        buf_json_string(&data, id);
+    }
+    buf_printf(&data, "}");
+    env->event(env->opaque, "DEVICE_DELETED", buf_str(&data));
+    buf_free(&data);
+    free(path);
 }
 
 void device_remove(struct device_tree *t, struct device *d)

@@ -4,11 +4,11 @@
 #include "device/virtio/console.h"
 
 #include "base/bits.h"
+#include "base/buf.h"
 #include "chardev/chardev.h"
 #include "device/virtio/pci.h"
 #include "device/virtio/virtio.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 enum { CONSOLE_F_SIZE = 0, CONSOLE_F_MULTIPORT = 1, CONSOLE_F_EMERG_WRITE = 2 };
@@ -275,9 +275,12 @@ static void set_guest_open(struct port *p, bool open)
     struct machine_env *env = p->dev.env;
     if (!env->event || !p->dev.id || p->is_console)
         return;
-    char *data = xasprintf("{\"open\": %s, \"id\": \"%s\"}", open ? "true" : "false", p->dev.id);
-    env->event(env->opaque, "VSERPORT_CHANGE", data);
-    free(data);
+    struct buf data = {0};
+    buf_printf(&data, "{\"open\": %s, \"id\": ", open ? "true" : "false");
+    buf_json_string(&data, p->dev.id);
+    buf_printf(&data, "}");
+    env->event(env->opaque, "VSERPORT_CHANGE", buf_str(&data));
+    buf_free(&data);
 }
 
 static void control(struct virtio_serial *s, uint32_t nr, uint16_t event, uint16_t value)

@@ -102,6 +102,9 @@ static void test_buf_text(void **state)
     buf_printf(&b, "%0500d", 7);
     assert_int_equal(b.data[b.len - 1], '7');
     buf_free(&b);
+    buf_json_string(&b, "a \"quoted\" C:\\path\nand \x01 \xc3\xa4");
+    assert_string_equal(buf_str(&b), "\"a \\\"quoted\\\" C:\\\\path\\u000aand \\u0001 \xc3\xa4\"");
+    buf_free(&b);
 }
 
 struct pair {
