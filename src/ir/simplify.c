@@ -341,6 +341,8 @@ ir_ref ir_simplify(struct ir_build *b, unsigned op, unsigned type, unsigned aux,
     case IR_select:
         return select(b, type, x, y, z);
     case IR_extr:
+        if (aux && x == y)
+            return ir_emit(b, IR_rotr, type, 0, x, ir_const(b, type, aux), IR_NONE);
         return aux ? IR_NONE : y;
     case IR_bfi:
         return aux >> 8 == width(type) ? y : IR_NONE;

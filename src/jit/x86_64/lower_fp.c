@@ -396,3 +396,163 @@ RULE(vfcmp)
     as_u8(&c->as, eq ? 0 : in->op == IR_vfcmpge ? 2 : 1);
     vec_finish(c, in->aux, d);
 }
+
+static bool lanes_round_ok(struct cg *c, const struct ir_insn *in, unsigned *imm)
+{
+    return !strict(c) && (in->aux & VL_LANE) >= VL_32 && round_imm(in->aux, imm);
+}
+
+static unsigned lanes_type(const struct ir_insn *in)
+{
+    return (in->aux & VL_LANE) == VL_64 ? IR_F64 : IR_F32;
+}
+
+RULE(vfrint)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    unsigned imm, type = lanes_type(in);
+    if (!lanes_round_ok(c, in, &imm) || in->aux & VL_SCALAR) {
+        cg_eval(c, i);
+        return;
+    }
+    int a = lanes_use(c, in, in->a), d = cg_def(c, i) - 16;
+    vec2i(c, X_66 | X_3A | (wide(type) ? 0x09 : 0x08), d, rm_reg(a),
+          imm | (in->aux & FPA_SIGNAL ? 0 : 8));
+    check_lanes(c, i, type, d, false);
+}
+
+// The slow path if the sign of some 32- or 64-bit lane of t is set.
+static size_t slow_if_signs(struct cg *c, ir_ref i, unsigned type, int t)
+{
+    int g = cg_tmp(c);
+    vec2(c, packed(type) | 0x50, g, rm_reg(t)); // movmsk
+    x_test_rr(&c->as, 0, g, g);
+    return slow_if(c, i, CC_NE);
+}
+
+// As the scalar ones: neither has a NaN in its operands, and of two zeros the right one is chosen.
+RULE(vfminmax)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    unsigned type = lanes_type(in);
+    if (!lanes_ok(c, in) || in->aux & VL_SCALAR) {
+        cg_eval(c, i);
+        return;
+    }
+    bool max = in->op == IR_vfmax || in->op == IR_vfmaxnm;
+    unsigned op = packed(type) | (max ? 0x5f : 0x5d);
+    int a = lanes_use(c, in, in->a), b = lanes_use(c, in, in->b), t = cg_tmp_xmm(c) - 16;
+    int d = cg_def(c, i) - 16;
+    vec3(c, packed(type) | 0xc2, t, a, rm_reg(b)); // cmpunord
+    as_u8(&c->as, 3);
+    size_t stub = slow_if_signs(c, i, type, t);
+    vec3(c, op, t, b, rm_reg(a));
+    vec3(c, op, d, a, rm_reg(b));
+    vec3(c, packed(type) | (max ? 0x54 : 0x56), d, d, rm_reg(t));
+    slow_ends(c, stub);
+}
+
+// Sums of pairs: of a's lanes, then of b's.
+RULE(vfaddp)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    unsigned type = lanes_type(in);
+    if (!lanes_ok(c, in)) {
+        cg_eval(c, i);
+        return;
+    }
+    int a = cg_use(c, in->a) - 16, b = cg_use(c, in->b) - 16, d = cg_def(c, i) - 16, x = a;
+    if (in->aux & VL_HALF) { // two pairs
+        x = b = cg_tmp_xmm(c) - 16;
+        vec3(c, X_66 | X_0F | 0x6c, x, a, rm_reg(cg_use(c, in->b) - 16)); // punpcklqdq
+    } else if (in->aux & VL_SCALAR) {
+        x = b = wide(type) ? a : cg_tmp_xmm(c) - 16;
+        if (x != a)
+            vec_low(c, x, a);
+    }
+    vec3(c, (wide(type) ? X_66 : X_F2) | X_0F | 0x7c, d, x, rm_reg(b)); // haddp
+    vec_finish(c, in->aux, d);
+    check_lanes(c, i, type, d, false);
+}
+
+// 32-bit lanes: the host's conversion is of signed integers, so none may have its sign bit set
+// where they are unsigned.
+RULE(vi2f)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    if (!lanes_ok(c, in) || (in->aux & VL_LANE) != VL_32 || in->aux & VL_SCALAR) {
+        cg_eval(c, i);
+        return;
+    }
+    int a = lanes_use(c, in, in->a), d = cg_def(c, i) - 16;
+    bool uns = in->aux & FPA_UNSIGNED;
+    size_t stub = uns ? slow_if_signs(c, i, IR_F32, a) : 0;
+    vec2(c, X_0F | 0x5b, d, rm_reg(a)); // cvtdq2ps
+    if (uns)
+        slow_ends(c, stub);
+}
+
+// 32-bit lanes, magnitudes below 2^31 (and not negative, where unsigned): there neither rounding
+// nor conversion raises what the guest's instruction would not.
+RULE(vf2i)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    unsigned imm;
+    if (!lanes_round_ok(c, in, &imm) || (in->aux & VL_LANE) != VL_32 || in->aux & VL_SCALAR) {
+        cg_eval(c, i);
+        return;
+    }
+    bool uns = in->aux & FPA_UNSIGNED;
+    int a = lanes_use(c, in, in->a), t = cg_tmp_xmm(c) - 16, limit = vec_splat32(c, 0x4effffff);
+    int d = cg_def(c, i) - 16;
+    if (uns)
+        x_op(&c->as, X_0F | 0x28, t, rm_reg(a));
+    else
+        vec3(c, X_66 | X_0F | 0xdb, t, a, fp_const(FPC_ABS32)); // pand
+    vec3(c, X_66 | X_0F | 0x66, d, t, rm_reg(limit));           // pcmpgtd
+    vec3(c, X_66 | X_0F | 0xeb, t, t, rm_reg(d));               // por
+    size_t stub = slow_if_signs(c, i, IR_F32, t);
+    if (imm != 3) {
+        vec2i(c, X_66 | X_3A | 0x08, t, rm_reg(a), imm); // roundps
+        a = t;
+    }
+    vec2(c, X_F3 | X_0F | 0x5b, d, rm_reg(a)); // cvttps2dq
+    slow_ends(c, stub);
+}
+
+// Between single and double: two lanes of either half.
+RULE(vfcvtl)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    if (strict(c) || in->aux & FPA_RM || (in->aux & VL_LANE) != VL_32 || in->aux & VL_SCALAR) {
+        cg_eval(c, i);
+        return;
+    }
+    int a = cg_use(c, in->a) - 16, d = cg_def(c, i) - 16;
+    if (in->aux & VL_HIGH) {
+        vec2i(c, X_66 | X_0F | 0x70, d, rm_reg(a), 0xee); // pshufd
+        a = d;
+    }
+    vec2(c, X_0F | 0x5a, d, rm_reg(a)); // cvtps2pd
+    check_lanes(c, i, IR_F64, d, false);
+}
+
+RULE(vfcvtn)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    if (strict(c) || in->aux & FPA_RM || (in->aux & VL_LANE) != VL_32 || in->aux & VL_SCALAR) {
+        cg_eval(c, i);
+        return;
+    }
+    int a = cg_use(c, in->a) - 16, old = in->aux & VL_HIGH ? cg_use(c, in->b) - 16 : a;
+    int t = cg_tmp_xmm(c) - 16, d = cg_def(c, i) - 16;
+    vec2(c, X_66 | X_0F | 0x5a, t, rm_reg(a)); // cvtpd2ps
+    if (!(in->aux & VL_HIGH)) {
+        x_op(&c->as, X_0F | 0x28, d, rm_reg(t));
+        check_lanes(c, i, IR_F32, d, true);
+        return;
+    }
+    vec3(c, X_66 | X_0F | 0x6c, d, old, rm_reg(t)); // punpcklqdq
+    vec3(c, X_66 | X_0F | 0x6c, t, t, rm_reg(t));
+    check_lanes(c, i, IR_F32, t, true);
+}

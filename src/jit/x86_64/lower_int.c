@@ -196,6 +196,12 @@ RULE(shift)
     uint64_t k;
     if (cg_is_const(c, in->b, &k)) {
         k &= w ? 63 : 31;
+        if (op == SH_ROR && c->f.bmi2 && !cg_dies(c, in->a)) {
+            struct rm a = cg_use_rm(c, in->a);
+            v_op(&c->as, w | X_F2 | X_3A | 0xf0, cg_def(c, i), 0, a); // rorx
+            as_u8(&c->as, (unsigned)k);
+            return;
+        }
         int d = cg_def_copy(c, i, in->a);
         if (k)
             x_shi(&c->as, w, op, d, (unsigned)k);
@@ -218,12 +224,16 @@ RULE(shift)
 RULE(extr)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    int hi = cg_use(c, in->a);
+    unsigned w = cg_w(c, i);
+    int t = cg_tmp(c);
+    if (in->aux)
+        cg_move(c, t, in->a);
     int d = cg_def_copy(c, i, in->b);
     if (!in->aux)
         return;
-    x_op(&c->as, cg_w(c, i) | X_0F | 0xac, hi, rm_reg(d)); // shrd
-    as_u8(&c->as, in->aux);
+    x_shi(&c->as, w, SH_SHL, t, (w ? 64 : 32) - in->aux); // shrd takes longer
+    x_shi(&c->as, w, SH_SHR, d, in->aux);
+    x_alu_rr(&c->as, w, ALU_OR, d, t);
 }
 
 RULE(count) // lzcnt, tzcnt, popcnt

@@ -55,7 +55,7 @@ void vec3i(struct cg *c, unsigned op, int d, int a, struct rm b, unsigned imm)
 }
 
 // Shift by immediate: op /ext d, a, imm
-static void vec_shift(struct cg *c, unsigned op, int ext, int d, int a, unsigned imm)
+void vec_shift(struct cg *c, unsigned op, int ext, int d, int a, unsigned imm)
 {
     if (c->f.avx) {
         v_op(&c->as, op, ext, d, rm_reg(a));
