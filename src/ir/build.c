@@ -38,6 +38,7 @@ void ir_build_begin(struct ir_build *b, struct ir_region *r, const struct ir_swi
     b->mode = r->mode;
     b->ended = b->follow = false;
     b->calls_left = 0;
+    b->exits = false;
     b->sync = b->fp_barrier = IR_NONE;
     b->epoch += 0x2545f4914f6cdd1du;
     forget_slots(b);
@@ -402,6 +403,7 @@ static void exit_if(struct ir_build *b, ir_ref cond, uint64_t pc, unsigned aux)
         return;
     }
     ir_ref target = ir_pc(b, pc);
+    b->exits = true;
     aux |= poll_if_back(b, pc) | exit_mode(b);
     append(b, node(IR_exit_if, IR_VOID, aux, cond, target, 0, snapshot_after(b)));
 }
@@ -462,7 +464,8 @@ void ir_callto(struct ir_build *b, ir_ref target, uint64_t return_pc)
         return;
     }
     bool direct = ir_region_pc(b->r, target, &known);
-    if (direct && b->sw.superblocks && b->sw.calls && b->calls_left &&
+    bool likely = !b->exits || known == b->r->pc; // a function that calls itself is worth it
+    if (direct && likely && b->sw.superblocks && b->sw.calls && b->calls_left &&
         known - b->calls_lo < b->calls_hi - b->calls_lo) {
         append(b, node(IR_into, IR_VOID, 0, ir_pc(b, return_pc), 0, 0, 0));
         b->calls_left--;

@@ -31,6 +31,7 @@ struct ir_build {
     // driver after ir_build_begin, none before.
     uint64_t calls_lo, calls_hi;
     unsigned calls_left;
+    bool exits; // there were some: what comes now may never be reached
     // Ended by a goto or such a call the driver may continue through (superblock) with
     // ir_build_insn(follow_pc), or close with ir_build_end(follow_pc). What the instruction still
     // emits is thrown away.

@@ -331,6 +331,27 @@ static void arena_evict(struct jit *j, struct arena *a)
     a->freed_epoch = jit_epoch_next(j);
 }
 
+enum { READY_STEP = 64 * 1024, READY_LEFT = 16 * 1024 };
+
+// Memory for what comes next, many pages at a time: each on its first use would be a fault, twice
+// for code. Where the kernel cannot do that (before Linux 5.14) the faults do.
+static void make_ready(struct jit *j)
+{
+    struct arena *a = &j->arena[j->cur_arena];
+    if (j->next + READY_LEFT > a->code_ready) {
+        size_t from = MAX(a->code_ready, j->next & PAGE_MASK),
+               n = MIN((size_t)READY_STEP, a->end - from);
+        madvise(j->rw + from, n, MADV_POPULATE_WRITE);
+        madvise((void *)(uintptr_t)(j->rx + from), n, MADV_POPULATE_READ);
+        a->code_ready = from + n;
+    }
+    if (a->meta_next + READY_LEFT > a->meta_ready) {
+        size_t from = MAX(a->meta_ready, a->meta_next & PAGE_MASK);
+        madvise(j->meta + from, READY_STEP, MADV_POPULATE_WRITE);
+        a->meta_ready = from + READY_STEP;
+    }
+}
+
 // May drop the lock while it waits.
 void jit_cache_room(struct jit *j, size_t want)
 {
@@ -356,4 +377,5 @@ void jit_cache_room(struct jit *j, size_t want)
         if (ahead->blocks.len)
             arena_evict(j, ahead);
     }
+    make_ready(j);
 }

@@ -256,9 +256,10 @@ struct code_id {
 // A part of the code cache that is thrown out as a whole, with what is kept beside its code.
 struct arena {
     uint32_t start, end;
-    VEC(struct block *) blocks;   // by ascending address
-    size_t meta_start, meta_next; // in j->meta
-    unsigned n_slots;             // of its link slots that are taken
+    VEC(struct block *) blocks;    // by ascending address
+    size_t meta_start, meta_next;  // in j->meta
+    size_t code_ready, meta_ready; // up to where memory is there
+    unsigned n_slots;              // of its link slots that are taken
     uint64_t freed_epoch;
 };
 #define META_RATIO     2
