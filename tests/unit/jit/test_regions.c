@@ -296,7 +296,7 @@ static void start(struct ir_build *b, struct pool *p)
 static ir_ref address(struct ir_build *b, struct pool *p, bool wild)
 {
     if (wild && !rnd(40)) // nothing there
-        return ir_i64(b, 0x7000000000ull + rnd(1000));
+        return ir_i64(b, -0x7000000000ull + rnd(1000));
     return ir_addi(b, ir_andi(b, pick(p, IR_I64), TOY_DATA_SIZE / 2 - 1), TOY_DATA);
 }
 
