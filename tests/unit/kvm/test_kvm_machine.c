@@ -91,7 +91,7 @@ PROGRAM(level, ".code64\n"
                "out %eax, $0x10\n out %al, $0xf4\n"
                "1: mov $0x3f00, %esp\n sti\n 2: hlt\n jmp 2b\n"
                ".balign 32\n level_stub:\n mov 0x10(%rdi), %eax\n out %eax, $0x10\n"
-               "mov %eax, (0xd0000000)\n movl $0, 0xb0(%rbx)\n out %al, $0xf4\n jmp 1b\n"
+               "movabs %eax, 0xd0000000\n movl $0, 0xb0(%rbx)\n out %al, $0xf4\n jmp 1b\n"
                "9: .word 4095\n .quad 0x4000");
 extern const uint8_t level_stub[];
 
