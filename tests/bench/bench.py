@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""bench.py PROGRAM-DIR [--arch arm64|riscv64] [--peer DIR] [--older] [--runs N] [--only boot|system|user|translate]: our speed as ratios beside the newest QEMU of Debian's suites, with --older
+"""bench.py PROGRAM-DIR [--arch arm64|riscv64] [--peer DIR] [--older] [--runs N] [--only boot|idle|system|user|translate]: our speed as ratios beside the newest QEMU of Debian's suites, with --older
 in user mode also beside that of Debian 13, and the host itself, in one run.
 
 Each figure is the median over interleaved runs. `system` boots Debian's kernel with the benchmark set in its initramfs and runs every kernel there; `user` runs the same program
-under user mode. Checksums must agree everywhere before a time counts. `translate` runs code once, so that next to all of the time is translation (arm64 alone). For riscv64 the set runs a second time in user mode with loops made into vector code, which wants clang.
+under user mode. Checksums must agree everywhere before a time counts. `idle` is a machine that has been made and not started: how long until its control socket greets, what it holds in memory. `translate` runs code once, so that next to all of the time is translation (arm64 alone). For riscv64 the set runs a second time in user mode with loops made into vector code, which wants clang.
 """
-import argparse, math, os, re, resource, statistics, subprocess, sys, time
+import argparse, math, os, re, resource, socket, statistics, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "user"), os.path.join(HERE, "..", "guests")]
@@ -179,6 +179,36 @@ def bench_start(arch, build, contenders, runs):
         print("%-8s" % kind + "".join("%14s %6.1f" % (n, statistics.median(t)) for n, t in times.items()))
 
 
+def idle_machine(command, socket_path):
+    """A paused machine: seconds and CPU ms until QMP greets, MiB resident of its own (guest RAM is untouched)."""
+    began = time.monotonic()
+    with subprocess.Popen(command + ["-m", "512", "-S", "-display", "none", "-nodefaults", "-qmp", "unix:%s,server=on,wait=off" % socket_path]) as process:
+        with socket.socket(socket.AF_UNIX) as s:
+            while s.connect_ex(socket_path):
+                time.sleep(0.0005)
+            greeted = s.recv(4096)
+            took = time.monotonic() - began
+            fields = open("/proc/%d/stat" % process.pid).read().rsplit(")", 1)[1].split()
+            private = sum(int(n) for n in re.findall(r"^Private_\S+:\s+(\d+)", open("/proc/%d/smaps_rollup" % process.pid).read(), re.M))
+            s.sendall(b'{"execute": "qmp_capabilities"}{"execute": "quit"}')
+            while s.recv(4096):
+                pass
+            assert b"QMP" in greeted
+    os.path.exists(socket_path) and os.unlink(socket_path)
+    return 1e3 * took, 1e3 * sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK"), private / 1024
+
+
+def bench_idle(arch, contenders, runs):
+    print("\na machine of 512 MiB, made and not started: median of %d\n%-10s%18s%12s%22s" % (runs * 5, "", "QMP greets, ms", "CPU, ms", "private memory, MiB"))
+    figures = {name: [] for name, _, _ in contenders}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(runs * 5):
+            for name, command, extra in contenders:
+                figures[name].append(idle_machine(command + extra + arch.machine, folder + "/qmp"))
+    for name, rows in figures.items():
+        print("%-10s%18.1f%12.1f%22.1f" % ((name,) + tuple(statistics.median(r[k] for r in rows) for k in range(3))))
+
+
 def interleaved(contenders, args, runs):
     """name -> median of CPU time in ms."""
     times = {name: [] for name, _ in contenders}
@@ -223,7 +253,7 @@ def main():
     p.add_argument("--peer", help="folder that peer.sh made")
     p.add_argument("--older", action="store_true", help="user mode: also Debian 13's")
     p.add_argument("--runs", type=int, default=3)
-    p.add_argument("--only", choices=("boot", "system", "user", "translate"))
+    p.add_argument("--only", choices=("boot", "idle", "system", "user", "translate"))
     p.add_argument("--pattern", default="")
     a = p.parse_args()
     build = os.path.abspath(a.build)
@@ -245,6 +275,8 @@ def main():
     ok = True
     if a.only in (None, "boot"):
         bench_boot(arch, contenders, a.runs)
+    if a.only in (None, "idle"):
+        bench_idle(arch, contenders, a.runs)
     if a.only in (None, "system"):
         ok &= bench_system(arch, build, contenders, native, a.runs, a.pattern)
     if a.only in (None, "user"):
