@@ -510,20 +510,8 @@ static int virt_create(struct machine *m, struct err *e)
 
 // ---- boot ----
 
-// The initial RAM disk goes to 128 MiB, or to the middle of a small RAM, after the kernel; the
-// device tree follows it in a 2 MiB block of its own, as the boot protocol asks.
-static int place_initrd(struct virt *v, struct err *e)
-{
-    struct machine *m = v->m;
-    struct boot_file f;
-    if (boot_file_read("initrd", m->config.initrd, ram_size(m->ram), &f, e))
-        return -1;
-    gpa_t at = m->ram_base + MIN(m->config.ram_size / 2, 128 * MiB);
-    v->initrd = align_up(MAX(at, v->kernel.high), 4096);
-    v->initrd_len = f.len;
-    return machine_place(m, "initrd", v->initrd, f.data, f.len, e);
-}
-
+// The device tree follows the initial RAM disk in a 2 MiB block of its own, as the boot protocol
+// asks.
 static int place_dtb(struct virt *v, struct err *e)
 {
     struct machine *m = v->m;
@@ -566,7 +554,8 @@ static int virt_finish(struct machine *m, struct err *e)
     if (!c->kernel && (c->initrd || c->append))
         return err_set(e, "-initrd and -append need -kernel");
     if (!v->firmware) {
-        if (boot_load_arm64(m, c->kernel, &v->kernel, e) || (c->initrd && place_initrd(v, e)))
+        if (boot_load_arm64(m, c->kernel, &v->kernel, e) ||
+            (c->initrd && boot_place_initrd(m, v->kernel.high, &v->initrd, &v->initrd_len, e)))
             return -1;
     }
     if (fill_fw_cfg(v, e) || place_dtb(v, e))

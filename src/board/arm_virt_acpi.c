@@ -46,21 +46,13 @@ static void put_slot(struct aml *a, const struct virt_slot *s, const char *lette
     aml_close(a);
 }
 
-static void put_power_button(struct aml *a)
-{
-    aml_device(a, "PWRB");
-    aml_hid(a, "_HID", "PNP0C0C");
-    aml_name_int(a, "_UID", 0);
-    aml_close(a);
-}
-
 static uint32_t put_dsdt(const struct virt *v, struct acpi *acpi)
 {
     struct aml a = {0};
     uint32_t at = acpi_table(acpi, "DSDT", 2);
     aml_scope(&a, "\\_SB");
     aml_cpus(&a, v->m->config.cpus);
-    put_power_button(&a);
+    aml_power_button(&a);
     put_slot(&a, &virt_slots[VIRT_UART], "COM", 0);
     put_slot(&a, &virt_slots[VIRT_FW_CFG], "FWC", 0);
     put_slot(&a, &virt_slots[VIRT_GPIO], "GPO", 0);
@@ -69,9 +61,7 @@ static uint32_t put_dsdt(const struct virt *v, struct acpi *acpi)
     const struct boot_pcie pcie = {.bridge = virt_pcie_windows(v), .gsi = GSI_SPI + VIRT_SPI_PCIE};
     boot_pcie_aml(&pcie, &a);
     aml_close(&a);
-    buf_put(&acpi->tables, a.b.data, a.b.len);
-    buf_free(&a.b);
-    acpi_table_end(acpi, false);
+    acpi_put_aml(acpi, &a);
     return at;
 }
 

@@ -32,10 +32,7 @@ static void put_slot(struct aml *a, const struct microvm_slot *s, const char *le
 
 static void put_power_button(struct aml *a)
 {
-    aml_device(a, "PWRB");
-    aml_hid(a, "_HID", "PNP0C0C");
-    aml_name_int(a, "_UID", 0);
-    aml_close(a);
+    aml_power_button(a);
     aml_device(a, "GED");
     aml_hid(a, "_HID", "ACPI0013");
     aml_name_int(a, "_UID", 0);
@@ -110,9 +107,7 @@ static uint32_t put_dsdt(const struct microvm *v, struct acpi *acpi)
     for (unsigned i = 0; i < 4; i++)
         aml_int(&a, i ? 0 : ACPI_POWER_S5);
     aml_close(&a);
-    buf_put(&acpi->tables, a.b.data, a.b.len);
-    buf_free(&a.b);
-    acpi_table_end(acpi, false);
+    acpi_put_aml(acpi, &a);
     return at;
 }
 

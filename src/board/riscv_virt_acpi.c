@@ -75,9 +75,7 @@ static uint32_t put_dsdt(const struct rvirt *v, struct acpi *acpi)
     }
     boot_pcie_aml(&pcie, &a);
     aml_close(&a);
-    buf_put(&acpi->tables, a.b.data, a.b.len);
-    buf_free(&a.b);
-    acpi_table_end(acpi, false);
+    acpi_put_aml(acpi, &a);
     return at;
 }
 

@@ -12,6 +12,21 @@ static void zeros(struct acpi *a, size_t n)
 
 // ---- the definition block ----
 
+void acpi_put_aml(struct acpi *a, struct aml *body)
+{
+    buf_put(&a->tables, body->b.data, body->b.len);
+    buf_free(&body->b);
+    acpi_table_end(a, false);
+}
+
+void aml_power_button(struct aml *a)
+{
+    aml_device(a, "PWRB");
+    aml_hid(a, "_HID", "PNP0C0C");
+    aml_name_int(a, "_UID", 0);
+    aml_close(a);
+}
+
 void aml_cpus(struct aml *a, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {

@@ -18,6 +18,11 @@ struct acpi_uart {
 };
 void acpi_put_spcr(struct acpi *a, const struct acpi_uart *u);
 
+// The body of the table being written, a definition block; frees it and ends the table, which is
+// not listed.
+void acpi_put_aml(struct acpi *a, struct aml *body);
+
+void aml_power_button(struct aml *a); // PWRB
 void aml_cpus(struct aml *a, unsigned n);
 // A device with registers in memory and, unless `gsi` is negative, an interrupt. Left open.
 struct aml_slot {

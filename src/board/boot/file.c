@@ -2,6 +2,7 @@
 // libzstd), and Linux's EFI zboot container (a PE file with "zimg" at offset 4 whose header gives
 // offset, size and compression of the payload).
 #include "board/boot/file.h"
+#include "memory/ram.h"
 #include "base/bits.h"
 
 #include <errno.h>
@@ -143,4 +144,14 @@ int boot_file_unpack(const char *path, uint64_t max, struct boot_file *f, struct
     if (f->len >= 4 && ld_le32(f->data) == 0xfd2fb528)
         return unpack_zstd(path, max, f, e);
     return 0;
+}
+
+int boot_place_initrd(struct machine *m, gpa_t above, gpa_t *at, uint64_t *len, struct err *e)
+{
+    struct boot_file f;
+    if (boot_file_read("initrd", m->config.initrd, ram_size(m->ram), &f, e))
+        return -1;
+    *at = align_up(MAX(m->ram_base + MIN(m->config.ram_size / 2, 128 * MiB), above), 4096);
+    *len = f.len;
+    return machine_place(m, "initrd", *at, f.data, f.len, e);
 }

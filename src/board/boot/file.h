@@ -1,7 +1,7 @@
 // Reading boot images from the host: whole files, decompressed where their format says so.
 #pragma once
 
-#include "base/err.h"
+#include "board/board.h"
 
 // A file's bytes. `data` is malloc'ed; free it or hand it to machine_place.
 struct boot_file {
@@ -19,3 +19,8 @@ void boot_file_free(struct boot_file *f);
 // Undo what wraps a kernel: gzip, zstd, and the EFI zboot container of either. A file that is none
 // of these stays as it is. `max` bounds the result.
 int boot_file_unpack(const char *path, uint64_t max, struct boot_file *f, struct err *e) MUST_CHECK;
+
+// The initial RAM disk of the options goes 128 MiB into RAM, or to the middle of a small RAM, and
+// never below `above`, where the kernel ends. Where it lies, and its size.
+int boot_place_initrd(struct machine *m, gpa_t above, gpa_t *at, uint64_t *len,
+                      struct err *e) MUST_CHECK;

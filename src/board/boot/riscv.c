@@ -206,19 +206,6 @@ static int load_kernel(struct riscv_boot *b, const char *path, gpa_t base, struc
     return r;
 }
 
-// The initial RAM disk goes 128 MiB above the kernel, or to the middle of a small RAM.
-static int place_initrd(struct riscv_boot *b, struct err *e)
-{
-    struct machine *m = b->m;
-    struct boot_file f;
-    if (boot_file_read("initrd", m->config.initrd, ram_size(m->ram), &f, e))
-        return -1;
-    gpa_t at = m->ram_base + MIN(m->config.ram_size / 2, 128 * MiB);
-    b->initrd = align_up(MAX(at, b->kernel.high), 4096);
-    b->initrd_len = f.len;
-    return machine_place(m, "initrd", b->initrd, f.data, f.len, e);
-}
-
 int riscv_boot_load(struct riscv_boot *b, gpa_t flash, struct err *e)
 {
     struct machine *m = b->m;
@@ -230,7 +217,9 @@ int riscv_boot_load(struct riscv_boot *b, gpa_t flash, struct err *e)
     gpa_t base = b->has_firmware ? align_up(b->firmware.high, 2 * MiB) : m->ram_base;
     // Firmware in flash finds a kernel in the firmware configuration device.
     bool direct = c->kernel && !flash;
-    if (direct && (load_kernel(b, c->kernel, base, e) || (c->initrd && place_initrd(b, e))))
+    if (direct &&
+        (load_kernel(b, c->kernel, base, e) ||
+         (c->initrd && boot_place_initrd(m, b->kernel.high, &b->initrd, &b->initrd_len, e))))
         return -1;
     b->next = direct ? b->kernel.entry : flash;
     b->entry = b->has_firmware ? b->firmware.entry : b->next ? b->next : m->ram_base;
