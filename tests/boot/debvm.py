@@ -4,15 +4,12 @@ binfmt_misc hands to our static user mode); debvm-run boots it with our qemu-sys
 import os, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
+import binfmt_misc
 import guests
 from machine import Machine, tap
 
 DIR = os.path.abspath(sys.argv[1])
-BINFMT = "/proc/sys/fs/binfmt_misc"
-NAME = "myna-debvm-test"
-# An ELF file for AArch64, ABI and padding aside; flags as Debian registers QEMU's.
-RULE = r":%s:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:" \
-       r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:%s/qemu-aarch64-static:POCF"
+AARCH64 = b"\x7fELF\2\1\1" + bytes(9) + b"\2\0\xb7\0"  # an ELF file's first bytes
 
 
 def run(image):
@@ -30,18 +27,12 @@ def run(image):
 
 
 def case():
-    if not os.path.exists(BINFMT + "/register"):
-        subprocess.run(["mount", "-t", "binfmt_misc", "none", BINFMT], check=True)
+    assert binfmt_misc.available(), "this kernel has no binfmt_misc"
     with tempfile.TemporaryDirectory(prefix="myna-debvm-") as tmp:
-        with open(BINFMT + "/register", "w") as f:
-            f.write(RULE % (NAME, DIR))
-        try:
-            image = os.path.join(tmp, "vm.img")
+        image = os.path.join(tmp, "vm.img")
+        with binfmt_misc.Registered(AARCH64, DIR + "/qemu-aarch64-static", "POCF"):  # as Debian registers QEMU's
             made = subprocess.run(["debvm-create", "-r", "bookworm", "-o", image, "--", "--architectures=arm64", guests.mirror()],
                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)
-        finally:
-            with open(os.path.join(BINFMT, NAME), "w") as f:
-                f.write("-1")
         assert made.returncode == 0, made.stdout[-3000:]
         run(image)
 

@@ -5,9 +5,11 @@ The programs carry a mark in an unused byte of their ELF header that only the re
 touched and do not help."""
 import os, shutil, subprocess, sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
+import binfmt_misc
+
 emulator, compiler, work = os.path.abspath(sys.argv[1]), sys.argv[2], os.path.abspath(sys.argv[3])
 HERE = os.path.dirname(os.path.abspath(__file__))
-FS = "/proc/sys/fs/binfmt_misc"
 arch = os.path.basename(compiler).split("-")[0]
 CASES = ("the kernel's plain words", "P keeps argv[0]", "Debian's name for it", "scripts and programs run by programs", "F in a chroot",
          "O reads what the caller may not")
@@ -22,9 +24,7 @@ def leave(reason):
 
 if os.geteuid():
     leave("registering needs root")
-if not os.path.exists(FS + "/register"):
-    subprocess.run(["mount", "-t", "binfmt_misc", "none", FS], capture_output=True)
-if not os.path.exists(FS + "/register"):
+if not binfmt_misc.available():
     leave("this kernel has no binfmt_misc")
 
 shutil.rmtree(work, ignore_errors=True)
@@ -40,24 +40,8 @@ for path in (probe, work + "/root/bin/probe"):
     os.chmod(path, 0o755)
 
 
-def text(data):
-    return "".join("\\x%02x" % b for b in data)
-
-
-class Registered:
-    """An interpreter for the marked programs, for as long as the block runs."""
-
-    def __init__(self, flags, interpreter):
-        self.flags, self.interpreter, self.name = flags, interpreter, "myna-test-%d" % os.getpid()
-
-    def __enter__(self):
-        mask = bytes(0xff if i not in (7, 8) else 0 for i in range(20))
-        with open(FS + "/register", "w") as f:
-            f.write(":%s:M::%s:%s:%s:%s" % (self.name, text(magic), text(mask), self.interpreter, self.flags))
-
-    def __exit__(self, *_):
-        with open("%s/%s" % (FS, self.name), "w") as f:
-            f.write("-1")
+def registered(flags, interpreter):
+    return binfmt_misc.Registered(magic, interpreter, flags)
 
 
 def run(*words, argv0=None, **more):
@@ -80,24 +64,24 @@ def check(name, *results):
         print("# status %d, %r, wanted %r\n# %s" % (r.returncode, r.stdout, want, r.stderr[-500:].replace("\n", "\n# ")))
 
 
-with Registered("", emulator):
+with registered("", emulator):
     check(CASES[0], (run(probe, "argv", "-h", "", argv0="other"), probe + "\nargv\n-h\n\n"))
-with Registered("P", emulator):
+with registered("P", emulator):
     check(CASES[1], (run(probe, "argv", "-h", "", argv0="other"), "other\nargv\n-h\n\n"), (run(probe, "argv", argv0="-sh"), "-sh\nargv\n"))
 debians = os.path.join(work, arch + "-binfmt-P")
 os.symlink(emulator, debians)
-with Registered("P", debians):
+with registered("P", debians):
     check(CASES[2], (run(probe, "argv", argv0="other"), "other\nargv\n"))
 script = work + "/script"
 open(script, "w").write("#!%s argv\n" % probe)
 os.chmod(script, 0o755)
-with Registered("PF", emulator):
+with registered("PF", emulator):
     check(CASES[3], (run(script, "x"), "%s\nargv\n%s\nx\n" % (probe, script)), (run(probe, "exec", probe, "argv", "y"), probe + "\nargv\ny\n"))
     check(CASES[4], (run("/bin/probe", "argv", "z", preexec_fn=lambda: (os.chroot(work + "/root"), os.chdir("/"))), "/bin/probe\nargv\nz\n"))
 hidden = "/run/myna-test-%d" % os.getpid()
 shutil.copy(probe, hidden)
 os.chmod(hidden, 0o711)
-with Registered("POCF", emulator):
+with registered("POCF", emulator):
     check(CASES[5], (run(hidden, "argv", "w", user=65534), hidden + "\nargv\nw\n"))
 os.unlink(hidden)
 sys.exit(failed > 0)
