@@ -425,8 +425,10 @@ static int guest_from_name(struct start *s, const char *argv0, struct err *e)
     const char *known[ARRAY_SIZE(abis)] = {0};
     char name[32];
     const char *slash = strrchr(argv0, '/'), *base = slash ? slash + 1 : argv0;
-    bool named = !strncmp(base, "qemu-", 5) || strstr(base, "-binfmt");
-    snprintf(name, sizeof name, "%s", named ? base + (*base == 'q' ? 5 : 0) : "aarch64");
+    const char *arch = !strncmp(base, "qemu-", 5) ? base + 5
+                       : strstr(base, "-binfmt")  ? base
+                                                  : "aarch64";
+    snprintf(name, sizeof name, "%s", arch);
     name[strcspn(name, "-")] = 0;
     for (unsigned i = 0; abis[i]; i++) {
         known[i] = abis[i]->isa;

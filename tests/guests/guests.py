@@ -107,7 +107,7 @@ def root(arch, packages, suite=None):
 
 def kernel_package(arch, meta=None, suite=None):
     """The package behind a metapackage: linux-image-ARCH, unless another is named."""
-    cached = os.path.join(ROOT, arch, "-".join(["kernel-package"] + [x for x in (meta, suite if suite == "sid" else None) if x]))
+    cached = os.path.join(ROOT, arch, "-".join(["kernel-package"] + [x for x in (meta, suite) if x]))
     if not os.path.exists(cached):
         suite, meta = suite or SUITE.get(arch, "bookworm"), meta or "linux-image-" + arch
         updated(suite)
