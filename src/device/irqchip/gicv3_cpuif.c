@@ -79,7 +79,7 @@ static enum gic_cpu_line line_of(const struct gicv3_cpu *c)
     }
 }
 
-static void drive(struct gicv3_cpu *c, enum gic_cpu_line line, bool level)
+void gic_cpu_drive(struct gicv3_cpu *c, enum gic_cpu_line line, bool level)
 {
     if (bit(c->line_level, line) == level)
         return;
@@ -91,8 +91,8 @@ void gic_cpu_update(struct gicv3_cpu *c)
 {
     bool on = preempts(c);
     enum gic_cpu_line line = line_of(c);
-    drive(c, GIC_CPU_IRQ, on && line == GIC_CPU_IRQ);
-    drive(c, GIC_CPU_FIQ, on && line == GIC_CPU_FIQ);
+    gic_cpu_drive(c, GIC_CPU_IRQ, on && line == GIC_CPU_IRQ);
+    gic_cpu_drive(c, GIC_CPU_FIQ, on && line == GIC_CPU_FIQ);
 }
 
 void gic_cpu_reset(struct gicv3_cpu *c)
@@ -351,50 +351,48 @@ static void group_enable(struct gicv3_cpu *c, enum gic_group group, bool on)
     mutex_unlock(&c->gic->dist_lock);
 }
 
-// Which interrupts a register is about, for traps and for the choice of the virtual interface.
-enum concern { GROUP0_REG, GROUP1_REG, BOTH_REG, SGI_REG, FREE_REG };
-static enum concern concern_of(unsigned reg)
+enum gic_concern gic_concern_of(unsigned reg)
 {
     switch (reg) {
     case ICC_IAR0 ... ICC_BPR0:
     case ICC_AP0R0 ... ICC_AP0R0 + 3:
     case ICC_IGRPEN0:
-        return GROUP0_REG;
+        return GIC_FOR_GROUP0;
     case ICC_AP1R0 ... ICC_AP1R0 + 3:
     case ICC_IAR1 ... ICC_BPR1:
     case ICC_IGRPEN1:
-        return GROUP1_REG;
+        return GIC_FOR_GROUP1;
     case ICC_SGI1R:
     case ICC_ASGI1R:
     case ICC_SGI0R:
-        return SGI_REG;
+        return GIC_FOR_SGIS;
     case ICC_DIR:
     case ICC_RPR:
     case ICC_CTLR:
     case ICC_PMR:
-        return BOTH_REG;
+        return GIC_FOR_BOTH;
     default:
-        return FREE_REG;
+        return GIC_FOR_NONE;
     }
 }
 
 enum route { TO_PHYSICAL, TO_VIRTUAL, TO_EL2, TO_EL3 };
 static enum route route_of(struct gicv3_cpu *c, unsigned reg, struct mem_attrs a)
 {
-    enum concern about = concern_of(reg);
-    bool virt = about == GROUP0_REG   ? a.virt_fiq
-                : about == GROUP1_REG ? a.virt_irq
-                                      : a.virt_irq || a.virt_fiq;
-    bool el3 = about == GROUP0_REG   ? a.el3_fiq
-               : about == GROUP1_REG ? a.el3_irq
-                                     : a.el3_irq && a.el3_fiq;
-    if (about == FREE_REG || a.level > 2)
+    enum gic_concern about = gic_concern_of(reg);
+    bool virt = about == GIC_FOR_GROUP0   ? a.virt_fiq
+                : about == GIC_FOR_GROUP1 ? a.virt_irq
+                                          : a.virt_irq || a.virt_fiq;
+    bool el3 = about == GIC_FOR_GROUP0   ? a.el3_fiq
+               : about == GIC_FOR_GROUP1 ? a.el3_irq
+                                         : a.el3_irq && a.el3_fiq;
+    if (about == GIC_FOR_NONE || a.level > 2)
         return TO_PHYSICAL;
     if (a.level == 1 && c->gic->has_el2 && !a.secure) {
         mutex_lock(&c->lock);
         bool traps = gic_virt_traps(c, reg);
         mutex_unlock(&c->lock);
-        if (traps || (virt && about == SGI_REG))
+        if (traps || (virt && about == GIC_FOR_SGIS))
             return TO_EL2;
         if (virt)
             return TO_VIRTUAL;

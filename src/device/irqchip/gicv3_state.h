@@ -125,6 +125,9 @@ enum el1_reg {
     ICC_PMR = 0100, // in its own window
 };
 
+// Which interrupts a register is about, for traps and for the choice of the virtual interface.
+enum gic_concern { GIC_FOR_GROUP0, GIC_FOR_GROUP1, GIC_FOR_BOTH, GIC_FOR_SGIS, GIC_FOR_NONE };
+
 // How an access with this security attribute sees the registers.
 static inline enum gic_view gic_view(const struct gicv3 *g, bool secure)
 {
@@ -151,7 +154,9 @@ extern const struct mmio_ops gicv3_dist_ops, gicv3_redist_ops, gicv3_pmr_ops, gi
     gicv3_el2_ops, gicv3_el3_ops;
 int16_t gic_route_target(const struct gicv3 *g, uint64_t route); // CPU index, or NO_CPU
 void gic_send_sgi(struct gicv3_cpu *to, enum gic_group group, unsigned intid, bool nonsecure);
-void gic_cpu_reset(struct gicv3_cpu *c);   // CPU interface part
+enum gic_concern gic_concern_of(unsigned reg);                               // an el1_reg
+void gic_cpu_drive(struct gicv3_cpu *c, enum gic_cpu_line line, bool level); // CPU's lock held
+void gic_cpu_reset(struct gicv3_cpu *c);                                     // CPU interface part
 void gic_cpu_update(struct gicv3_cpu *c);  // physical lines from `best`; CPU's lock held
 void gic_virt_update(struct gicv3_cpu *c); // virtual lines and maintenance; CPU's lock held
 enum mem_result gic_virt_read(struct gicv3_cpu *c, unsigned reg, uint64_t *v);

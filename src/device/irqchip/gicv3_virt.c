@@ -17,20 +17,12 @@ enum { // window of EL2: CRm - 8 in [5:3], op2 in [2:0]
     ICH_LR_END = 060,
 };
 
-static void drive(struct gicv3_cpu *c, enum gic_cpu_line line, bool level)
-{
-    if (bit(c->line_level, line) == level)
-        return;
-    c->line_level ^= (uint8_t)(1 << line);
-    irq_set(&c->line[line], level);
-}
-
 void gic_virt_update(struct gicv3_cpu *c)
 {
     const struct gic_virt *v = &c->virt;
     int group = gic_virt_signal(v);
-    drive(c, GIC_CPU_VIRQ, group == 1);
-    drive(c, GIC_CPU_VFIQ, group == 0);
+    gic_cpu_drive(c, GIC_CPU_VIRQ, group == 1);
+    gic_cpu_drive(c, GIC_CPU_VFIQ, group == 0);
 
     bool wanted = (v->hcr & HCR_EN) && gic_virt_misr(v);
     if (gic_block_line(&c->own, INTID_MAINTENANCE, wanted))
@@ -40,19 +32,13 @@ void gic_virt_update(struct gicv3_cpu *c)
 bool gic_virt_traps(const struct gicv3_cpu *c, unsigned reg)
 {
     uint64_t hcr = c->virt.hcr;
-    switch (reg) {
-    case ICC_IAR0 ... ICC_BPR0:
-    case ICC_AP0R0 ... ICC_AP0R0 + 3:
-    case ICC_IGRPEN0:
+    switch (gic_concern_of(reg)) {
+    case GIC_FOR_GROUP0:
         return hcr & HCR_TALL0;
-    case ICC_AP1R0 ... ICC_AP1R0 + 3:
-    case ICC_IAR1 ... ICC_BPR1:
-    case ICC_IGRPEN1:
+    case GIC_FOR_GROUP1:
         return hcr & HCR_TALL1;
-    case ICC_DIR:
-        return hcr & (HCR_TC | HCR_TDIR);
-    default: // the common registers and SGI generation
-        return hcr & HCR_TC;
+    default:
+        return hcr & (reg == ICC_DIR ? HCR_TC | HCR_TDIR : HCR_TC);
     }
 }
 
