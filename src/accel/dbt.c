@@ -1,8 +1,7 @@
-// Dynamic binary translation: forms regions out of guest instructions for the JIT. A region follows
-// the path that code takes when no conditional branch is taken, through forward jumps, within one
-// page of guest code.
+// Dynamic binary translation as an accelerator: the JIT with regions of guest code (path.c) to
+// translate, its options, and what user mode needs of it.
 #include "accel/dbt.h"
-#include "base/bits.h"
+#include "accel/path.h"
 #include "base/buf.h"
 #include "base/log.h"
 #include "isa/isa.h"
@@ -10,132 +9,42 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { REGION_MAX = 200, CALLS_MAX = 1, CALLEE_MAX = 32, PAGE = 4096 };
-
 struct dbt {
     struct accel *accel;
     struct jit *jit;
     struct ir_switches switches;
     struct ir_build *builds; // one per vCPU: translation runs on the vCPU's thread
-    struct dbt_user user;    // user mode: may_execute is set
+    struct dbt_user user;    // all NULL in a machine
     unsigned n_cpus;         // made so far
     bool parallel;           // several CPUs look at one memory
 };
 
-// Called before an instruction the debugger single-steps: translated code then leaves at its end.
-static void help_stepping(struct env *e)
+// The fetch in e->fault is refused: user mode raises a signal when the run comes back, a machine's
+// CPU takes its exception.
+static bool refuse_fetch(struct dbt *d, struct env *e)
 {
-    atomic_fetch_or(&e->interrupt, INTR_STEP);
-}
-static const struct ir_helper stepping = {
-    .name = "stepping", .fn = (void *)help_stepping, .flags = HELPER_READ, .ret = IR_VOID};
-
-static bool breakpoint_at(const struct accel *a, uint64_t pc)
-{
-    unsigned lo = 0, hi = a->n_breakpoints;
-    while (lo < hi) {
-        unsigned mid = (lo + hi) / 2;
-        if (a->breakpoints[mid] == pc)
-            return true;
-        if (a->breakpoints[mid] < pc)
-            lo = mid + 1;
-        else
-            hi = mid;
+    if (!d->user.refused) {
+        e->isa->take_fault(e, &e->fault);
+    } else {
+        d->user.refused(d->user.opaque, e);
+        atomic_fetch_or(&e->interrupt, INTR_WORK);
     }
     return false;
-}
-
-static void log_insn(const struct isa *isa, const uint8_t *code, unsigned avail, uint64_t pc)
-{
-    char text[128];
-    unsigned n = isa->disas(code, avail, pc, text, sizeof text);
-    log_debug("0x%016llx:  %08x  %s", (unsigned long long)pc, n >= 4 ? (unsigned)ld_le32(code) : 0,
-              n ? text : "?");
 }
 
 static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, const uint8_t *code,
                       unsigned avail, unsigned max_insns, struct ir_region *r)
 {
     struct dbt *d = opaque;
-    const struct isa *isa = d->accel->isa;
     struct ir_build *b = &d->builds[e->cpu_index];
-    unsigned limit = mode & IR_MODE_SINGLE ? 1 : MIN(max_insns, (unsigned)REGION_MAX);
-    uint8_t crossing[32];
-
-    if (d->user.may_execute && !d->user.may_execute(d->user.opaque, e, pc)) {
-        atomic_fetch_or(&e->interrupt, INTR_WORK);
-        return false;
+    const struct path_start at = {pc, mode, code, avail, max_insns, d->parallel};
+    if (d->user.may_execute && !d->user.may_execute(d->user.opaque, pc)) {
+        e->fault = (struct env_fault){.va = pc, .access = ENV_EXEC};
+        return refuse_fetch(d, e);
     }
-    ir_region_reset(r, isa->guest, pc, mode);
+    ir_region_reset(r, d->accel->isa->guest, pc, mode);
     ir_build_begin(b, r, &d->switches);
-    uint64_t base = pc - r->pc, start = r->pc, page_end = start + avail, end = start, low = start;
-    if (limit > 1) {
-        b->calls_lo = page_end - PAGE;
-        b->calls_hi = page_end;
-        b->calls_left = CALLS_MAX;
-    }
-    pc = start; // from here on as the region says it
-    if (log_on(LOG_IN_ASM))
-        log_debug("IN: mode 0x%llx", (unsigned long long)mode);
-    for (unsigned n = 0;; n++) {
-        struct lift l = {.b = b,
-                         .env = e,
-                         .pc = pc,
-                         .mode = mode,
-                         .parallel = d->parallel,
-                         .code = code + (pc - start),
-                         .avail = (unsigned)(page_end - pc)};
-        if (n == limit || pc >= page_end) {
-            ir_build_end(b, pc);
-            break;
-        }
-        ir_build_insn(b, pc);
-        if (d->accel->n_breakpoints && breakpoint_at(d->accel, base + pc)) {
-            ir_leave(b, LEAVE_DEBUG, pc);
-            end = MAX(end, pc + 1);
-            break;
-        }
-        if (l.avail < isa->max_insn_bytes) { // may run into the next page
-            BUG_ON(isa->max_insn_bytes > sizeof crossing);
-            l.avail = jit_fetch(e, base + pc, crossing, isa->max_insn_bytes);
-            l.code = crossing;
-        }
-        if (mode & IR_MODE_SINGLE)
-            ir_call0(b, &stepping);
-        isa->lift(&l);
-        if (!l.length) { // only part of it is readable
-            if (n) {
-                ir_build_end(b, pc);
-                break;
-            }
-            if (d->user.may_execute) // the rest of it lies on a page that is not there
-                d->user.may_execute(d->user.opaque, e, ((base + pc) | (PAGE - 1)) + 1);
-            else
-                e->isa->take_fault(e, &e->fault);
-            return false;
-        }
-        if (log_on(LOG_IN_ASM))
-            log_insn(isa, l.code, l.avail, base + pc);
-        end = MAX(end, pc + l.length);
-        if (!b->ended && !b->follow) {
-            pc += l.length;
-            continue;
-        }
-        if (b->ended)
-            break;
-        // Through a forward jump, as long as it stays in the page, or a call to anywhere in it.
-        if ((b->follow_pc <= pc && !b->follow_call) || b->follow_pc >= page_end || n + 1 >= limit) {
-            ir_build_end(b, b->follow_pc);
-            break;
-        }
-        if (b->follow_call)
-            limit = MIN(limit, n + 1 + CALLEE_MAX);
-        pc = b->follow_pc;
-        low = MIN(low, pc);
-    }
-    r->n_bytes = (uint32_t)(end - start);
-    r->n_before = (uint32_t)(start - low);
-    return true;
+    return path_follow(d->accel, &d->user, e, b, &at) || refuse_fetch(d, e);
 }
 
 #define JIT_OFF(field) NULL, &c->field

@@ -8,9 +8,11 @@ extern const struct accel_ops accel_dbt;
 
 struct dbt_user {
     uint8_t *base; // host address of guest address 0
-    // May code at pc be executed? Called on the running thread before its bytes are read. On false
-    // the run comes back with LEAVE_INTERRUPT; the callee has noted what to do about it.
-    bool (*may_execute)(void *opaque, struct env *e, uint64_t pc);
+    // May code at pc be executed? Asked by translating threads, before its bytes are read.
+    bool (*may_execute)(void *opaque, uint64_t pc);
+    // It may not, and the CPU has come there: the fetch is in e->fault. On its thread, whose run
+    // then comes back with LEAVE_INTERRUPT.
+    void (*refused)(void *opaque, struct env *e);
     void *opaque;
 };
 

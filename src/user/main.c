@@ -304,15 +304,16 @@ static void code_changed(void *opaque, uint64_t addr, uint64_t len)
 }
 
 // Called by translating threads, which hold the translator's lock: no more than a look.
-static bool may_execute(void *opaque, struct env *e, uint64_t pc)
+static bool may_execute(void *opaque, uint64_t pc)
 {
     struct user *u = opaque;
     struct mm_area a;
-    if (mm_area_at(&u->mm, pc, &a) && a.prot & 4)
-        return true;
+    return mm_area_at(&u->mm, pc, &a) && a.prot & 4;
+}
+
+static void fetch_refused(void *opaque, struct env *e)
+{
     user_self->fetch_fault = true;
-    user_self->fetch_va = pc;
-    return false;
 }
 
 static int setup(struct start *s, struct err *e)
@@ -334,7 +335,8 @@ static int setup(struct start *s, struct err *e)
     struct opts accel = {0};
     if (opts_parse(&accel, u->opt.accel ? u->opt.accel : "dbt", "accel", e))
         return -1;
-    const struct dbt_user du = {.base = u->mm.base, .may_execute = may_execute, .opaque = u};
+    const struct dbt_user du = {
+        .base = u->mm.base, .may_execute = may_execute, .refused = fetch_refused, .opaque = u};
     u->accel = dbt_open_user(u->isa, MAX_THREADS, &du, &accel, e);
     opts_free(&accel);
     u->max_threads = MAX_THREADS;

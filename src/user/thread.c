@@ -82,13 +82,6 @@ static void fault(struct thread *t)
         signal_force(t, f.sig, f.code, f.addr);
 }
 
-static void fetch_fault(struct thread *t)
-{
-    t->fetch_fault = false;
-    t->env->fault = (struct env_fault){.va = t->fetch_va, .access = ENV_EXEC};
-    fault(t);
-}
-
 void thread_run(struct thread *t)
 {
     const struct accel_ops *ops = t->u->accel->ops;
@@ -108,8 +101,10 @@ void thread_run(struct thread *t)
             break;
         case LEAVE_INTERRUPT:
             atomic_fetch_and(&e->interrupt, ~(uint32_t)INTR_WORK);
-            if (t->fetch_fault)
-                fetch_fault(t);
+            if (t->fetch_fault) {
+                t->fetch_fault = false;
+                fault(t);
+            }
             break;
         case LEAVE_YIELD:
             sched_yield();

@@ -5,7 +5,9 @@
 
 #if defined(__aarch64__)
 
-#define BREAKPOINT "brk #1"
+#define BREAKPOINT    "brk #1"
+#define NOP           0xd503201f
+#define NOP_ALIGNMENT 4
 
 // A function that returns n.
 static inline void put_function(uint32_t *code, uint32_t n)
@@ -32,7 +34,9 @@ static inline long kill_with_fp(long process, long signal, double *x, double *y)
 
 #elif defined(__riscv)
 
-#define BREAKPOINT "ebreak"
+#define BREAKPOINT    "ebreak"
+#define NOP           0x00000013
+#define NOP_ALIGNMENT 2
 
 static inline void put_function(uint32_t *code, uint32_t n)
 {

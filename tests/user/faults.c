@@ -45,6 +45,23 @@ static int deeper(int n)
     return deeper(n + 1) + frame[0];
 }
 
+// Execution runs off a page, in the middle of an instruction where the architecture has such, onto
+// one that cannot be executed.
+static void run_off_the_page(int prot, int code)
+{
+    char *page =
+        mmap(NULL, 8192, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *last = page + 4096 - NOP_ALIGNMENT;
+    memcpy(last, &(uint32_t){NOP}, 4);
+    __builtin___clear_cache(page, page + 8192);
+    if (prot < 0)
+        CHECK(!munmap(page + 4096, 4096));
+    else
+        CHECK(!mprotect(page + 4096, 4096, prot));
+    FAULT(((void (*)(void))last)(), SIGSEGV, code, page + 4096);
+    munmap(page, 8192);
+}
+
 int main(void)
 {
     static char stack[65536];
@@ -62,6 +79,9 @@ int main(void)
     FAULT(((volatile char *)ro)[5] = 1, SIGSEGV, SEGV_ACCERR, ro + 5);
     FAULT(((void (*)(void))ro)(), SIGSEGV, SEGV_ACCERR, ro);
     FAULT(((void (*)(void))0x5000)(), SIGSEGV, SEGV_MAPERR, (void *)0x5000);
+    run_off_the_page(-1, SEGV_MAPERR);
+    run_off_the_page(PROT_NONE, SEGV_ACCERR);
+    run_off_the_page(PROT_READ, SEGV_ACCERR);
     FAULT(((volatile char *)file)[4096] = 1, SIGBUS, BUS_ADRERR, file + 4096);
     FAULT(__asm__ volatile(".word 0"), SIGILL, ILL_ILLOPC, NULL);
     FAULT(__asm__ volatile(BREAKPOINT), SIGTRAP, TRAP_BRKPT, NULL);

@@ -18,11 +18,6 @@
 
 enum { PAGE = 4096, GUEST_SIZE = 1 << 30, SCRATCH = 0x100000, SCRATCH_SIZE = 16 * PAGE };
 
-static inline bool guest_may_execute(void *opaque, struct env *e, uint64_t pc)
-{
-    return false;
-}
-
 static inline struct thread *guest_new(const char *isa)
 {
     struct user *u = xalloc(sizeof *u);
@@ -38,7 +33,7 @@ static inline struct thread *guest_new(const char *isa)
     u->opt.stack_size = MiB;
     assert_non_null(u->abi);
     assert_int_equal(mm_init(&u->mm, 0, false, GUEST_SIZE, PAGE, &e), 0);
-    const struct dbt_user du = {.base = u->mm.base, .may_execute = guest_may_execute};
+    const struct dbt_user du = {.base = u->mm.base};
     u->max_threads = 4;
     u->threads = xcalloc(u->max_threads, sizeof *u->threads);
     pthread_mutex_init(&u->threads_lock, NULL);
