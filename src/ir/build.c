@@ -5,7 +5,7 @@
 #include "ir/build.h"
 #include "ir/simplify.h"
 
-const struct ir_switches ir_switches_all = {true, true, true, true, true, true, false};
+const struct ir_switches ir_switches_all = {true, true, true, true, true, true, true, false};
 
 static void forget_slots(struct ir_build *b)
 {

@@ -14,7 +14,7 @@ enum {
 };
 
 struct ir_switches { // -accel tcg,opt-…=off; all on by default
-    bool fold, value_numbering, forward_slots, superblocks, loops, calls, spans;
+    bool fold, value_numbering, forward_slots, superblocks, loops, calls, plain_pairs, spans;
 };
 extern const struct ir_switches ir_switches_all;
 

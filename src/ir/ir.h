@@ -276,6 +276,7 @@ struct ir_outcome ir_interp_rounds(const struct ir_region *r, struct env *e, uin
 // If r ends by going to its own start, makes it a loop that keeps what it changes in values
 // (loop.c).
 struct ir_loop_pass { // its memory, zeroed before its first use
+    bool no_peel;
     VEC(struct ir_insn) insns;
     VEC(struct ir_snap_entry) entries;
     VEC(ir_ref) map;

@@ -380,7 +380,7 @@ void ir_form_loop(struct ir_loop_pass *p, struct ir_region *r)
     choose_phis(r, &s);
     p->insns.len = 0;
     vec_reserve(&p->map, r->insns.len);
-    if (worth_peeling(r, &s)) {
+    if (!p->no_peel && worth_peeling(r, &s)) {
         peel(p, r, &s);
     } else {
         p->map.data[0] = place(p, r->insns.data[0]);

@@ -338,6 +338,8 @@ enum { READY_STEP = 64 * 1024, READY_LEFT = 16 * 1024 };
 static void make_ready(struct jit *j)
 {
     struct arena *a = &j->arena[j->cur_arena];
+    if (j->c.no_prefault)
+        return;
     if (j->next + READY_LEFT > a->code_ready) {
         size_t from = MAX(a->code_ready, j->next & PAGE_MASK),
                n = MIN((size_t)READY_STEP, a->end - from);

@@ -92,7 +92,10 @@ void jit_set_context(struct env *e, unsigned mmu, uint64_t ctx)
     if (v->ctx[mmu] == ctx)
         return;
     v->ctx[mmu] = ctx;
-    renew_current(v);
+    if (v->jit->c.no_tlb_spaces)
+        jit_tlb_flush_all(v);
+    else
+        renew_current(v);
     if (mmu == MMU_MAIN)
         jit_code_id_refresh(v);
 }
@@ -301,7 +304,7 @@ void jit_code_forget_all(struct jit_vcpu *v)
 
 bool jit_code_page_seen(struct jit_vcpu *v, uint64_t va, const struct code_fetch *f)
 {
-    bool movable = v->mode & IR_MODE_MOVABLE, global = f->global;
+    bool movable = v->mode & IR_MODE_MOVABLE, global = f->global && !v->jit->c.no_global_code;
     struct code_seen *s = movable ? &current_space(v)->seen : &v->code_seen;
     see(s, seen_hash(va, PAGE_BITS));
     see(s, seen_hash(va, PIECE_BITS));

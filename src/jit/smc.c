@@ -80,6 +80,8 @@ static void page_written(struct jit *j, uintptr_t page, uint64_t chunks)
     struct code_page *p = map_get(&j->pages, page >> PAGE_BITS);
     if (!p)
         return;
+    if (j->c.no_chunks)
+        chunks = ~0ull;
     if (p->chunks & chunks)
         kill_covering(j, p, chunks);
     if (!list_empty(&p->blocks[0]) || !list_empty(&p->blocks[1]) || p->pins)

@@ -231,8 +231,8 @@ static bool retag(struct jit_vcpu *v, struct tlb_entry *t, gva_t va, unsigned mm
 {
     uint64_t tag = any_tag(t), mask = jit_env(v)->isa->ctx_space_mask;
     unsigned key = tag & ~PAGE_MASK;
-    if (!tag || (tag ^ va) & PAGE_MASK || !(t->extra & TLBX_GLOBAL) || !v->key_live[key] ||
-        (v->key_ctx[key] ^ v->ctx[mmu]) & ~mask)
+    if (v->jit->c.no_tlb_retag || !tag || (tag ^ va) & PAGE_MASK || !(t->extra & TLBX_GLOBAL) ||
+        !v->key_live[key] || (v->key_ctx[key] ^ v->ctx[mmu]) & ~mask)
         return false;
     uint64_t fresh = tag_of(v, va, mmu);
     if (t->rtag)
@@ -268,7 +268,7 @@ static void fill(struct jit_vcpu *v, gva_t va, unsigned mmu, const struct access
 {
     struct tlb_entry *t = slot_of(v, va);
     uint64_t tag = tag_of(v, va, mmu), old = any_tag(t);
-    if (old && old != tag && v->key_live[old & ~PAGE_MASK]) {
+    if (old && old != tag && v->key_live[old & ~PAGE_MASK] && !v->jit->c.no_tlb_victims) {
         struct tlb_entry *victim = &v->victim[v->victim_next++ % TLB_VICTIMS];
         uint32_t drops = atomic_load(&v->drops);
         memcpy(victim, t, sizeof *victim);
@@ -349,7 +349,8 @@ int jit_resolve_code(struct jit_vcpu *v, uint64_t va, struct code_fetch *out, st
         return 1;
     *out = (struct code_fetch){page,  ram_host(h.ram) + h.off, h.ram,
                                h.off, v->key[MMU_MAIN],        x.global};
-    *c = *out;
+    if (!v->jit->c.no_code_lookup)
+        *c = *out;
     if (x.page_size > PAGE_SIZE) { // so that flushes inside it look at code, too
         note_large(v, va, x.page_size);
         v->huge_code |= x.page_size > 1ull << PIECE_BITS;

@@ -90,7 +90,7 @@ struct outcome {
 
 // Every way we have to run a case: two of the interpreter, and host code in user mode and behind
 // the soft MMU, as it is by default and with each switch the other way.
-enum { MAX_WAYS = 64 };
+enum { MAX_WAYS = 96 };
 struct ours {
     struct flat *flat;
     struct jitted *jitted[MAX_WAYS];

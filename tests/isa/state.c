@@ -70,7 +70,7 @@ void region_build(struct ir_build *b, struct ir_region *r, const struct ir_switc
     pc = r->pc;
     uint64_t start = pc, end = pc;
     for (unsigned n = 0; n < max_insns && pc - start < avail; n++) {
-        struct lift l = {.b = b, .env = m->env, .pc = pc, .mode = mode, .parallel = true};
+        struct lift l = {.b = b, .env = m->env, .pc = pc, .mode = mode};
         l.code = code + (pc - start);
         l.avail = avail - (unsigned)(pc - start);
         ir_build_insn(b, pc);

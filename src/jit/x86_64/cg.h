@@ -13,7 +13,7 @@
 // Registers: 0..15 general, 16..31 vector.
 #define IS_XMM(r) ((r) >= 16)
 #define NO_REG    (-1)
-#define R_ENV     R14 // STATE_BIAS bytes into the guest's state
+#define R_ENV     R14 // STATE_BIAS bytes into the guest's state; the assembler takes them off
 #define R_KEY     R13 // key of the current context; in user mode unused
 #define R_BASE    R15 // user mode: base of guest memory; else allocatable
 
@@ -73,8 +73,9 @@ struct spill {
 struct cg {
     struct jit *j;
     struct host_features f;
-    unsigned features; // NEED_* that hold
-    unsigned lazy;     // LAZY_* that may be
+    bool inlined[IR_OPS]; // there is a rule that applies on this host
+    unsigned lazy;        // LAZY_* that may be
+    uint32_t eager;       // types whose values are made where they are defined
     const struct ir_region *r;
     const struct ir_insn *in;
     struct block *b;
@@ -129,7 +130,7 @@ enum {
 extern const struct rule cg_rules[IR_OPS];
 static inline bool cg_has_rule(const struct cg *c, unsigned op)
 {
-    return cg_rules[op].lower && !(cg_rules[op].needs & ~c->features);
+    return c->inlined[op];
 }
 
 static inline const struct ir_insn *cg_insn(const struct cg *c, ir_ref i)
@@ -176,12 +177,12 @@ static inline int32_t cg_slot_off(const struct cg *c, unsigned slot)
 #define STATE_BIAS ((int32_t)sizeof(struct env) + 128)
 static inline struct rm rm_env(int32_t off)
 {
-    return rm_mem(R_ENV, off - STATE_BIAS);
+    return rm_mem(R_ENV, off);
 }
 // The same plus a register times 1 << scale_log2.
 static inline struct rm rm_env_at(int32_t off, int index, unsigned scale_log2)
 {
-    return rm_sib(R_ENV, index, scale_log2, off - STATE_BIAS);
+    return rm_sib(R_ENV, index, scale_log2, off);
 }
 
 // ---- regalloc.c ----

@@ -35,14 +35,29 @@ static void detect(struct host_features *f)
     f->lzcnt = __get_cpuid(0x80000001, &a, &b, &c, &d) && c & 1u << 5;
 }
 
+// Switched off: these are evaluated out of line.
+static bool kept_out(const struct jit_config *s, unsigned op)
+{
+    bool vector = op >= IR_vzext && op <= IR_vfcvtn,
+         crypto = (op >= IR_aese && op <= IR_sha256m2) || op == IR_vpmull || op == IR_crc32;
+    return (vector && s->no_inline_vectors) || (crypto && s->no_inline_crypto);
+}
+
 struct cg *cg_new(struct jit *j)
 {
     struct cg *c = xalloc(sizeof *c);
     c->j = j;
+    c->as.biased = R_ENV;
+    c->as.bias = j->c.no_state_bias ? 0 : STATE_BIAS;
     if (!j->c.baseline)
         detect(&c->f);
-    c->features = have(&c->f);
+    unsigned features = have(&c->f);
+    for (unsigned op = 0; op < IR_OPS; op++)
+        c->inlined[op] =
+            cg_rules[op].lower && !(cg_rules[op].needs & ~features) && !kept_out(&j->c, op);
     c->lazy = LAZY_COND | (j->lazy_flags ? LAZY_FLAGS : 0);
+    c->eager =
+        (j->c.no_lazy_conditions ? BIT(IR_BOOL) : 0) | (j->c.no_lazy_flags ? BIT(IR_FLAGS) : 0);
     c->guards = !j->c.user_mode;
     c->gprs = (CALLER_SAVED | CALLEE_SAVED) & ~BIT(j->c.user_mode ? R_BASE : R_KEY);
     return c;
@@ -81,6 +96,9 @@ static void begin(struct cg *c, const struct ir_region *r, struct block *b)
     memset(c->nu, 0, n * sizeof *c->nu);
     for (size_t i = 0; i < n; i++)
         c->v[i] = (struct val){.reg = NO_REG};
+    for (size_t i = 1; c->eager && i < n; i++)
+        if (c->eager >> r->insns.data[i].type & 1)
+            c->v[i].flags = V_FORCED;
     memset(c->owner, 0, sizeof c->owner);
     c->owned = 0;
     c->r = r;
@@ -147,7 +165,7 @@ static void lower(struct cg *c, ir_ref i)
         rule->lower(c, i);
     else
         cg_eval(c, i);
-    if (!rule->keeps_eflags)
+    if (!rule->keeps_eflags || c->j->c.no_host_flags)
         c->eflags = IR_NONE;
 }
 

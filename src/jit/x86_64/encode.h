@@ -47,6 +47,8 @@ enum x86_cc {
 struct as {
     uint8_t *p;        // next byte, writable mapping
     intptr_t rx_delta; // executable address minus writable address
+    int biased;        // this base register points so far beyond what displacements count from
+    int32_t bias;
 };
 static inline const uint8_t *as_here(const struct as *a)
 {
@@ -112,7 +114,7 @@ static inline void as_u64(struct as *a, uint64_t v)
 }
 
 // What follows writes through a copy of the pointer: `as` could be what a byte store changes.
-static inline uint8_t *put_modrm(uint8_t *p, int reg, struct rm m)
+static inline uint8_t *put_modrm(const struct as *a, uint8_t *p, int reg, struct rm m)
 {
     unsigned r = (unsigned)(reg & 7) << 3;
     if (!m.mem) {
@@ -125,6 +127,7 @@ static inline uint8_t *put_modrm(uint8_t *p, int reg, struct rm m)
         memcpy(p, &m.disp, 4);
         return p + 4;
     }
+    m.disp -= m.base == a->biased ? a->bias : 0;
     bool sib = m.index >= 0 || (m.base & 7) == RSP;
     unsigned mod = m.disp == 0 && (m.base & 7) != RBP ? 0 : m.disp == (int8_t)m.disp ? 1 : 2;
     *p++ = (uint8_t)(mod << 6 | r | (sib ? 4 : m.base & 7));
@@ -155,7 +158,7 @@ static inline void x_op(struct as *a, unsigned op, int reg, struct rm m)
             *p++ = map == X_38 ? 0x38 : 0x3a;
     }
     *p++ = (uint8_t)op;
-    a->p = put_modrm(p, reg, m);
+    a->p = put_modrm(a, p, reg, m);
 }
 
 // VEX encoding: op reg, vvvv, r/m. vvvv 0 where the form has none.
@@ -174,7 +177,7 @@ static inline void v_op(struct as *a, unsigned op, int reg, int vvvv, struct rm 
         *p++ = (uint8_t)((op & X_W ? 0x80 : 0) | tail);
     }
     *p++ = (uint8_t)op;
-    a->p = put_modrm(p, reg, m);
+    a->p = put_modrm(a, p, reg, m);
 }
 
 // ---- integer instructions; w is X_W or 0 ----

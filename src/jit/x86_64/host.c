@@ -33,7 +33,7 @@ static void emit_enter(struct jit *j, struct as *a)
     for (unsigned k = 0; k < ARRAY_SIZE(saved); k++)
         x_push(a, saved[k]);
     x_alui(a, X_W, ALU_SUB, rm_reg(RSP), 8);
-    x_lea(a, X_W, R_ENV, rm_mem(RDI, STATE_BIAS));
+    x_lea(a, X_W, R_ENV, rm_mem(RDI, a->bias));
     x_store(a, X_W, rm_env(VOFF(c_sp)), RSP);
     x_mov(a, X_W, RSP, rm_env(VOFF(jit_sp)));
     if (j->c.user_mode)
@@ -73,7 +73,7 @@ static void emit_exits(struct jit *j, struct as *a)
     x_jmp_to(a, out);
 
     j->thunk.unwind = as_here(a); // C: (env, why)
-    x_lea(a, X_W, R_ENV, rm_mem(RDI, STATE_BIAS));
+    x_lea(a, X_W, R_ENV, rm_mem(RDI, a->bias));
     x_mov_rr(a, 0, RDX, RSI);
     x_movi(a, RAX, RUN_LEAVE);
     x_jmp_to(a, out_saved);

@@ -502,6 +502,8 @@ RULE(ret)
     // No look at interrupts: what returns to its caller goes forward from the call; anything else
     // comes through ret_miss, which looks.
     target_to_rax(c, cg_insn(c, i));
+    if (c->j->c.no_quiet_returns)
+        emit_poll(c, true, 0);
     x_ret(&c->as);
 }
 

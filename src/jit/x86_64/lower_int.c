@@ -289,6 +289,12 @@ RULE(sext)
     }
 }
 
+RULE(trunc) // reached only where it is not another name of the value
+{
+    struct rm a = cg_use_rm(c, cg_insn(c, i)->a);
+    x_mov(&c->as, 0, cg_def(c, i), a);
+}
+
 RULE(zext)
 {
     const struct ir_insn *in = cg_insn(c, i);

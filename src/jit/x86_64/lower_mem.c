@@ -24,8 +24,9 @@ ir_ref cg_address(const struct cg *c, const struct ir_insn *in, int32_t *disp)
     const struct ir_insn *sum = cg_insn(c, in->a);
     uint64_t k;
     *disp = 0;
-    if (!c->j->c.user_mode || align_bits(in->aux) || always_slow(c, in) || sum->op != IR_add ||
-        !cg_is_const(c, sum->b, &k) || (int64_t)k != (int32_t)k)
+    if (!c->j->c.user_mode || c->j->c.no_displacements || align_bits(in->aux) ||
+        always_slow(c, in) || sum->op != IR_add || !cg_is_const(c, sum->b, &k) ||
+        (int64_t)k != (int32_t)k)
         return in->a;
     *disp = (int32_t)k;
     return sum->a;
@@ -321,7 +322,7 @@ static bool inline_atomic(const struct cg *c, const struct ir_insn *in, unsigned
                  in->op == IR_amoadd || in->op == IR_amoand || in->op == IR_amoor ||
                  in->op == IR_amoxor;
     return known && type != IR_V128 && !c->j->c.user_mode && !(in->aux & MO_BE) &&
-           !c->j->c.no_inline_tlb;
+           !c->j->c.no_inline_tlb && !c->j->c.no_inline_atomics;
 }
 
 // A narrow value in its register as a load would have left it.

@@ -184,7 +184,7 @@ static void find_roots(struct cg *c)
         const struct ir_insn *in = &c->in[i];
         bool name = in->op == IR_trunc || (in->op == IR_zext && in->aux == 32 &&
                                            c->in[in->a].type == IR_I32 && extends(c, in->a));
-        c->root[i] = name ? c->root[in->a] : i;
+        c->root[i] = name && !c->j->c.no_aliases ? c->root[in->a] : i;
     }
 }
 
@@ -199,7 +199,8 @@ void cg_analyse(struct cg *c)
         struct val *v = &c->v[i];
         unsigned fx = ir_op_info[in->op].effects;
         bool pure_call = in->op == IR_call && c->r->helpers.data[in->aux]->flags == HELPER_PURE;
-        if (!(v->flags & V_USED) && (pure_call || !(fx & (FX_WRITE | FX_LEAVE | FX_END | FX_FP))))
+        bool idle = pure_call || !(fx & (FX_WRITE | FX_LEAVE | FX_END | FX_FP));
+        if (!(v->flags & V_USED) && idle && !(c->j->c.no_dead_code && in->op != IR_phi))
             continue;
         v->flags |= V_USED;
         if (cg_lazy(c, i))

@@ -79,7 +79,8 @@ void a64_lift_prefetch(struct lift *l, const struct a64_insn *i) {}
 // With LSE2 an aligned pair of 64-bit registers is accessed as one, where anyone could tell.
 static bool pair_is_atomic(struct lift *l, unsigned size)
 {
-    return l->parallel && size == MO_64 && a64_has(l, ARM_FEAT_LSE2) && !(l->mode & ARM_MODE_BE);
+    return (l->parallel || !l->b->sw.plain_pairs) && size == MO_64 && a64_has(l, ARM_FEAT_LSE2) &&
+           !(l->mode & ARM_MODE_BE);
 }
 
 static void pair_access(struct lift *l, const struct a64_insn *i, ir_ref addr)
