@@ -17,6 +17,13 @@ void loop_quit(struct loop *l);                     // any thread
 void loop_start_thread(struct loop *l);             // run it on a thread of its own
 void loop_stop_thread(struct loop *l);              // quit and join
 bool loop_is_current(const struct loop *l);         // any thread
+int loop_thread_id(const struct loop *l);           // the host's number of a started thread
+// Holds a loop that has a thread of its own: that thread stands still between two rounds, and the
+// caller counts as the loop's thread, until the matching release. Nests; nothing happens to a loop
+// that is the caller's already. One thread (the main one) holds loops; with no lock taken that
+// their handlers take.
+void loop_hold(struct loop *l);
+void loop_release(struct loop *l);
 
 // File descriptors. `events` are LOOP_IN | LOOP_OUT; the callback gets those that are ready,
 // LOOP_HUP and LOOP_ERR included.

@@ -99,6 +99,7 @@ struct drive {
     char *serial;            // legacy -drive serial=, or NULL
     bool is_cdrom, removable, locked, tray_open;
     bool from_blockdev; // made for -device drive=NODE-NAME
+    struct loop *loop;  // NULL: the main loop
     enum drive_err {
         DRIVE_ERR_AUTO, // reads: report, writes: enospc
         DRIVE_ERR_REPORT,
@@ -123,6 +124,9 @@ extern const char *const drive_err_names[]; // NULL-terminated
 int drive_take(struct drive *d, void *dev, void (*media_changed)(void *dev), uint32_t rerror,
                uint32_t werror, struct err *e) MUST_CHECK;
 void drive_release(struct drive *d);
+// The drive's images, now and later ones, work on `loop` (NULL: the main loop); it and the present
+// one are held. Refused where something else uses one of their nodes elsewhere.
+int drive_set_loop(struct drive *d, struct loop *loop, struct err *e) MUST_CHECK;
 // As block_submit to the drive's node, but what `done` learns of a failure is up to rerror and
 // werror (every request but READ counts as a write). With "stop", `done` waits until drives_retry
 // has brought success or another end.
@@ -158,6 +162,7 @@ struct drive *drives_find(struct drives *d, const char *id);                  //
 // What -device drive=NAME means: the drive of that id, else a new one over the node of that name.
 struct drive *drives_get(struct drives *d, const char *name, struct err *e);
 struct drive *drives_find_slot(struct drives *d, const char *interface, int index); // or NULL
+bool drives_use_loop(struct drives *d, const struct loop *loop); // does a node live there?
 struct drive *drives_next(struct drives *d, struct drive *prev); // NULL starts and ends the walk
 struct block_node *drives_next_node(struct drives *d, struct block_node *prev);
 void drives_del(struct drives *d, struct drive *drive); // closes its node unless shared

@@ -13,6 +13,7 @@ struct drives *drives_new(struct loop *loop)
     list_init(&d->nodes);
     list_init(&d->jobs);
     list_init(&d->ended_jobs);
+    pthread_mutex_init(&d->ended_lock, NULL);
     loop_work_init(&d->end_jobs, loop, jobs_run_ended, d);
     return d;
 }
@@ -46,6 +47,7 @@ void drives_free(struct drives *d)
     while (!list_empty(&d->nodes))
         unregister_node(list_entry(d->nodes.prev, struct block_node, link));
     engine_unref(d->eng);
+    pthread_mutex_destroy(&d->ended_lock);
     free(d);
 }
 
@@ -210,9 +212,10 @@ static void drive_free(struct drive *drive)
 }
 
 // The image of a drive: an own engine, so that a device may take it to another loop.
-static struct block_node *open_image(struct drives *d, struct opts *o, struct err *e)
+static struct block_node *open_image(struct drives *d, struct drive *drive, struct opts *o,
+                                     struct err *e)
 {
-    struct engine *eng = engine_new(d->loop);
+    struct engine *eng = engine_new(drive->loop ?: d->loop);
     struct block_node *n = node_open_root(o, NULL, d, eng, e);
     engine_unref(eng);
     return n;
@@ -256,7 +259,7 @@ static int read_drive(struct drives *d, struct drive *drive, struct opts *o, con
         drive->removable = true;
         return check_empty(o, e);
     }
-    drive->node = open_image(d, o, e);
+    drive->node = open_image(d, drive, o, e);
     return drive->node ? 0 : -1;
 }
 
@@ -329,6 +332,14 @@ void drive_release(struct drive *d)
     d->media_changed = NULL;
 }
 
+int drive_set_loop(struct drive *d, struct loop *loop, struct err *e)
+{
+    if (d->node && graph_move(d->owner, d->node, loop ?: d->owner->loop, d, e))
+        return -1;
+    d->loop = loop;
+    return 0;
+}
+
 void drives_del(struct drives *d, struct drive *drive)
 {
     list_remove(&drive->link);
@@ -338,7 +349,7 @@ void drives_del(struct drives *d, struct drive *drive)
 int drive_change(struct drives *d, struct drive *drive, struct opts *o, struct err *e)
 {
     struct block_node *fresh = NULL;
-    if (o && !(fresh = open_image(d, o, e)))
+    if (o && !(fresh = open_image(d, drive, o, e)))
         return -1;
     struct block_node *old = drive->node;
     drive_drain(drive);

@@ -1,6 +1,7 @@
 // The table of drives and named nodes, inside the block layer.
 #pragma once
 
+#include "base/thread.h"
 #include "block/node.h"
 
 void jobs_run_ended(void *drives); // job.c: what ended_jobs waits for
@@ -14,7 +15,9 @@ struct drives {
     struct fdsets *fdsets;    // what /dev/fdset/N means, or NULL
     drives_failed_fn *failed; // or NULL
     void *opaque;
-    struct list jobs, ended_jobs; // struct job
+    struct list jobs;       // struct job
+    struct list ended_jobs; // under ended_lock: they end on their engines' threads
+    pthread_mutex_t ended_lock;
     struct loop_work end_jobs;
     drives_event_fn *job_event; // or NULL
     void *job_opaque;

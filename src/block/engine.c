@@ -156,6 +156,23 @@ void engine_set_loop(struct engine *e, struct loop *loop)
     watch(e);
 }
 
+struct loop *engine_loop(const struct engine *e)
+{
+    return e->loop;
+}
+
+void engine_hold(struct engine *e)
+{
+    if (e->loop)
+        loop_hold(e->loop);
+}
+
+void engine_release(struct engine *e)
+{
+    if (e->loop)
+        loop_release(e->loop);
+}
+
 struct co_sched *engine_co(struct engine *e)
 {
     return e->co;

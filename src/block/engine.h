@@ -13,6 +13,10 @@ struct engine *engine_new(struct loop *loop); // loop may be NULL: synchronous u
 struct engine *engine_ref(struct engine *e);
 void engine_unref(struct engine *e);
 void engine_set_loop(struct engine *e, struct loop *loop); // nothing in flight
+// loop_hold and loop_release of its loop. An engine on another thread's loop is used while held.
+void engine_hold(struct engine *e);
+void engine_release(struct engine *e);
+struct loop *engine_loop(const struct engine *e); // or NULL
 struct co_sched *engine_co(struct engine *e);
 bool engine_has_uring(struct engine *e); // makes the ring at the first call
 

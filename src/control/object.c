@@ -1,10 +1,13 @@
-// The object types this program knows. Entropy sources are opened here; memory back ends and I/O
-// threads are accepted with the properties that clients send, but RAM is still the machine's own
-// allocation and devices still run on the main loop.
+// The object types this program knows. Entropy sources are opened here and I/O threads started;
+// memory back ends are accepted with the properties that clients send, but RAM is still the
+// machine's own allocation. An I/O thread waits in its loop: the properties about polling without
+// sleep are taken and change nothing.
 #include "control/object.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "base/loop.h"
 #include "device/virtio/rng_source.h"
 
 struct object_type {
@@ -30,6 +33,21 @@ static int make_rng_builtin(struct object *obj, struct opts *o, struct err *e)
 static void end_rng(struct object *obj)
 {
     rng_source_close(obj->backend);
+}
+
+static int make_iothread(struct object *obj, struct opts *o, struct err *e)
+{
+    char name[16];
+    snprintf(name, sizeof name, "IO %.12s", opts_get(o, "id"));
+    obj->backend = loop_new(name);
+    loop_start_thread(obj->backend);
+    return 0;
+}
+
+static void end_iothread(struct object *obj)
+{
+    loop_stop_thread(obj->backend);
+    loop_free(obj->backend);
 }
 
 static int make_memory(struct object *obj, struct opts *o, struct err *e)
@@ -63,7 +81,7 @@ PROPS(secret_props, "data", "file", "format", "keyid", "iv");
 static const char *const no_props[] = {"id", "qom-type", NULL};
 
 static const struct object_type types[] = {
-    {"iothread", iothread_props, NULL, NULL},
+    {"iothread", iothread_props, make_iothread, end_iothread},
     {"memory-backend-file", file_props, make_memory, NULL},
     {"memory-backend-memfd", memfd_props, make_memory, NULL},
     {"memory-backend-ram", memory_props, make_memory, NULL},
@@ -85,6 +103,11 @@ const char *const *object_type_props(unsigned i)
 const char *object_type_name(const struct object *o)
 {
     return o->type->name;
+}
+
+bool object_is_iothread(const struct object *o)
+{
+    return o->type->make == make_iothread;
 }
 
 void object_print_help(struct buf *out)

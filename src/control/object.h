@@ -23,6 +23,7 @@ int object_del(object_list *l, const char *id, struct err *e) MUST_CHECK;
 void object_free_all(object_list *l);
 struct object *object_find(object_list *l, const char *id); // or NULL
 const char *object_type_name(const struct object *o);
+bool object_is_iothread(const struct object *o);  // its backend is a struct loop with a thread
 const char *object_type_next(unsigned i);         // the i-th type's name, or NULL
 const char *const *object_type_props(unsigned i); // NULL-terminated, with "id" and "qom-type"
 void object_print_help(struct buf *out);

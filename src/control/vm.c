@@ -21,6 +21,22 @@ const char *run_state_name(enum run_state s)
     return names[s];
 }
 
+// ---- I/O threads ----
+
+void vm_hold_io(struct vm *vm)
+{
+    for (size_t i = 0; i < vm->objects.len; i++)
+        if (object_is_iothread(&vm->objects.data[i]))
+            loop_hold(vm->objects.data[i].backend);
+}
+
+void vm_release_io(struct vm *vm)
+{
+    for (size_t i = 0; i < vm->objects.len; i++)
+        if (object_is_iothread(&vm->objects.data[i]))
+            loop_release(vm->objects.data[i].backend);
+}
+
 // ---- requests ----
 
 static void pause_as(struct vm *vm, enum run_state why)
@@ -52,6 +68,7 @@ static bool outlives_panic(struct vm *vm)
 static void carry_out(void *opaque)
 {
     struct vm *vm = opaque;
+    vm_hold_io(vm);
     if (atomic_exchange(&vm->want_reset, false)) {
         if (vm->opt.actions.no_reboot) {
             atomic_store(&vm->shutdown_reason, "guest-reset");
@@ -76,6 +93,7 @@ static void carry_out(void *opaque)
         if (!vm->opt.actions.no_shutdown || !strncmp(reason, "host", 4))
             loop_quit(vm->loop);
     }
+    vm_release_io(vm);
 }
 
 static void on_reset(void *opaque, const char *reason)
@@ -182,16 +200,20 @@ void vm_continue(struct vm *vm)
     vm_event(vm, "RESUME", NULL);
     gdb_machine_started(vm);
     machine_run(vm->machine);
+    vm_hold_io(vm);
     drives_retry(vm->drives);
+    vm_release_io(vm);
 }
 
 void vm_pause(struct vm *vm)
 {
     pause_as(vm, RUN_PAUSED);
     // What the disks still do is done when this returns: nothing changes in a machine that stands.
+    vm_hold_io(vm);
     for (struct drive *d = drives_next(vm->drives, NULL); d; d = drives_next(vm->drives, d))
         if (d->node)
             block_drain(d->node);
+    vm_release_io(vm);
 }
 
 void vm_system_reset(struct vm *vm, const char *reason)
@@ -347,9 +369,11 @@ void *vm_find_backend(void *opaque, enum field_kind kind, const char *id, struct
     case F_BACKEND_CHR:
         found = vm_find_chardev(vm, id);
         break;
-    case F_BACKEND_OBJ: {
+    case F_BACKEND_OBJ:
+    case F_BACKEND_LOOP: {
         struct object *o = object_find(&vm->objects, id);
-        found = o ? o->backend : NULL;
+        if (o && object_is_iothread(o) == (kind == F_BACKEND_LOOP))
+            found = o->backend;
         break;
     }
     default:
@@ -357,9 +381,10 @@ void *vm_find_backend(void *opaque, enum field_kind kind, const char *id, struct
     }
     if (!found)
         err_set(e, "no %s has the id '%s'",
-                kind == F_BACKEND_NET   ? "-netdev"
-                : kind == F_BACKEND_CHR ? "-chardev"
-                                        : "-object",
+                kind == F_BACKEND_NET    ? "-netdev"
+                : kind == F_BACKEND_CHR  ? "-chardev"
+                : kind == F_BACKEND_LOOP ? "-object iothread"
+                                         : "-object",
                 id);
     return found;
 }
@@ -404,8 +429,11 @@ int vm_del_netdev(struct vm *vm, const char *id, struct err *e)
 int vm_del_object(struct vm *vm, const char *id, struct err *e)
 {
     struct object *o = object_find(&vm->objects, id);
-    if (o && in_use(vm, F_BACKEND_OBJ, o->backend, "object", id, e))
+    enum field_kind kind = o && object_is_iothread(o) ? F_BACKEND_LOOP : F_BACKEND_OBJ;
+    if (o && in_use(vm, kind, o->backend, "object", id, e))
         return -1;
+    if (kind == F_BACKEND_LOOP && drives_use_loop(vm->drives, o->backend))
+        return err_set(e, "object '%s' is in use by a block job", id);
     return object_del(&vm->objects, id, e);
 }
 
@@ -461,6 +489,7 @@ void vm_free(struct vm *vm)
         monitor_free(vm->monitors.data[0]);
     gdb_machine_free(vm);
     vm_incoming_end(vm);
+    vm_hold_io(vm); // from here on they serve nobody
     machine_free(vm->machine);
     list_for_each_safe(n, next, &vm->netdevs, link) netdev_close(n);
     for (size_t i = 0; i < vm->chardevs.len; i++)

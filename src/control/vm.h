@@ -74,6 +74,10 @@ struct vm {
 struct vm *vm_new(void);
 // Loop and callbacks of a machine that is about to be made.
 void vm_hook_machine(struct vm *vm, struct machine_config *c);
+// Around what touches disks or devices: their I/O threads (-object iothread) stand still meanwhile.
+// Nests.
+void vm_hold_io(struct vm *vm);
+void vm_release_io(struct vm *vm);
 void vm_free(struct vm *vm);
 // The machine is complete: reset it, run unless start_paused, and serve until quit. The exit
 // status.

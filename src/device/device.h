@@ -38,8 +38,9 @@ enum field_kind {
     F_BACKEND_BLOCK,
     F_BACKEND_NET,
     F_BACKEND_CHR,
-    F_BACKEND_OBJ, // pointers, resolved from an id at creation
-    F_STRUCT,      // `len` structures of `stride` bytes, each described by `sub`
+    F_BACKEND_OBJ,
+    F_BACKEND_LOOP, // pointers, resolved from an id at creation (LOOP: an I/O thread's loop)
+    F_STRUCT,       // `len` structures of `stride` bytes, each described by `sub`
 };
 enum field_use {
     FIELD_PROP = 1,  // settable from -device

@@ -49,10 +49,10 @@ def base(folder):
 
 
 def guest(script, drive, device, *options):
-    entries, insmod = guests.modules("arm64", "virtio_pci", "virtio_mmio", "virtio_blk", "crc32c_generic", "ext4")
+    entries, insmod = guests.modules("arm64", "virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "sd_mod", "crc32c_generic", "ext4")
     return Machine([PROGRAM, "-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "512", "-nographic", "-nic", "none", "-no-reboot",
                     "-kernel", guests.kernel("arm64"), "-initrd", guests.initrd("arm64", insmod + script, entries, "disk"), "-append", "console=ttyAMA0 panic=-1 quiet",
-                    "-drive", "if=none,id=d," + drive, "-device", device + ",drive=d", *options])
+                    "-drive", "if=none,id=d," + drive, *options, "-device", device + ",drive=d"])
 
 
 def digest(path):
@@ -162,7 +162,56 @@ def broken():
         shutil.rmtree(folder)
 
 
-cases = [("files, aio=threads", files("threads")), ("files, aio=io_uring", files("io_uring")), ("files, virtio-blk-device", files("threads", "virtio-blk-device")),
+def ran(pid, tid):
+    """Times a thread has gone to sleep and come back."""
+    return int(re.search(r"\nvoluntary_ctxt_switches:\s*(\d+)", open("/proc/%d/task/%d/status" % (pid, tid)).read()).group(1))
+
+
+def iothread(disk, device, *options):
+    """The disk is served by the thread that was asked for, while monitors ask, pause and snapshot it."""
+    folder = tempfile.mkdtemp()
+    try:
+        overlay, path = folder + "/image.qcow2", folder + "/qmp"
+        host("qemu-img", "create", "-q", "-f", "qcow2", overlay, str(SIZE))
+        script = ROUNDS.replace("-lt 60", "-lt 24").replace("/dev/vda", disk) + "echo 3 > /proc/sys/vm/drop_caches; dd if=%s bs=1M skip=92 count=4 2>/dev/null | sha256sum | cut -c1-64 | sed 's/^/BACK /'; echo THE-END\n" % disk
+        with guest(script, "format=qcow2,node-name=top,file=" + overlay, device, "-object", "iothread,id=t0", "-object", "iothread,id=idle", "-qmp", "unix:%s,server=on,wait=off" % path, *options) as m:
+            while not os.path.exists(path):
+                time.sleep(0.01)
+            q = Qmp(path)
+            q.s.settimeout(60)
+            threads = {t["id"]: t["thread-id"] for t in q.ok("query-iothreads")}
+            assert open("/proc/%d/task/%d/comm" % (m.process.pid, threads["t0"])).read().strip() == "IO t0"
+            q.fails("object-del", id="t0")
+            m.expect("ROUND 1.", 120)
+            before = {name: ran(m.process.pid, tid) for name, tid in threads.items()}
+            for n in range(2, 9):
+                m.expect("ROUND %d." % n, 60)
+            after = {name: ran(m.process.pid, tid) for name, tid in threads.items()}
+            for n in range(30):
+                stats = q.ok("query-blockstats")[0]["stats"]
+                q.ok("stop")
+                q.ok("cont")
+            q.ok("blockdev-snapshot-sync", **{"node-name": "top", "snapshot-file": folder + "/snap.qcow2", "snapshot-node-name": "over"})
+            m.expect("ROUND 16.", 60)
+            q.ok("block-commit", device="over", job_id="c")
+            q.event("BLOCK_JOB_READY", 60)
+            q.ok("job-complete", id="c")
+            q.event("BLOCK_JOB_COMPLETED", 60)
+            m.expect("THE-END", 120)
+            assert m.wait(60) == 0, "exit status %s" % m.process.returncode
+            text = m.out.decode(errors="replace")
+        assert stats["wr_bytes"] >= 28 << 20, stats
+        worked, idle = after["t0"] - before["t0"], after["idle"] - before["idle"]
+        assert worked > 100 and idle <= 2, "the named thread woke %d times, the idle one %d" % (worked, idle)
+        assert re.search("BACK (\\w+)", text).group(1) == re.search("SUM (\\w+)", text).group(1), text
+        host("qemu-img", "check", overlay)
+    finally:
+        shutil.rmtree(folder)
+
+
+cases = [("iothread of virtio-blk", lambda: iothread("/dev/vda", "virtio-blk-pci,iothread=t0")),
+         ("iothread of virtio-scsi", lambda: iothread("/dev/sda", "scsi-hd", "-device", "virtio-scsi-pci,iothread=t0")),
+         ("files, aio=threads", files("threads")), ("files, aio=io_uring", files("io_uring")), ("files, virtio-blk-device", files("threads", "virtio-blk-device")),
          ("SIGKILL, aio=threads", killed("threads")), ("SIGKILL, aio=io_uring", killed("io_uring")),
          ("the host has no room for a while", full), ("the disk fails for good", broken)]
 sys.exit(tap([c for c in cases if re.search(PATTERN, c[0])]))

@@ -63,6 +63,32 @@ def queued_then_eof():
     assert "QMP" in json.loads(lines[0]) and json.loads(lines[1]) == {"return": {}} and "enabled" in json.loads(lines[2])["return"], r.stdout
 
 
+def iothreads():
+    """Named threads come and go; a disk that is plugged in works on its own."""
+    with tempfile.TemporaryDirectory() as d, Server(PROGRAM, VIRT) as s:
+        q = Qmp(s.path)
+        name = os.path.join(d, "a.qcow2")
+        subprocess.run([IMG, "create", "-q", "-f", "qcow2", name, "16M"], check=True)
+        q.ok("object-add", qom_type="iothread", id="t0", poll_max_ns=1000)
+        thread = q.ok("query-iothreads")[0]["thread-id"]
+        assert os.path.exists("/proc/%d/task/%d" % (s.process.pid, thread)) and thread != s.process.pid
+        q.ok("blockdev-add", **{"driver": "file", "filename": name, "node-name": "p"})
+        q.ok("blockdev-add", **{"driver": "qcow2", "node-name": "f", "file": "p"})
+        q.ok("blockdev-add", **{"driver": "raw", "node-name": "other", "file": "p", "read-only": True})
+        assert "shares an image" in q.fails("device_add", driver="virtio-blk-pci", drive="f", iothread="t0", id="d0")
+        q.ok("blockdev-del", node_name="other")
+        assert "no -object iothread has the id 't1'" in q.fails("device_add", driver="virtio-blk-pci", drive="f", iothread="t1", id="d0")
+        q.ok("device_add", driver="virtio-blk-pci", drive="f", iothread="t0", id="d0")
+        assert "in use by device 'd0'" in q.fails("object-del", id="t0")
+        q.ok("device_del", id="d0")
+        q.event("DEVICE_DELETED")
+        q.ok("object-del", id="t0")
+        assert not os.path.exists("/proc/%d/task/%d" % (s.process.pid, thread)) and q.ok("query-iothreads") == []
+        q.ok("device_add", driver="virtio-blk-pci", drive="f", id="d0")
+        q.ok("quit")
+        assert s.process.wait(10) == 0
+
+
 def life():
     with Server(PROGRAM, VIRT) as s:
         q = Qmp(s.path)
@@ -297,4 +323,4 @@ def descriptors():
 
 
 sys.exit(tap([("negotiation", negotiation), ("framing", framing), ("reconnecting", reconnect), ("commands and end of input at once", queued_then_eof), ("life and events", life),
-              ("libvirt's probe", probe), ("libvirt's start sequence", start_sequence), ("introspection", introspection), ("objects and places", objects), ("hot changes", hot_changes), ("descriptors", descriptors)]))
+              ("libvirt's probe", probe), ("libvirt's start sequence", start_sequence), ("introspection", introspection), ("objects and places", objects), ("hot changes", hot_changes), ("I/O threads", iothreads), ("descriptors", descriptors)]))

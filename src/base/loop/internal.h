@@ -19,6 +19,8 @@ struct loop {
     _Atomic pthread_t owner; // the loop's thread; the creator until someone runs it
     pthread_t thread;        // of loop_start_thread
     _Atomic bool quit;
+    int thread_id;
+    unsigned held; // by the owner: holds that nest
 
     // The loop's thread only.
     struct list fds;   // struct loop_fd
@@ -31,6 +33,8 @@ struct loop {
     struct list works; // deferred
     struct list batch; // being run in this round
     bool sleeping;     // a wake-up is needed
+    bool wanted;       // someone holds the loop, or is about to
+    bool still;        // its thread stands aside
     VEC(struct timer_heap *) heaps;
     int64_t armed; // what the OS timer is set to
 };

@@ -1,6 +1,7 @@
 // The event loop: descriptors, deferred work, and calls from other threads. One round waits once,
 // then fires timers, serves ready descriptors and runs the work deferred before it began; work
 // deferred meanwhile waits for the next round, so that nothing starves. Rounds nest (draining).
+// Another thread may hold the loop between two rounds and then act as its thread.
 #include "base/loop/internal.h"
 
 #include <stdatomic.h>
@@ -203,7 +204,7 @@ static int wait(struct loop *l, struct os_event *ev, int max, int timeout_ms)
     bool timer;
     mutex_lock(&l->lock);
     int64_t next = loop_timers_next(l);
-    if (!list_empty(&l->works) || l->n_always || next <= host_monotonic_ns() ||
+    if (!list_empty(&l->works) || l->n_always || next <= host_monotonic_ns() || l->wanted ||
         atomic_load(&l->quit))
         timeout_ms = 0;
     if (timeout_ms && next != l->armed) {
@@ -221,10 +222,58 @@ static int wait(struct loop *l, struct os_event *ev, int max, int timeout_ms)
     return n;
 }
 
+// What was ready before someone held the loop may be gone after: it is asked for again then.
+static bool stand_aside(struct loop *l)
+{
+    mutex_lock(&l->lock);
+    bool was = l->wanted;
+    while (l->wanted) {
+        l->still = true;
+        pthread_cond_broadcast(&l->called);
+        pthread_cond_wait(&l->called, &l->lock);
+    }
+    l->still = false;
+    mutex_unlock(&l->lock);
+    return was;
+}
+
+void loop_hold(struct loop *l)
+{
+    if (loop_is_current(l)) {
+        l->held += l->held != 0;
+        return;
+    }
+    mutex_lock(&l->lock);
+    BUG_ON(l->wanted);
+    l->wanted = true;
+    bool wake = l->sleeping;
+    l->sleeping = false;
+    if (wake)
+        os_poll_wake(l->poll);
+    while (!l->still)
+        pthread_cond_wait(&l->called, &l->lock);
+    l->held = 1;
+    atomic_store(&l->owner, pthread_self());
+    mutex_unlock(&l->lock);
+}
+
+void loop_release(struct loop *l)
+{
+    if (!loop_is_current(l) || !l->held || --l->held)
+        return;
+    mutex_lock(&l->lock);
+    atomic_store(&l->owner, l->thread);
+    l->wanted = l->still = false;
+    pthread_cond_broadcast(&l->called);
+    mutex_unlock(&l->lock);
+}
+
 void loop_run_once(struct loop *l, int timeout_ms)
 {
     struct os_event ev[64];
     int n = wait(l, ev, ARRAY_SIZE(ev), timeout_ms);
+    if (!l->depth && stand_aside(l))
+        n = 0;
     l->depth++;
     loop_timers_fire(l);
     for (int i = 0; i < n; i++) {
@@ -261,17 +310,33 @@ void loop_quit(struct loop *l)
 
 static void thread_main(void *opaque)
 {
-    loop_run(opaque);
+    struct loop *l = opaque;
+    mutex_lock(&l->lock);
+    l->thread_id = thread_host_id();
+    pthread_cond_broadcast(&l->called);
+    mutex_unlock(&l->lock);
+    loop_run(l);
 }
 
 void loop_start_thread(struct loop *l)
 {
     l->thread = thread_start(l->name, thread_main, l);
+    mutex_lock(&l->lock);
+    while (!l->thread_id)
+        pthread_cond_wait(&l->called, &l->lock);
     atomic_store(&l->owner, l->thread);
+    mutex_unlock(&l->lock);
+}
+
+int loop_thread_id(const struct loop *l)
+{
+    return l->thread_id;
 }
 
 void loop_stop_thread(struct loop *l)
 {
+    while (loop_is_current(l) && l->held)
+        loop_release(l);
     loop_quit(l);
     pthread_join(l->thread, NULL);
     atomic_store(&l->owner, pthread_self());

@@ -55,6 +55,16 @@ struct block_node *graph_overlay(struct drives *ds, const struct block_node *n)
     return found;
 }
 
+bool drives_use_loop(struct drives *ds, const struct loop *loop)
+{
+    bool found = false;
+    node_list l = all_nodes(ds);
+    for (size_t i = 0; i < l.len; i++)
+        found |= engine_loop(l.data[i]->eng) == loop;
+    vec_free(&l);
+    return found;
+}
+
 bool graph_is_below(const struct block_node *n, const struct block_node *top)
 {
     while (top && top != n)
@@ -81,18 +91,27 @@ int graph_check_movable(struct drives *ds, const struct block_node *n, struct er
                                       n->node_name);
 }
 
-static bool used_elsewhere(struct drives *ds, const node_list *own)
+// By another drive than `holder`, or busy.
+static bool used_elsewhere(struct drives *ds, const node_list *own, const struct drive *holder)
 {
     bool elsewhere = false;
     struct drive *d;
     list_for_each(d, &ds->drives, link)
     {
         for (size_t i = 0; i < own->len; i++)
-            elsewhere |= d->node == own->data[i];
+            elsewhere |= d != holder && d->node == own->data[i];
     }
     for (size_t i = 0; i < own->len; i++)
         elsewhere |= own->data[i]->in_flight || own->data[i]->busy;
     return elsewhere;
+}
+
+static void adopt(const node_list *own, struct engine *eng)
+{
+    for (size_t i = 0; i < own->len; i++) {
+        engine_unref(own->data[i]->eng);
+        own->data[i]->eng = engine_ref(eng);
+    }
 }
 
 int graph_join(struct drives *ds, struct block_node *n, const struct block_node *at, struct err *e)
@@ -102,11 +121,51 @@ int graph_join(struct drives *ds, struct block_node *n, const struct block_node 
     node_list own = {0};
     collect(&own, n);
     int r = 0;
-    if (used_elsewhere(ds, &own))
+    if (used_elsewhere(ds, &own, NULL))
         r = err_set(e, "node '%s' is used by another device or job", n->node_name);
-    for (size_t i = 0; i < own.len && !r; i++) {
-        engine_unref(own.data[i]->eng);
-        own.data[i]->eng = engine_ref(at->eng);
+    if (!r)
+        adopt(&own, at->eng);
+    vec_free(&own);
+    return r;
+}
+
+// A node outside `own` that stands above one of them, or NULL.
+static const struct block_node *parent_outside(struct drives *ds, const node_list *own)
+{
+    const struct block_node *found = NULL;
+    node_list l = all_nodes(ds);
+    for (size_t i = 0; i < l.len; i++) {
+        bool inside = false, above = false;
+        for (size_t k = 0; k < own->len; k++) {
+            inside |= own->data[k] == l.data[i];
+            above |= l.data[i]->file == own->data[k] || l.data[i]->backing == own->data[k];
+        }
+        if (above && !inside)
+            found = l.data[i];
+    }
+    vec_free(&l);
+    return found;
+}
+
+int graph_move(struct drives *ds, struct block_node *n, struct loop *loop,
+               const struct drive *holder, struct err *e)
+{
+    if (engine_loop(n->eng) == loop)
+        return 0;
+    node_list own = {0};
+    collect(&own, n);
+    const struct block_node *parent = parent_outside(ds, &own);
+    int r = 0;
+    block_drain(n);
+    if (used_elsewhere(ds, &own, holder))
+        r = err_set(e, "node '%s' is used by another device or job", n->node_name);
+    else if (parent)
+        r = err_set(e, "node '%s' shares an image with '%s'; one thread works on both",
+                    n->node_name, parent->node_name);
+    if (!r) {
+        struct engine *eng = loop == ds->loop ? engine_ref(ds->eng) : engine_new(loop);
+        adopt(&own, eng);
+        engine_unref(eng);
     }
     vec_free(&own);
     return r;

@@ -15,6 +15,9 @@ int graph_check_movable(struct drives *ds, const struct block_node *n, struct er
 // Brings `n` and what is below it, idle and used by nobody else, to the engine of `at`.
 int graph_join(struct drives *ds, struct block_node *n, const struct block_node *at,
                struct err *e) MUST_CHECK;
+// Brings `n` and what is below it, which only `holder` uses, to an engine on `loop`.
+int graph_move(struct drives *ds, struct block_node *n, struct loop *loop,
+               const struct drive *holder, struct err *e) MUST_CHECK;
 // Everyone above `from` then stands above `to` (but `to` itself), requests that wait at from's
 // closed gate included. In a coroutine.
 void graph_replace(struct drives *ds, struct block_node *from, struct block_node *to);

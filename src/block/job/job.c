@@ -188,13 +188,28 @@ static void ended(struct job *j)
     finish(j);
 }
 
+static struct job *next_ended(struct drives *ds)
+{
+    struct job *j = NULL;
+    mutex_lock(&ds->ended_lock);
+    if (!list_empty(&ds->ended_jobs)) {
+        j = list_entry(ds->ended_jobs.next, struct job, finish_link);
+        list_remove(&j->finish_link);
+    }
+    mutex_unlock(&ds->ended_lock);
+    return j;
+}
+
 void jobs_run_ended(void *opaque)
 {
     struct drives *ds = opaque;
-    while (!list_empty(&ds->ended_jobs)) {
-        struct job *j = list_entry(ds->ended_jobs.next, struct job, finish_link);
-        list_remove(&j->finish_link);
+    struct job *j;
+    while ((j = next_ended(ds))) {
+        struct engine *eng = engine_ref(j->eng);
+        engine_hold(eng);
         ended(j);
+        engine_release(eng);
+        engine_unref(eng);
     }
 }
 
@@ -206,7 +221,9 @@ static void run_entry(void *arg)
     if (j->cancelled && (j->forced || !j->ready) && !j->result)
         j->result = -ECANCELED;
     j->ended = true;
+    mutex_lock(&j->ds->ended_lock);
     list_append(&j->ds->ended_jobs, &j->finish_link);
+    mutex_unlock(&j->ds->ended_lock);
     loop_defer(&j->ds->end_jobs);
 }
 

@@ -495,6 +495,18 @@ static int add_devices(struct startup *s, struct err *e)
 
 // ---- all together ----
 
+static int load_or_wait(struct startup *s, struct err *e)
+{
+    s->vm->opt.incoming = s->c.incoming;
+    if (s->c.incoming)
+        s->vm->state = RUN_INMIGRATE;
+    if (s->c.incoming && strcmp(s->c.incoming, "defer") && vm_incoming(s->vm, s->c.incoming, e))
+        return err_prefix(e, "-incoming %s", s->c.incoming);
+    if (s->c.loadvm && vm_snapshot_load(s->vm, s->c.loadvm, e))
+        return err_prefix(e, "-loadvm %s", s->c.loadvm);
+    return 0;
+}
+
 static int start(struct startup *s, struct err *e)
 {
     s->vm = vm_new();
@@ -511,14 +523,10 @@ static int start(struct startup *s, struct err *e)
         return err_set(e, "-gdb: machine '%s' has no CPU", s->config.board->name);
     if (s->c.gdb && strcmp(s->c.gdb, "none") && gdb_machine_open(s->vm, s->c.gdb, e))
         return -1;
-    s->vm->opt.incoming = s->c.incoming;
-    if (s->c.incoming)
-        s->vm->state = RUN_INMIGRATE;
-    if (s->c.incoming && strcmp(s->c.incoming, "defer") && vm_incoming(s->vm, s->c.incoming, e))
-        return err_prefix(e, "-incoming %s", s->c.incoming);
-    if (s->c.loadvm && vm_snapshot_load(s->vm, s->c.loadvm, e))
-        return err_prefix(e, "-loadvm %s", s->c.loadvm);
-    return open_monitors(s, e);
+    vm_hold_io(s->vm); // a loaded machine's requests wait until all of it is there
+    int r = load_or_wait(s, e);
+    vm_release_io(s->vm);
+    return r ? r : open_monitors(s, e);
 }
 
 // The guest's architecture from "…/qemu-system-ARCH", or from "system --arch ARCH", whose two words

@@ -298,7 +298,9 @@ void hmp_run(struct vm *vm, const char *line, struct buf *out)
         bool full = strlen(c->name) == n && !strncmp(c->name, copy, n),
              brief = c->alias && strlen(c->alias) == n && !strncmp(c->alias, copy, n);
         if (full || brief) {
+            vm_hold_io(vm);
             c->run(vm, args, out);
+            vm_release_io(vm);
             return;
         }
     }

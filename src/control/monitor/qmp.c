@@ -115,7 +115,10 @@ static void run(struct monitor *m, struct json_object *o)
         reply_error(m, id, "CommandNotFound", text);
         return;
     }
+    struct vm *vm = m->vm;
+    vm_hold_io(vm);
     result = qmp_check_members(c->args, args, &e) ? c->run(m, args, &e) : NULL;
+    vm_release_io(vm);
     if (e.class) {
         reply_error(m, id, e.class, e.err.msg);
         return;

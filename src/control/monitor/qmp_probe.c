@@ -143,16 +143,15 @@ RUN(query_current_machine)
     return o;
 }
 
-// I/O threads are accepted but their devices are served by the main loop: its thread is named.
 RUN(query_iothreads)
 {
     struct json_object *a = array();
     for (size_t i = 0; i < m->vm->objects.len; i++) {
-        if (strcmp(object_type_name(&m->vm->objects.data[i]), "iothread"))
+        if (!object_is_iothread(&m->vm->objects.data[i]))
             continue;
         struct json_object *o = object();
         put_str(o, "id", m->vm->objects.data[i].id);
-        put_int(o, "thread-id", getpid());
+        put_int(o, "thread-id", loop_thread_id(m->vm->objects.data[i].backend));
         put_int(o, "poll-max-ns", 0);
         put_int(o, "poll-grow", 0);
         put_int(o, "poll-shrink", 0);

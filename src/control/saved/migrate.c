@@ -253,7 +253,10 @@ static void connected(void *opaque, unsigned events)
         return;
     }
     vm_incoming_end(vm);
-    if (receive(vm, &w, &e)) {
+    vm_hold_io(vm);
+    int r = receive(vm, &w, &e);
+    vm_release_io(vm);
+    if (r) {
         log_error("-incoming: %s", e.msg);
         vm->exit_status = 1;
         loop_quit(vm->loop);

@@ -54,11 +54,11 @@ void device_print_help(struct buf *out)
 static const char *kind_name(const struct field *f)
 {
     static const char *const names[] = {
-        [F_BOOL] = "bool",         [F_U8] = "uint8",        [F_U16] = "uint16",
-        [F_U32] = "uint32",        [F_U64] = "uint64",      [F_STR] = "str",
-        [F_ENUM] = "str",          [F_MAC] = "str",         [F_SIZE] = "size",
-        [F_BACKEND_BLOCK] = "str", [F_BACKEND_NET] = "str", [F_BACKEND_CHR] = "str",
-        [F_BACKEND_OBJ] = "str",
+        [F_BOOL] = "bool",         [F_U8] = "uint8",         [F_U16] = "uint16",
+        [F_U32] = "uint32",        [F_U64] = "uint64",       [F_STR] = "str",
+        [F_ENUM] = "str",          [F_MAC] = "str",          [F_SIZE] = "size",
+        [F_BACKEND_BLOCK] = "str", [F_BACKEND_NET] = "str",  [F_BACKEND_CHR] = "str",
+        [F_BACKEND_OBJ] = "str",   [F_BACKEND_LOOP] = "str",
     };
     const char *n = f->kind < ARRAY_SIZE(names) ? names[f->kind] : NULL;
     return n ? n : "bytes";

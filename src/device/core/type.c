@@ -184,6 +184,7 @@ static int set_field(struct device *d, const struct field *f, const char *val, s
     case F_BACKEND_NET:
     case F_BACKEND_CHR:
     case F_BACKEND_OBJ:
+    case F_BACKEND_LOOP:
         return set_backend(d, f, at, val, e);
     default:
         return err_set(e, "property '%s' cannot be set", f->name);
@@ -212,7 +213,7 @@ void device_set_ptr(struct device *d, const char *prop, void *p)
     {
         if (!(f->use & FIELD_PROP) || strcmp(f->name, prop))
             continue;
-        BUG_ON(f->kind < F_BACKEND_BLOCK || f->kind > F_BACKEND_OBJ);
+        BUG_ON(f->kind < F_BACKEND_BLOCK || f->kind > F_BACKEND_LOOP);
         *(void **)device_field_ptr(d, f) = p;
         return;
     }

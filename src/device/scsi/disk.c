@@ -275,6 +275,10 @@ static int init(struct device *d, struct err *e)
         return err_set(e, "device '%s': drive '%s' has no medium", d->type->name, k->drive->id);
     if (check_sizes(k, e) || drive_take(k->drive, k, media_changed, k->rerror, k->werror, e))
         return -1;
+    if (drive_set_loop(k->drive, k->s.sbus->iothread, e)) {
+        drive_release(k->drive);
+        return -1;
+    }
     k->drive->is_cdrom = k->is_cd;
     k->drive->removable = k->is_cd || k->removable;
     k->s.execute = execute;
@@ -291,19 +295,39 @@ static void reset(struct device *d)
     k->drive->locked = false;
 }
 
+// The bus's I/O thread stands still meanwhile.
+static void hold(struct scsi_disk *k)
+{
+    if (k->s.sbus->iothread)
+        loop_hold(k->s.sbus->iothread);
+}
+
+static void release(struct scsi_disk *k)
+{
+    if (k->s.sbus->iothread)
+        loop_release(k->s.sbus->iothread);
+}
+
 static void drain(struct device *d)
 {
-    struct drive *drive = of(d)->drive;
-    if (drive)
-        drive_drain(drive);
+    struct scsi_disk *k = of(d);
+    hold(k);
+    if (k->drive)
+        drive_drain(k->drive);
+    release(k);
 }
 
 static void leave(struct device *d)
 {
     struct scsi_disk *k = of(d);
+    struct err ignored = {0};
     if (k->s.sbus->changed)
         k->s.sbus->changed(k->s.sbus, &k->s, false, false);
+    hold(k);
+    if (k->s.sbus->iothread && drive_set_loop(k->drive, NULL, &ignored))
+        log_debug("%s", ignored.msg); // a job works on it: it stays where it is
     drive_release(k->drive);
+    release(k);
 }
 
 #define PROP_SIZE(m, ...) FIELD(struct scsi_disk, m, .kind = F_SIZE, .use = FIELD_PROP, __VA_ARGS__)

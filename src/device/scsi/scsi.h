@@ -67,6 +67,7 @@ struct scsi_cmd {
 
 struct scsi_bus {
     struct bus bus;
+    struct loop *iothread; // serves the bus's commands, its drives with it; NULL: the main loop
     unsigned max_id, max_lun;
     // A device came or went, or its medium changed; may be NULL.
     void (*changed)(struct scsi_bus *b, struct scsi_device *d, bool there, bool medium);

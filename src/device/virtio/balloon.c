@@ -1,6 +1,6 @@
 // Virtio memory balloon (virtio 1.2, section 5.5): pages the guest gives up go back to the host;
-// statistics; free page reporting. Not modelled: page poisoning and free page hints (which serve
-// migration).
+// statistics; free page reporting. Free page hints can be negotiated, but none is ever asked for.
+// Not modelled: page poisoning.
 #include "device/virtio/balloon.h"
 
 #include "base/bits.h"
@@ -10,9 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { B_F_STATS = 1, B_F_DEFLATE_ON_OOM = 2, B_F_REPORTING = 5 };
-enum { Q_INFLATE, Q_DEFLATE, Q_STATS, Q_REPORTING };
-enum { CFG_TARGET = 0, CFG_ACTUAL = 4, CFG_SIZE = 8 };
+enum { B_F_STATS = 1, B_F_DEFLATE_ON_OOM = 2, B_F_FREE_PAGE_HINT = 3, B_F_REPORTING = 5 };
+enum { Q_INFLATE, Q_DEFLATE, Q_STATS, Q_FREE_PAGES };
+enum { CFG_TARGET = 0, CFG_ACTUAL = 4, CFG_HINT_COMMAND = 8, CFG_SIZE = 12 };
+enum { HINT_STOP = 0 };
 #define PAGE      ((uint64_t)4096)
 #define PFN_CHUNK 256u
 #define RING      128
@@ -144,15 +145,16 @@ static bool run(struct virtio_device *v, unsigned queue)
         return run_pages(b, q);
     if (queue == Q_STATS)
         run_stats(b, q);
-    else
+    else if (queue > Q_FREE_PAGES || !b->free_page_hint)
         return run_reporting(b, q);
-    return false;
+    return false; // hints are never asked for: the command in the configuration stays STOP
 }
 
 static uint64_t features(struct virtio_device *v)
 {
     struct virtio_balloon *b = of(v);
     return VIRTIO_BIT(B_F_STATS) | (b->deflate_on_oom ? VIRTIO_BIT(B_F_DEFLATE_ON_OOM) : 0) |
+           (b->free_page_hint ? VIRTIO_BIT(B_F_FREE_PAGE_HINT) : 0) |
            (b->free_page_reporting ? VIRTIO_BIT(B_F_REPORTING) : 0);
 }
 
@@ -160,6 +162,7 @@ static void read_config(struct virtio_device *v, uint8_t *cfg)
 {
     st_le32(cfg + CFG_TARGET, of(v)->target);
     st_le32(cfg + CFG_ACTUAL, of(v)->actual);
+    st_le32(cfg + CFG_HINT_COMMAND, HINT_STOP);
 }
 
 static void write_config(struct virtio_device *v, const uint8_t *cfg, unsigned off, unsigned len)
@@ -188,11 +191,8 @@ static void reset(struct virtio_device *v)
 static int init(struct device *d, struct err *e)
 {
     struct virtio_balloon *b = container_of(d, struct virtio_balloon, v.dev);
-    if (b->free_page_hint)
-        return err_set(e, "virtio-balloon: free-page-hint=on is not supported; "
-                          "free-page-reporting=on is");
     loop_timer_init(&b->poll, d->env->loop, d->env->clock, poll_stats, b);
-    for (unsigned i = 0; i < (b->free_page_reporting ? 4u : 3u); i++)
+    for (unsigned i = 0; i < 3u + b->free_page_hint + b->free_page_reporting; i++)
         virtio_add_queue(&b->v, RING);
     arm_poll(b);
     return 0;
@@ -209,6 +209,8 @@ static const struct field fields[] = {
     FIELD(struct virtio_balloon, free_page_reporting, .name = "free-page-reporting", .kind = F_BOOL,
           .use = FIELD_PROP),
     FIELD(struct virtio_balloon, free_page_hint, .name = "free-page-hint", .kind = F_BOOL,
+          .use = FIELD_PROP),
+    FIELD(struct virtio_balloon, v.iothread, .name = "iothread", .kind = F_BACKEND_LOOP,
           .use = FIELD_PROP),
     FIELD(struct virtio_balloon, poll_interval, .name = "guest-stats-polling-interval",
           .kind = F_U32, .use = FIELD_PROP, .max = 86400),

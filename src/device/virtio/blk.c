@@ -396,6 +396,10 @@ static int init(struct device *d, struct err *e)
         b->num_queues = 1;
     if (drive_take(b->drive, b, media_changed, b->rerror, b->werror, e))
         return -1;
+    if (drive_set_loop(b->drive, b->v.iothread, e)) {
+        drive_release(b->drive);
+        return -1;
+    }
     for (unsigned i = 0; i < b->num_queues; i++)
         virtio_add_queue(&b->v, b->queue_size);
     return 0;
@@ -410,18 +414,27 @@ static void reset(struct virtio_device *v)
 static void drain(struct device *d)
 {
     struct virtio_blk *b = container_of(d, struct virtio_blk, v.dev);
+    loop_hold(virtio_loop(&b->v));
     if (b->drive)
         drive_drain(b->drive);
+    loop_release(virtio_loop(&b->v));
 }
 
 static void leave(struct device *d)
 {
     struct virtio_blk *b = container_of(d, struct virtio_blk, v.dev);
+    struct err ignored = {0};
+    loop_hold(virtio_loop(&b->v));
+    if (b->v.iothread && drive_set_loop(b->drive, NULL, &ignored))
+        log_debug("%s", ignored.msg); // a job works on it: it stays where it is
     drive_release(b->drive);
+    loop_release(virtio_loop(&b->v));
 }
 
 static const struct field fields[] = {
     FIELD(struct virtio_blk, drive, .kind = F_BACKEND_BLOCK, .use = FIELD_PROP),
+    FIELD(struct virtio_blk, v.iothread, .name = "iothread", .kind = F_BACKEND_LOOP,
+          .use = FIELD_PROP),
     FIELD(struct virtio_blk, serial, .kind = F_STR, .use = FIELD_PROP),
     FIELD(struct virtio_blk, bootindex, .kind = F_U32, .use = FIELD_PROP, .init = UINT32_MAX),
     FIELD(struct virtio_blk, num_queues, .name = "num-queues", .kind = F_U16, .use = FIELD_PROP,

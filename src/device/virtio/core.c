@@ -218,6 +218,11 @@ static void queue_run(void *opaque)
     device_unlock(&v->dev);
 }
 
+struct loop *virtio_loop(const struct virtio_device *v)
+{
+    return v->iothread ? v->iothread : v->dev.env->loop;
+}
+
 void virtio_add_queue(struct virtio_device *v, unsigned size)
 {
     BUG_ON(v->n_queues == VIRTIO_QUEUES || !size || size > VQ_SIZE_MAX);
@@ -225,7 +230,7 @@ void virtio_add_queue(struct virtio_device *v, unsigned size)
     q->index = v->n_queues++;
     q->dev = v;
     q->max_size = size;
-    loop_work_init(&q->work, v->dev.env->loop, queue_run, q);
+    loop_work_init(&q->work, virtio_loop(v), queue_run, q);
     vq_reset(q);
 }
 
@@ -332,10 +337,12 @@ static void base_reset(struct device *d)
 static void base_exit(struct device *d)
 {
     struct virtio_device *v = of(d);
+    loop_hold(virtio_loop(v));
     for (unsigned i = 0; i < v->n_queues; i++) {
         virtio_queue_disable(&v->queues[i]);
         loop_work_cancel(&v->queues[i].work);
     }
+    loop_release(virtio_loop(v));
     v->transport->vdev = NULL;
 }
 

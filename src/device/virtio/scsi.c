@@ -356,15 +356,21 @@ static int init(struct device *d, struct err *e)
         virtio_add_queue(&s->v, s->virtqueue_size);
     s->bus = scsi_bus_new(d, MAX_TARGET, SCSI_LUNS - 1);
     s->bus->changed = bus_changed;
+    s->bus->iothread = s->v.iothread;
     return 0;
 }
 
 static void drain(struct device *d)
 {
-    scsi_bus_drain(container_of(d, struct virtio_scsi, v.dev)->bus);
+    struct virtio_scsi *s = container_of(d, struct virtio_scsi, v.dev);
+    loop_hold(virtio_loop(&s->v));
+    scsi_bus_drain(s->bus);
+    loop_release(virtio_loop(&s->v));
 }
 
 static const struct field fields[] = {
+    FIELD(struct virtio_scsi, v.iothread, .name = "iothread", .kind = F_BACKEND_LOOP,
+          .use = FIELD_PROP),
     FIELD(struct virtio_scsi, num_queues, .kind = F_U32, .use = FIELD_PROP, .init = UINT32_MAX,
           .min = 1, .max = QUEUES_MAX),
     FIELD(struct virtio_scsi, virtqueue_size, .kind = F_U32, .use = FIELD_PROP, .init = 256,

@@ -4,8 +4,8 @@
 // struct virtio_type is its class_data.
 //
 // Threads: everything here runs with the device locked (device_lock). A guest's kick only defers
-// work to the main loop; struct virtio_type.run is called there with a bounded budget
-// (SECURITY.md, R5 and R7).
+// work to the device's loop, which is the main one or, with iothread=, that of an I/O thread;
+// struct virtio_type.run is called there with a bounded budget (SECURITY.md, R5 and R7).
 #pragma once
 
 #include "device/device.h"
@@ -87,6 +87,8 @@ struct virtio_device {
     struct device dev;
     const struct virtio_type *vtype;
     struct virtio_bus *transport;
+    struct loop
+        *iothread;     // property of some: the loop its queues are served on; NULL: the main one
     struct space *dma; // where descriptors and buffers are; the transport changes it
     uint64_t offered, features;
     uint8_t status;
@@ -102,6 +104,8 @@ struct virtio_device {
 // Base of every virtio device's type.
 extern const struct device_type virtio_device_base;
 
+// The loop that serves its queues; a device's drives belong there too.
+struct loop *virtio_loop(const struct virtio_device *v);
 // For devices, in init: queues are numbered in order; size is the largest the driver may choose.
 void virtio_add_queue(struct virtio_device *v, unsigned size);
 static inline bool virtio_has(const struct virtio_device *v, unsigned feature)

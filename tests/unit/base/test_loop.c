@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -318,6 +319,50 @@ static void test_quit_is_never_lost(void **state)
     }
 }
 
+struct counted {
+    struct loop_work work;
+    unsigned n;
+};
+
+static void count_on(void *opaque)
+{
+    struct counted *c = opaque;
+    c->n++; // no atomics: whoever holds the loop is alone
+    loop_defer(&c->work);
+}
+
+static void test_hold(void **state)
+{
+    struct loop *l = loop_new("held");
+    struct counted c = {0};
+    loop_start_thread(l);
+    assert_true(loop_thread_id(l) > 0);
+    assert_int_not_equal(loop_thread_id(l), thread_host_id());
+    loop_work_init(&c.work, l, count_on, &c);
+    loop_defer(&c.work);
+    for (int i = 0; i < 300; i++) {
+        loop_hold(l);
+        assert_true(loop_is_current(l));
+        unsigned before = c.n;
+        loop_hold(l);
+        loop_release(l);
+        struct timespec ts = {.tv_nsec = 20000};
+        nanosleep(&ts, NULL);
+        assert_int_equal(c.n, before);
+        c.n++;
+        loop_release(l);
+        assert_false(loop_is_current(l));
+    }
+    loop_hold(l);
+    loop_work_cancel(&c.work);
+    assert_true(c.n > 300);
+    loop_stop_thread(l); // lets go of it
+    loop_hold(l);        // now the caller's own
+    loop_release(l);
+    assert_true(loop_is_current(l));
+    loop_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_timer_cannot_starve),
         cmocka_unit_test(test_stopped_clock),
         cmocka_unit_test(test_timers_across_threads),
+        cmocka_unit_test(test_hold),
         cmocka_unit_test(test_quit),
         cmocka_unit_test(test_quit_is_never_lost),
     };
