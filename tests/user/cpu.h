@@ -6,6 +6,7 @@
 #if defined(__aarch64__)
 
 #define BREAKPOINT    "brk #1"
+#define STACK_CHECKED 1 // loads and stores through the stack pointer check its alignment
 #define NOP           0xd503201f
 #define NOP_ALIGNMENT 4
 
@@ -14,6 +15,13 @@ static inline void put_function(uint32_t *code, uint32_t n)
 {
     code[0] = 0x52800000 | n << 5; // mov w0, #n
     code[1] = 0xd65f03c0;          // ret
+}
+
+static inline void load_off_stack(unsigned long distance)
+{
+    __asm__ volatile(
+        "mov x9, sp\n sub x10, x9, %0\n mov sp, x10\n ldr x10, [sp]\n mov sp, x9" ::"r"(distance)
+        : "x9", "x10", "memory");
 }
 
 static inline void clobber_fp(void)
@@ -35,6 +43,7 @@ static inline long kill_with_fp(long process, long signal, double *x, double *y)
 #elif defined(__riscv)
 
 #define BREAKPOINT    "ebreak"
+#define STACK_CHECKED 0
 #define NOP           0x00000013
 #define NOP_ALIGNMENT 2
 
@@ -42,6 +51,12 @@ static inline void put_function(uint32_t *code, uint32_t n)
 {
     code[0] = 0x00000513 | n << 20; // li a0, n
     code[1] = 0x00008067;           // ret
+}
+
+static inline void load_off_stack(unsigned long distance)
+{
+    __asm__ volatile("mv t0, sp\n sub sp, sp, %0\n ld t1, 0(sp)\n mv sp, t0" ::"r"(distance)
+                     : "t0", "t1", "memory");
 }
 
 static inline void clobber_fp(void)

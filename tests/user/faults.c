@@ -83,6 +83,9 @@ int main(void)
     run_off_the_page(PROT_NONE, SEGV_ACCERR);
     run_off_the_page(PROT_READ, SEGV_ACCERR);
     FAULT(((volatile char *)file)[4096] = 1, SIGBUS, BUS_ADRERR, file + 4096);
+    FAULT(load_off_stack(16), 0, info.si_code, NULL);
+    FAULT(load_off_stack(8), STACK_CHECKED ? SIGBUS : 0, STACK_CHECKED ? BUS_ADRALN : info.si_code,
+          NULL);
     FAULT(__asm__ volatile(".word 0"), SIGILL, ILL_ILLOPC, NULL);
     FAULT(__asm__ volatile(BREAKPOINT), SIGTRAP, TRAP_BRKPT, NULL);
     CHECK(!sigaltstack(&alt, NULL));

@@ -29,7 +29,7 @@ enum {
     ARM_MODE_DN = 1 << 3,       // FPCR.DN
     ARM_MODE_BE = 1 << 4,       // data is big-endian
     ARM_MODE_ALIGN = 1 << 5,    // SCTLR.A: all data accesses check alignment
-    ARM_MODE_SP_ALIGN = 1 << 6, // SCTLR.SA / SA0
+    ARM_MODE_SP_ALIGN = 1 << 6, // SCTLR.SA / SA0: accesses through SP check it
     ARM_MODE_GUARDED = 1 << 7,  // guarded pages are in use: landings of computed branches matter
     ARM_MODE_LANDING = 1 << 8,  // one landed where it should not, unless the page is not guarded
     ARM_MODE_SS = 1 << 9,       // PSTATE.SS
@@ -42,8 +42,9 @@ enum {
         1 << 17, // some hardware breakpoint is enabled: regions consult arm_lift_breakpoint
     ARM_MODE_BT = 1 << 18, // SCTLR.BT: how PACIASP acts as a landing pad
     ARM_MODE_FZ16 = 1 << 19,
-    ARM_MODE_COUNT = 1 << 21, // instructions are counted
-    ARM_MODE_TRAPS = 1 << 20, // EL2 or EL3 traps some system registers of this level
+    ARM_MODE_COUNT = 1 << 21,  // instructions are counted
+    ARM_MODE_SP_BAD = 1 << 22, // with SP_ALIGN: SP is no multiple of 16
+    ARM_MODE_TRAPS = 1 << 20,  // EL2 or EL3 traps some system registers of this level
 };
 
 // Features: one line each in features.def (name, ID register field that advertises it).

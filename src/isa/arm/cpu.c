@@ -113,11 +113,11 @@ static void cpu_start(struct env *e, uint64_t entry, uint64_t arg, unsigned leve
         c->cnthctl_el2 = 3;
         arm_set_pstate(c, 0x3c0 | (uint64_t)level << 2 | (level ? 1 : 0));
     }
-    if (level == 0) { // a program: FP, 48-bit addresses with tags, all pointer keys
+    if (level == 0) { // a program: FP, 48-bit addresses with tags, all pointer keys, SP checked
         c->cpacr_el1 = 3ull << 20;
         c->tcr[1] = 16 | 16 << 16 | 1ull << 37;
         c->sctlr[1] |= 1u << 31 | 1 << 30 | 1 << 27 | 1 << 13;
-        c->sctlr[1] |= SCTLR_DZE | SCTLR_UCT | SCTLR_UCI | SCTLR_NTWE | SCTLR_NTWI;
+        c->sctlr[1] |= SCTLR_SA0 | SCTLR_DZE | SCTLR_UCT | SCTLR_UCI | SCTLR_NTWE | SCTLR_NTWI;
         c->cntkctl_el1 = 2; // the virtual counter
     }
     arm_state_changed(c);

@@ -11,6 +11,11 @@ static inline unsigned a64_type(unsigned sf)
     return sf ? IR_I64 : IR_I32;
 }
 
+// Alignment of the stack pointer is no test in accesses: a region is made for one that is aligned
+// as it begins, or for one that is not (ARM_MODE_SP_BAD), and left where that changes. Only what
+// moves the stack pointer by anything but multiples of 16 looks.
+void a64_sp_written(struct lift *l);
+
 // Register 31 is zero.
 static inline ir_ref a64_x(struct lift *l, unsigned n)
 {
@@ -42,9 +47,12 @@ static inline void a64_set(struct lift *l, unsigned n, ir_ref v)
     if (n != 31)
         ir_put(l->b, ARM_X0 + n, a64_widen(l, v));
 }
+// The last thing an instruction does.
 static inline void a64_set_sp(struct lift *l, unsigned n, ir_ref v)
 {
     ir_put(l->b, ARM_X0 + n, a64_widen(l, v));
+    if (n == 31 && l->mode & ARM_MODE_SP_ALIGN)
+        a64_sp_written(l);
 }
 
 static inline ir_ref a64_flags(struct lift *l)
@@ -75,6 +83,15 @@ static inline bool a64_has_pauth(const struct lift *l)
 }
 
 // ---- memory (lift_mem.c) ----
+
+// Register n as the base of an access; ends the region where it is a stack pointer that faults.
+// Nothing of the instruction comes before it.
+static inline ir_ref a64_base(struct lift *l, unsigned n)
+{
+    if (n == 31 && l->mode & ARM_MODE_SP_BAD)
+        arm_lift_exception(l, ESR_MAKE(EC_SP_ALIGN, 0));
+    return a64_xsp(l, n);
+}
 
 // Access mode of an ordinary access of 1 << size bytes.
 static inline unsigned a64_mo(const struct lift *l, unsigned size)

@@ -17,7 +17,7 @@ static void set_status(struct lift *l, const struct a64_insn *i, ir_ref stored)
 
 void a64_lift_exclusive(struct lift *l, const struct a64_insn *i)
 {
-    ir_ref addr = a64_xsp(l, i->Rn);
+    ir_ref addr = a64_base(l, i->Rn);
     unsigned type = a64_type(i->size == MO_64);
     unsigned mo = i->size | MO_ALIGN_TO(i->size) | (l->mode & ARM_MODE_BE ? MO_BE : 0);
     mo |= i->o0 ? MO_SEQ : 0;
@@ -57,7 +57,7 @@ static void split(struct lift *l, unsigned sz, ir_ref v, unsigned first, unsigne
 
 void a64_lift_exclusive_pair(struct lift *l, const struct a64_insn *i)
 {
-    ir_ref addr = a64_xsp(l, i->Rn);
+    ir_ref addr = a64_base(l, i->Rn);
     unsigned size = i->sz ? MO_128 : MO_64, type = i->sz ? IR_V128 : IR_I64;
     unsigned mo = size | MO_ALIGN_TO(size) | (l->mode & ARM_MODE_BE ? MO_BE : 0);
     mo |= i->o0 ? MO_SEQ : 0;
@@ -76,7 +76,7 @@ void a64_lift_ordered(struct lift *l, const struct a64_insn *i)
         arm_lift_undefined(l);
         return;
     }
-    ir_ref addr = a64_xsp(l, i->Rn);
+    ir_ref addr = a64_base(l, i->Rn);
     unsigned mo = a64_mo_atomic(l, i->size) | MO_SEQ;
     if (i->L)
         a64_set(l, i->Rt, ir_load(l->b, a64_type(i->size == MO_64), addr, mo));
@@ -87,13 +87,13 @@ void a64_lift_ordered(struct lift *l, const struct a64_insn *i)
 void a64_lift_ldapr(struct lift *l, const struct a64_insn *i)
 {
     unsigned mo = a64_mo_atomic(l, i->size) | MO_ACQUIRE;
-    ir_ref addr = a64_xsp(l, i->Rn);
+    ir_ref addr = a64_base(l, i->Rn);
     a64_set(l, i->Rt, ir_load(l->b, a64_type(i->size == MO_64), addr, mo));
 }
 
 void a64_lift_rcpc_imm(struct lift *l, const struct a64_insn *i)
 {
-    ir_ref addr = ir_addi(l->b, a64_xsp(l, i->Rn), i->simm);
+    ir_ref addr = ir_addi(l->b, a64_base(l, i->Rn), i->simm);
     unsigned mo = a64_mo_atomic(l, i->size);
     if (i->opc == 0) {
         ir_store(l->b, addr, operand(l, i->size, i->Rt), mo | MO_SEQ);
@@ -113,7 +113,7 @@ static unsigned order(bool acquire, bool release)
 
 void a64_lift_cas(struct lift *l, const struct a64_insn *i)
 {
-    ir_ref addr = a64_xsp(l, i->Rn);
+    ir_ref addr = a64_base(l, i->Rn);
     unsigned mo = a64_mo_atomic(l, i->size) | order(i->L, i->o0);
     ir_ref expected = operand(l, i->size, i->Rs), v = operand(l, i->size, i->Rt);
     unsigned type = a64_type(i->size == MO_64);
@@ -127,7 +127,7 @@ void a64_lift_casp(struct lift *l, const struct a64_insn *i)
     ir_ref expected = join(l, i->sz, a64_reg(l, i->sz, i->Rs), a64_reg(l, i->sz, i->Rs + 1u));
     ir_ref v = join(l, i->sz, a64_reg(l, i->sz, i->Rt), a64_reg(l, i->sz, i->Rt + 1u));
     ir_ref old =
-        ir_atomic(l->b, IR_cas, type, a64_xsp(l, i->Rn), expected, v, mo | order(i->L, i->o0));
+        ir_atomic(l->b, IR_cas, type, a64_base(l, i->Rn), expected, v, mo | order(i->L, i->o0));
     split(l, i->sz, old, i->Rs, i->Rs + 1u);
 }
 
@@ -135,7 +135,7 @@ void a64_lift_atomic(struct lift *l, const struct a64_insn *i)
 {
     static const uint8_t ops[9] = {IR_amoadd,  IR_amoand,  IR_amoxor,  IR_amoor, IR_amosmax,
                                    IR_amosmin, IR_amoumax, IR_amoumin, IR_swap};
-    ir_ref addr = a64_xsp(l, i->Rn), v = operand(l, i->size, i->Rs);
+    ir_ref addr = a64_base(l, i->Rn), v = operand(l, i->size, i->Rs);
     unsigned mo = a64_mo_atomic(l, i->size) | order(i->A, i->R);
     if (i->opc == 1) // LDCLR
         v = ir_not(l->b, v);

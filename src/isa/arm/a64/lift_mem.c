@@ -30,9 +30,48 @@ static void load_store(struct lift *l, const struct a64_insn *i, ir_ref addr, un
         ir_store(l->b, addr, stored(l, i->Rt, i->size), mo);
 }
 
+// ---- the stack pointer ----
+
+// Is v a multiple of 16, the stack pointer having been one as the region began?
+static bool keeps_alignment(const struct ir_build *b, ir_ref v)
+{
+    for (;;) {
+        const struct ir_insn *n = &b->r->insns.data[v];
+        uint64_t k = n->imm;
+        switch (n->op) {
+        case IR_const:
+            return !(k & 15);
+        case IR_get:
+            return n->aux == ARM_SP;
+        case IR_and:
+            return ir_is_const(b, n->b, &k) && !(k & 15);
+        case IR_add:
+        case IR_sub:
+            if (!ir_is_const(b, n->b, &k) || k & 15)
+                return false;
+            v = n->a;
+            break;
+        default:
+            return false;
+        }
+    }
+}
+
+void a64_sp_written(struct lift *l)
+{
+    bool bad = l->mode & ARM_MODE_SP_BAD;
+    ir_ref v = a64_xsp(l, 31);
+    if (!bad && keeps_alignment(l->b, v))
+        return;
+    ir_ref off = ir_andi(l->b, v, 15);
+    ir_exit_mode_if(l->b, ir_cmp(l->b, bad ? CMP_EQ : CMP_NE, off, ir_i64(l->b, 0)), l->pc + 4);
+}
+
+// ---- single registers ----
+
 void a64_lift_ldst_imm12(struct lift *l, const struct a64_insn *i)
 {
-    ir_ref addr = ir_addi(l->b, a64_xsp(l, i->Rn), (int64_t)i->imm12 << i->size);
+    ir_ref addr = ir_addi(l->b, a64_base(l, i->Rn), (int64_t)i->imm12 << i->size);
     load_store(l, i, addr, a64_mo(l, i->size));
 }
 
@@ -47,7 +86,7 @@ static void write_back(struct lift *l, const struct a64_insn *i, ir_ref base, bo
 
 void a64_lift_ldst_imm9(struct lift *l, const struct a64_insn *i)
 {
-    ir_ref base = a64_xsp(l, i->Rn), moved = ir_addi(l->b, base, i->simm);
+    ir_ref base = a64_base(l, i->Rn), moved = ir_addi(l->b, base, i->simm);
     unsigned mo = a64_mo(l, i->size), el = a64_el(l);
     bool user = el == 1 || (el == 2 && (l->mode & ARM_MODE_E2H));
     if (i->idx == INDEX_OTHER && user)
@@ -60,7 +99,7 @@ void a64_lift_ldst_imm9(struct lift *l, const struct a64_insn *i)
 void a64_lift_ldst_reg(struct lift *l, const struct a64_insn *i)
 {
     ir_ref index = a64_extend(l, i->Rm, i->option, i->S ? i->size : 0);
-    load_store(l, i, ir_add(l->b, a64_xsp(l, i->Rn), index), a64_mo(l, i->size));
+    load_store(l, i, ir_add(l->b, a64_base(l, i->Rn), index), a64_mo(l, i->size));
 }
 
 void a64_lift_literal(struct lift *l, const struct a64_insn *i)
@@ -111,7 +150,7 @@ static void pair_access(struct lift *l, const struct a64_insn *i, ir_ref addr)
 
 void a64_lift_pair(struct lift *l, const struct a64_insn *i)
 {
-    ir_ref base = a64_xsp(l, i->Rn), moved = ir_addi(l->b, base, i->simm * (i->sz ? 8 : 4));
+    ir_ref base = a64_base(l, i->Rn), moved = ir_addi(l->b, base, i->simm * (i->sz ? 8 : 4));
     pair_access(l, i, i->idx == INDEX_POST ? base : moved);
     if (i->idx & 1)
         write_back(l, i, moved, i->L && (i->Rt == i->Rn || i->Rt2 == i->Rn));
@@ -119,7 +158,7 @@ void a64_lift_pair(struct lift *l, const struct a64_insn *i)
 
 void a64_lift_pair_signed(struct lift *l, const struct a64_insn *i)
 {
-    ir_ref base = a64_xsp(l, i->Rn), moved = ir_addi(l->b, base, i->simm * 4);
+    ir_ref base = a64_base(l, i->Rn), moved = ir_addi(l->b, base, i->simm * 4);
     ir_ref addr = i->idx == INDEX_POST ? base : moved;
     unsigned mo = a64_mo(l, MO_32) | MO_SIGN;
     ir_ref x = ir_load(l->b, IR_I64, addr, mo);
@@ -138,7 +177,7 @@ void a64_lift_ldra(struct lift *l, const struct a64_insn *i)
         arm_lift_undefined(l);
         return;
     }
-    ir_ref base = a64_pac(l, true, PAC_DA + i->M, a64_xsp(l, i->Rn), ir_i64(l->b, 0));
+    ir_ref base = a64_pac(l, true, PAC_DA + i->M, a64_base(l, i->Rn), ir_i64(l->b, 0));
     ir_ref addr = ir_addi(l->b, base, (int64_t)i->simm * 8);
     load(l, i->Rt, addr, a64_mo(l, MO_64), 1);
     if (i->W)

@@ -45,7 +45,7 @@ void a64_lift_vec_imm12(struct lift *l, const struct a64_insn *i)
 {
     if (!arm_lift_fp_check(l))
         return;
-    ir_ref addr = ir_addi(l->b, a64_xsp(l, i->Rn), (int64_t)i->imm12 << i->scale);
+    ir_ref addr = ir_addi(l->b, a64_base(l, i->Rn), (int64_t)i->imm12 << i->scale);
     load_store(l, i->L, i->scale, i->Rt, addr);
 }
 
@@ -55,7 +55,7 @@ void a64_lift_vec_imm9(struct lift *l, const struct a64_insn *i)
 {
     if (!arm_lift_fp_check(l))
         return;
-    ir_ref base = a64_xsp(l, i->Rn), moved = ir_addi(l->b, base, i->simm);
+    ir_ref base = a64_base(l, i->Rn), moved = ir_addi(l->b, base, i->simm);
     load_store(l, i->L, i->scale, i->Rt, i->idx == INDEX_POST ? base : moved);
     if (i->idx & 1)
         a64_set_sp(l, i->Rn, moved);
@@ -66,7 +66,7 @@ void a64_lift_vec_reg(struct lift *l, const struct a64_insn *i)
     if (!arm_lift_fp_check(l))
         return;
     ir_ref index = a64_extend(l, i->Rm, i->option, i->S ? i->scale : 0);
-    load_store(l, i->L, i->scale, i->Rt, ir_add(l->b, a64_xsp(l, i->Rn), index));
+    load_store(l, i->L, i->scale, i->Rt, ir_add(l->b, a64_base(l, i->Rn), index));
 }
 
 void a64_lift_vec_literal(struct lift *l, const struct a64_insn *i)
@@ -82,7 +82,7 @@ void a64_lift_vec_pair(struct lift *l, const struct a64_insn *i)
     if (!arm_lift_fp_check(l))
         return;
     unsigned scale = i->opc + 2u;
-    ir_ref base = a64_xsp(l, i->Rn), moved = ir_addi(l->b, base, i->simm * (1 << scale));
+    ir_ref base = a64_base(l, i->Rn), moved = ir_addi(l->b, base, i->simm * (1 << scale));
     ir_ref addr = i->idx == INDEX_POST ? base : moved, next = ir_addi(l->b, addr, 1 << scale);
     if (i->L) {
         ir_ref x = load_value(l, scale, addr), y = load_value(l, scale, next);
@@ -127,7 +127,7 @@ static ir_ref set_lane(struct lift *l, unsigned size, ir_ref v, unsigned lane, i
 static void by_elements(struct lift *l, const struct a64_insn *i, unsigned repeat, unsigned selem)
 {
     unsigned lanes = (8u << i->Q) >> i->size, at = 0;
-    ir_ref base = a64_xsp(l, i->Rn), v[4];
+    ir_ref base = a64_base(l, i->Rn), v[4];
     for (unsigned n = 0; n < repeat * selem; n++)
         v[n] = i->L ? ir_const(l->b, IR_V128, 0) : get_v(l, i->Rt + n);
     for (unsigned r = 0; r < repeat; r++)
@@ -147,7 +147,7 @@ static void by_elements(struct lift *l, const struct a64_insn *i, unsigned repea
 static void by_registers(struct lift *l, const struct a64_insn *i, unsigned n, ir_ref *v)
 {
     unsigned scale = i->Q ? 4 : 3;
-    ir_ref base = a64_xsp(l, i->Rn);
+    ir_ref base = a64_base(l, i->Rn);
     for (unsigned k = 0; k < n; k++) {
         ir_ref addr = ir_addi(l->b, base, k << scale);
         if (i->L)
@@ -246,9 +246,9 @@ void a64_lift_vec_single(struct lift *l, const struct a64_insn *i)
 {
     static const uint8_t sizes[4] = {MO_8, MO_16, MO_32, MO_32};
     unsigned size = sizes[bits(i->raw, 15, 14)], n = i->selem + 1u;
-    ir_ref base = a64_xsp(l, i->Rn), v[4];
     if (!arm_lift_fp_check(l))
         return;
+    ir_ref base = a64_base(l, i->Rn), v[4];
     if (size == MO_32 && bit(i->raw, 10))
         size = MO_64;
     for (unsigned k = 0; k < n; k++) {
@@ -268,9 +268,9 @@ void a64_lift_vec_single(struct lift *l, const struct a64_insn *i)
 void a64_lift_vec_replicate(struct lift *l, const struct a64_insn *i)
 {
     unsigned n = i->selem + 1u;
-    ir_ref base = a64_xsp(l, i->Rn), v[4];
     if (!arm_lift_fp_check(l))
         return;
+    ir_ref base = a64_base(l, i->Rn), v[4];
     for (unsigned k = 0; k < n; k++) {
         ir_ref x = load_lane(l, i->size, ir_addi(l->b, base, k << i->size));
         v[k] = ir_emit(l->b, IR_vdup, IR_V128, i->size | (i->Q ? 0 : VL_HALF), x, IR_NONE, IR_NONE);

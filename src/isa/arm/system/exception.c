@@ -279,7 +279,9 @@ static uint64_t compute_mode(const struct arm_cpu *c)
 uint64_t arm_mode(struct env *e)
 {
     struct arm_cpu *c = arm_cpu(e);
-    return c->mode_cache | (arm_landing_pending(c) ? ARM_MODE_LANDING : 0);
+    bool sp_bad = c->mode_cache & ARM_MODE_SP_ALIGN && c->sp & 15;
+    return c->mode_cache | (arm_landing_pending(c) ? ARM_MODE_LANDING : 0) |
+           (sp_bad ? ARM_MODE_SP_BAD : 0);
 }
 
 static void report_world(struct arm_cpu *c)

@@ -45,7 +45,55 @@ EL0_CASE(wfi, "wfi")
     report("el0 " #name, enter_el0((unsigned long)el0_##name, 0, (unsigned long)(x0), 0),          \
            (uint64_t)el0_##name)
 
+EL0_CASE(branch, "br x0")
+EL0_CASE(sp_load, "sub sp, sp, #8\n ldr x0, [sp]")
+EL0_CASE(sp_moved, "sub sp, sp, #8\n add sp, sp, #8\n ldr x0, [sp]")
+
 static char buffer[256] __attribute__((aligned(256)));
+
+// An access through the other stack pointer, x0.
+#define SP_CASE(name, code) EL1_CASE(name, "msr spsel, #0\n mov sp, x0\n" code "\n msr spsel, #1")
+SP_CASE(sp_load, "ldr x2, [sp]")
+SP_CASE(sp_byte, "ldrb w2, [sp, #1]")
+SP_CASE(sp_push, "stp x2, x3, [sp, #-16]!")
+SP_CASE(sp_pop, "ldr x2, [sp], #8\n ldr x3, [sp, #8]")
+SP_CASE(sp_exclusive, "ldxr x2, [sp]")
+SP_CASE(sp_prefetch, "prfm pldl1keep, [sp]")
+SP_CASE(sp_vector, ".inst 0x3dc003e0") // ldr q0, [sp]
+SP_CASE(sp_moved, "add sp, sp, #8\n ldr x2, [sp]")
+SP_CASE(sp_cleared, "and sp, x0, #~15\n ldr x2, [sp]")
+SP_CASE(sp_loop, "mov x3, #3000\n1: sub sp, sp, #8\n add sp, sp, #8\n subs x3, x3, #1\n b.ne 1b\n"
+                 "sub sp, sp, #24\n ldr x2, [sp]")
+
+static void stack_alignment(void)
+{
+    uint64_t sctlr = READ(sctlr_el1);
+    char *odd = buffer + 128 + 8, *even = buffer + 128;
+    WRITE(sctlr_el1, sctlr & ~0x18ull);
+    TRY(sp_load, odd);
+    EL0(sp_load, 0);
+    WRITE(sctlr_el1, sctlr | 0x18);
+    TRY(sp_load, even);
+    TRY(sp_load, odd);
+    TRY(sp_byte, odd);
+    TRY(sp_push, odd);
+    TRY(sp_pop, even);
+    TRY(sp_exclusive, odd);
+    TRY(sp_prefetch, odd);
+    TRY(sp_vector, odd);
+    WRITE(cpacr_el1, 0);
+    TRY(sp_vector, odd);
+    WRITE(cpacr_el1, 3 << 20);
+    TRY(sp_moved, odd);
+    TRY(sp_moved, even);
+    TRY(sp_cleared, odd);
+    TRY(sp_loop, even);
+    EL0(sp_load, 0);
+    EL0(sp_moved, 0);
+    WRITE(sctlr_el1, (sctlr | 8) & ~0x10ull);
+    EL0(sp_load, 0);
+    WRITE(sctlr_el1, sctlr);
+}
 
 void test_exceptions(void)
 {
@@ -93,4 +141,7 @@ void test_exceptions(void)
     EL0(cvau, buffer);
     WRITE(cpacr_el1, 3 << 20);
     EL0(fp, 0);
+    report("el0 branch", enter_el0((unsigned long)el0_branch, 0, (unsigned long)buffer + 2, 0),
+           (uint64_t)buffer);
+    stack_alignment();
 }
