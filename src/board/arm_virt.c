@@ -604,6 +604,7 @@ const struct board arm_virt_board = {
     .arch = "aarch64",
     .max_cpus = 512,
     .default_ram = 512 * MiB,
+    .numa = true,
     .props = virt_props,
     .create = virt_create,
     .finish = virt_finish,

@@ -4,6 +4,7 @@
 #include "board/boot/acpi_tables.h"
 #include "board/boot/pcie.h"
 #include "base/bits.h"
+#include "board/numa.h"
 
 #include <stdio.h>
 
@@ -225,6 +226,17 @@ static void put_iort(struct acpi *a)
     acpi_table_end(a, true);
 }
 
+static void put_affinity(struct acpi *a, unsigned cpu, unsigned node)
+{
+    struct buf *b = &a->tables;
+    buf_u8(b, 3); // GICC
+    buf_u8(b, 18);
+    buf_le32(b, node);
+    buf_le32(b, cpu);
+    buf_le32(b, 1);
+    buf_le32(b, 0);
+}
+
 int virt_build_acpi(const struct virt *v, struct err *e)
 {
     struct acpi a;
@@ -233,6 +245,7 @@ int virt_build_acpi(const struct virt *v, struct err *e)
     acpi_put_fadt(&a, dsdt, arm_flags(v));
     put_madt(v, &a);
     acpi_put_pptt(&a, &v->m->config);
+    numa_acpi(v->m, &a, put_affinity);
     put_gtdt(&a);
     acpi_put_mcfg(&a, v->ecam, (unsigned)(v->ecam_size / MiB));
     const struct acpi_uart uart = {.base = virt_slots[VIRT_UART].base,

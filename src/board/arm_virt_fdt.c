@@ -3,6 +3,7 @@
 // generic, arm,psci, cfi-flash, …).
 #include "board/arm_virt.h"
 #include "board/boot/pcie.h"
+#include "board/numa.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -126,6 +127,7 @@ static void put_cpus(const struct virt *v, struct fdt_out *o)
         if (c->cpus > 1)
             fdt_out_str(o, "enable-method", "psci");
         fdt_out_cells(o, "reg", (uint32_t)virt_affinity(v, i));
+        numa_fdt_cpu(v->m, i, o);
         fdt_out_cells(o, "phandle", PH_CPU0 + i);
         fdt_out_end(o);
     }
@@ -308,10 +310,7 @@ static void put_pcie(const struct virt *v, struct fdt_out *o)
 
 static void put_memory(const struct virt *v, struct fdt_out *o)
 {
-    fdt_out_node(o, "memory@%llx", (unsigned long long)v->m->ram_base);
-    fdt_out_str(o, "device_type", "memory");
-    fdt_out_reg(o, v->m->ram_base, v->m->config.ram_size);
-    fdt_out_end(o);
+    numa_fdt_memory(v->m, o);
     if (!v->secure)
         return;
     const struct virt_slot *s = &virt_slots[VIRT_SECURE_RAM];
@@ -346,6 +345,7 @@ int virt_build_fdt(const struct virt *v, uint8_t **blob, size_t *len, struct err
     put_chosen(v, &o);
     put_psci(v, &o);
     put_memory(v, &o);
+    numa_fdt_distances(v->m, &o);
     put_cpus(v, &o);
     put_timer_and_pmu(v, &o);
     if (v->gic_version == 3)

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "accel/vcpu.h"
+#include "base/hostmem.h"
 #include "base/buf.h"
 #include "base/opt.h"
 #include "device/device.h"
@@ -22,6 +23,7 @@ struct board {
     const char *arch; // isa name
     unsigned max_cpus;
     uint64_t default_ram;
+    bool numa;   // it tells the guest of nodes
     bool no_nic; // there is no bus for a network card: none is made unless asked for
     const struct board_prop *props; // ends with .name == NULL
     // Check the configuration, make spaces, RAM, vCPUs, devices and buses. -1 with one line.
@@ -36,6 +38,16 @@ extern const struct board *const boards[]; // NULL-terminated, from boards.def
 // By name, or by name and version ("virt-7.2"); NULL.
 const struct board *board_find(const char *arch, const char *name);
 
+// NUMA nodes: memory is laid out in their order from the start of RAM.
+enum { NUMA_NODES = 64, NUMA_CPUS = 512 };
+struct machine_numa {
+    unsigned n;
+    uint64_t mem[NUMA_NODES];
+    uint8_t node_of_cpu[NUMA_CPUS];
+    uint8_t distance[NUMA_NODES][NUMA_NODES]; // 10 to itself
+    bool has_distances;                       // the operator gave them
+};
+
 struct machine_config {
     const struct board *board;
     struct loop *loop;
@@ -46,7 +58,8 @@ struct machine_config {
     unsigned cpus, max_cpus;                    // -smp; 0: 1, and as many as cpus
     unsigned sockets, clusters, cores, threads; // 0: computed
     uint64_t ram_size;                          // 0: the board's default
-    bool ram_shared;
+    struct hostmem_source ram_source;
+    const struct machine_numa *numa; // or NULL
 
     struct opts *props; // -machine, all but the type; unknown ones are errors; or NULL
     const struct device_global *globals; // -global, for the board's own devices, too
@@ -93,6 +106,8 @@ struct machine {
     VEC(struct machine_image) images;
 };
 
+// RAM and topology as far as they were not said; machine_new does it, too.
+int machine_complete_config(struct machine_config *c, struct err *e) MUST_CHECK;
 // Makes the machine and its fixed devices; -device may follow, then machine_finish.
 struct machine *machine_new(const struct machine_config *c, struct err *e);
 // Loads images, resets; the machine can run. Once.

@@ -99,6 +99,15 @@ static int complete_topology(struct machine_config *c, struct err *e)
     return 0;
 }
 
+int machine_complete_config(struct machine_config *c, struct err *e)
+{
+    if (!c->ram_size)
+        c->ram_size = c->board->default_ram;
+    if (c->numa && !c->board->numa)
+        return err_set(e, "-numa: machine '%s' has no NUMA nodes", c->board->name);
+    return complete_topology(c, e);
+}
+
 static const char *const *prop_names(const struct board *b, const char *names[32])
 {
     unsigned n = 0;
@@ -130,10 +139,8 @@ struct machine *machine_new(const struct machine_config *c, struct err *e)
     device_tree_init(&m->tree, &m->env);
     for (unsigned i = 0; i < c->n_globals; i++)
         device_tree_global(&m->tree, c->globals[i].driver, c->globals[i].prop, c->globals[i].val);
-    if (!m->config.ram_size)
-        m->config.ram_size = c->board->default_ram;
     const char *names[32];
-    if (complete_topology(&m->config, e) || c->board->create(m, e) ||
+    if (machine_complete_config(&m->config, e) || c->board->create(m, e) ||
         (c->props && opts_check_unused(c->props, "-machine", prop_names(c->board, names), e))) {
         machine_free(m);
         return NULL;
@@ -147,7 +154,7 @@ int machine_add_ram(struct machine *m, gpa_t base, struct err *e)
     if (size < MiB || size % 4096)
         return err_set(e, "-m: RAM size %" PRIu64 " is not a multiple of 4 KiB of at least 1 MiB",
                        size);
-    m->ram = ram_new("ram", size, m->config.ram_shared, e);
+    m->ram = ram_new_from("ram", size, &m->config.ram_source, e);
     if (!m->ram)
         return -1;
     m->ram_base = base;

@@ -80,7 +80,7 @@ static int make_ram(struct microvm *v, struct err *e)
     if (size < 4 * MiB || size % 4096)
         return err_set(e, "-m: RAM size %" PRIu64 " is not a multiple of 4 KiB of at least 4 MiB",
                        size);
-    m->ram = ram_new("ram", size, m->config.ram_shared, e);
+    m->ram = ram_new_from("ram", size, &m->config.ram_source, e);
     if (!m->ram)
         return -1;
     space_map_ram(m->memory, "ram", 0, m->ram, 0, low, false, 0);

@@ -4,6 +4,7 @@
 
 #include "device/irqchip/riscv/aclint.h"
 #include "isa/riscv/riscv.h"
+#include "board/numa.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,10 +87,7 @@ void riscv_fdt_chosen(const struct riscv_boot *b, const char *console, struct fd
     if (getrandom(seed, sizeof seed, 0) == sizeof seed)
         fdt_out_bytes(o, "rng-seed", seed, sizeof seed);
     fdt_out_end(o);
-    fdt_out_node(o, "memory@%llx", (unsigned long long)b->m->ram_base);
-    fdt_out_str(o, "device_type", "memory");
-    fdt_out_reg(o, b->m->ram_base, b->m->config.ram_size);
-    fdt_out_end(o);
+    numa_fdt_memory(b->m, o);
 }
 
 static void put_isa(const struct rv_cpu *cpu, struct fdt_out *o)
@@ -146,6 +144,7 @@ void riscv_fdt_cpus(struct machine *m, struct fdt_out *o)
         fdt_out_str(o, "status", "okay");
         fdt_out_str(o, "compatible", "riscv");
         put_isa(rv_cpu(m->vcpus->v[i]->env), o);
+        numa_fdt_cpu(m, i, o);
         fdt_out_cells(o, "phandle", PH_CPU0 + i);
         fdt_out_node(o, "interrupt-controller");
         fdt_out_cells(o, "#interrupt-cells", 1);

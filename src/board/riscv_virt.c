@@ -251,9 +251,9 @@ static void rvirt_destroy(struct machine *m)
 #define BOARD(isa)                                                                                 \
     {                                                                                              \
         .name = "virt", .desc = "RISC-V virtual machine (PLIC or AIA, 16550A, virtio-mmio, PCIe)", \
-        .arch = isa, .max_cpus = 512, .default_ram = 512 * MiB, .props = rvirt_props,              \
-        .create = rvirt_create, .finish = rvirt_finish, .reset = rvirt_reset,                      \
-        .powerdown = rvirt_powerdown, .destroy = rvirt_destroy,                                    \
+        .arch = isa, .max_cpus = 512, .default_ram = 512 * MiB, .numa = true,                      \
+        .props = rvirt_props, .create = rvirt_create, .finish = rvirt_finish,                      \
+        .reset = rvirt_reset, .powerdown = rvirt_powerdown, .destroy = rvirt_destroy,              \
     }
 const struct board riscv_virt_board = BOARD("riscv64");
 const struct board riscv32_virt_board = BOARD("riscv32");

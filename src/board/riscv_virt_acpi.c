@@ -7,6 +7,7 @@
 #include "device/irqchip/riscv/imsic.h"
 #include "device/irqchip/riscv/plic.h"
 #include "isa/riscv/riscv.h"
+#include "board/numa.h"
 
 static const struct rv_cpu *hart(const struct rvirt *v, unsigned i)
 {
@@ -238,6 +239,18 @@ static void put_rhct(const struct rvirt *v, struct acpi *a)
     acpi_table_end(a, true);
 }
 
+static void put_affinity(struct acpi *a, unsigned cpu, unsigned node)
+{
+    struct buf *b = &a->tables;
+    buf_u8(b, 7); // RINTC
+    buf_u8(b, 20);
+    buf_le16(b, 0);
+    buf_le32(b, node);
+    buf_le32(b, cpu);
+    buf_le32(b, 1);
+    buf_le32(b, 0);
+}
+
 int rvirt_build_acpi(const struct rvirt *v, struct err *e)
 {
     const struct rvirt_slot *ecam = &rvirt_slots[RVIRT_PCIE_ECAM];
@@ -254,6 +267,7 @@ int rvirt_build_acpi(const struct rvirt *v, struct err *e)
     put_madt(v, &a);
     put_rhct(v, &a);
     acpi_put_pptt(&a, &v->m->config);
+    numa_acpi(v->m, &a, put_affinity);
     acpi_put_mcfg(&a, ecam->base, (unsigned)(ecam->size / MiB));
     acpi_put_spcr(&a, &uart);
     return acpi_finish(&a, v->fw_cfg, e);

@@ -7,6 +7,7 @@
 #include "device/irqchip/riscv/aclint.h"
 #include "device/power/sifive_test.h"
 #include "isa/riscv/riscv.h"
+#include "board/numa.h"
 
 #include <string.h>
 #include <sys/random.h>
@@ -165,6 +166,7 @@ int rvirt_build_fdt(const struct rvirt *v, uint8_t **blob, size_t *len, struct e
     fdt_out_cells(&o, "#size-cells", 2);
     riscv_fdt_chosen(&v->boot, "/soc/serial@10000000", &o);
     riscv_fdt_cpus(v->m, &o);
+    numa_fdt_distances(v->m, &o);
     put_power("poweroff", FINISHER_PASS, &o);
     put_power("reboot", FINISHER_RESET, &o);
     put_fw_cfg(&o);

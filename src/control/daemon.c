@@ -28,6 +28,7 @@ int daemon_begin(struct daemon *d, struct err *e)
     }
     close(fds[0]);
     d->ready = fds[1];
+    d->null = open("/dev/null", O_RDWR | O_CLOEXEC); // later there may be another root
     return setsid() < 0 ? err_errno(e, errno, "-daemonize: setsid") : 0;
 }
 
@@ -47,12 +48,11 @@ int daemon_finish(struct daemon *d, struct err *e)
 {
     if (d->ready < 0)
         return 0;
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null < 0 || chdir("/"))
+    if (d->null < 0 || chdir("/"))
         return err_errno(e, errno, "-daemonize");
     for (int fd = 0; fd < 3; fd++)
-        dup2(null, fd);
-    close(null);
+        dup2(d->null, fd);
+    close(d->null);
     if (write(d->ready, "", 1) != 1)
         return err_errno(e, errno, "-daemonize: the starting process is gone");
     close(d->ready);

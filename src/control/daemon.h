@@ -5,6 +5,7 @@
 
 struct daemon {
     int ready;     // pipe to the process that waits, or -1
+    int null;      // /dev/null, opened early
     char *pidfile; // absolute; removed at the end
 };
 

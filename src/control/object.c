@@ -1,7 +1,7 @@
 // The object types this program knows. Entropy sources are opened here and I/O threads started;
-// memory back ends are accepted with the properties that clients send, but RAM is still the
-// machine's own allocation. An I/O thread waits in its loop: the properties about polling without
-// sleep are taken and change nothing.
+// memory back ends say what the machine's RAM is to be made of (other hints than share and prealloc
+// are taken and change nothing). An I/O thread waits in its loop: the properties about polling
+// without sleep are taken and change nothing.
 #include "control/object.h"
 
 #include <stdio.h>
@@ -50,12 +50,57 @@ static void end_iothread(struct object *obj)
     loop_free(obj->backend);
 }
 
-static int make_memory(struct object *obj, struct opts *o, struct err *e)
+static int make_backend(struct object *obj, struct opts *o, bool shared, struct err *e)
 {
-    uint64_t size = 0;
+    struct memory_backend *b = xalloc(sizeof *b);
+    const char *path = opts_get(o, "mem-path");
+    obj->backend = b;
+    b->source = (struct hostmem_source){.shared = shared};
     if (!opts_has(o, "size"))
         return err_set(e, "give it a size=");
-    return opts_get_size(o, "size", &size, 1, e);
+    if (opts_get_size(o, "size", &b->size, 1, e) ||
+        opts_get_bool(o, "share", &b->source.shared, e) ||
+        opts_get_bool(o, "prealloc", &b->source.fill, e))
+        return -1;
+    if (path)
+        b->source.path = b->path = xstrdup(path);
+    return 0;
+}
+
+static int make_memory(struct object *obj, struct opts *o, struct err *e)
+{
+    return make_backend(obj, o, false, e);
+}
+
+static int make_memfd(struct object *obj, struct opts *o, struct err *e)
+{
+    bool huge = false;
+    if (opts_get_bool(o, "hugetlb", &huge, e))
+        return -1;
+    if (huge)
+        return err_set(e, "hugetlb=on is not supported; use memory-backend-file with a mem-path "
+                          "where huge pages are mounted");
+    return make_backend(obj, o, true, e);
+}
+
+static int make_file(struct object *obj, struct opts *o, struct err *e)
+{
+    bool readonly = false;
+    uint64_t offset = 0;
+    if (opts_get_bool(o, "readonly", &readonly, e) || opts_get_size(o, "offset", &offset, 1, e))
+        return -1;
+    if (readonly || offset)
+        return err_set(e, "readonly= and offset= are not supported");
+    return opts_has(o, "mem-path") ? make_backend(obj, o, false, e)
+                                   : err_set(e, "give it a mem-path=");
+}
+
+static void end_memory(struct object *obj)
+{
+    struct memory_backend *b = obj->backend;
+    if (b)
+        free(b->path);
+    free(b);
 }
 
 static int make_secret(struct object *obj, struct opts *o, struct err *e)
@@ -82,9 +127,9 @@ static const char *const no_props[] = {"id", "qom-type", NULL};
 
 static const struct object_type types[] = {
     {"iothread", iothread_props, make_iothread, end_iothread},
-    {"memory-backend-file", file_props, make_memory, NULL},
-    {"memory-backend-memfd", memfd_props, make_memory, NULL},
-    {"memory-backend-ram", memory_props, make_memory, NULL},
+    {"memory-backend-file", file_props, make_file, end_memory},
+    {"memory-backend-memfd", memfd_props, make_memfd, end_memory},
+    {"memory-backend-ram", memory_props, make_memory, end_memory},
     {"rng-builtin", no_props, make_rng_builtin, end_rng},
     {"rng-random", rng_props, make_rng_random, end_rng},
     {"secret", secret_props, make_secret, NULL},
@@ -103,6 +148,11 @@ const char *const *object_type_props(unsigned i)
 const char *object_type_name(const struct object *o)
 {
     return o->type->name;
+}
+
+struct memory_backend *object_memory(const struct object *o)
+{
+    return o->type->end == end_memory ? o->backend : NULL;
 }
 
 bool object_is_iothread(const struct object *o)
@@ -164,8 +214,11 @@ int object_add(object_list *l, struct opts *o, struct err *e)
     struct object obj = {.type = t};
     if (opts_check_unused(o, t->name, t->props, e))
         return -1;
-    if (t->make && t->make(&obj, o, e))
+    if (t->make && t->make(&obj, o, e)) {
+        if (t->end == end_memory)
+            end_memory(&obj);
         return err_prefix(e, "%s '%s'", t->name, id);
+    }
     obj.id = xstrdup(id);
     vec_push(l, obj);
     return 0;

@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/hostmem.h"
 #include "base/opt.h"
 #include "base/vec.h"
 
@@ -15,6 +16,15 @@ struct object {
     void *backend; // what devices get for this id, or NULL
 };
 typedef VEC(struct object) object_list;
+
+// A memory object's backend: the machine's RAM can be made of it.
+struct memory_backend {
+    uint64_t size;
+    struct hostmem_source source;
+    char *path;
+    bool used; // by the machine's RAM: it stays
+};
+struct memory_backend *object_memory(const struct object *o); // NULL: it is none
 
 // The type is the option "qom-type". 0, or -1 with one line.
 int object_add(object_list *l, struct opts *o, struct err *e) MUST_CHECK;

@@ -372,7 +372,7 @@ void *vm_find_backend(void *opaque, enum field_kind kind, const char *id, struct
     case F_BACKEND_OBJ:
     case F_BACKEND_LOOP: {
         struct object *o = object_find(&vm->objects, id);
-        if (o && object_is_iothread(o) == (kind == F_BACKEND_LOOP))
+        if (o && !object_memory(o) && object_is_iothread(o) == (kind == F_BACKEND_LOOP))
             found = o->backend;
         break;
     }
@@ -432,6 +432,9 @@ int vm_del_object(struct vm *vm, const char *id, struct err *e)
     enum field_kind kind = o && object_is_iothread(o) ? F_BACKEND_LOOP : F_BACKEND_OBJ;
     if (o && in_use(vm, kind, o->backend, "object", id, e))
         return -1;
+    struct memory_backend *mem = o ? object_memory(o) : NULL;
+    if (mem && mem->used)
+        return err_set(e, "object '%s' is in use by the machine's RAM", id);
     if (kind == F_BACKEND_LOOP && drives_use_loop(vm->drives, o->backend))
         return err_set(e, "object '%s' is in use by a block job", id);
     return object_del(&vm->objects, id, e);

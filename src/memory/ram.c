@@ -22,13 +22,19 @@ void page_map_free(struct page_map *m)
 
 struct ram *ram_new(const char *name, uint64_t size, bool shared, struct err *e)
 {
+    return ram_new_from(name, size, &(struct hostmem_source){.shared = shared}, e);
+}
+
+struct ram *ram_new_from(const char *name, uint64_t size, const struct hostmem_source *s,
+                         struct err *e)
+{
     if (!size || size & (DIRTY_PAGE_SIZE - 1)) {
         err_set(e, "%s: its size, %llu bytes, is not a multiple of 4 KiB", name,
                 (unsigned long long)size);
         return NULL;
     }
     struct ram *r = xalloc(sizeof *r);
-    if (hostmem_map(&r->mem, name, size, shared, e) || page_map_new(&r->code, size, e)) {
+    if (hostmem_map_from(&r->mem, name, size, s, e) || page_map_new(&r->code, size, e)) {
         hostmem_unmap(&r->mem);
         free(r);
         return NULL;

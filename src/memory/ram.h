@@ -6,12 +6,16 @@
 #include "base/err.h"
 #include "memory/types.h"
 
+struct hostmem_source;
 struct ram;
 
 // A zero-filled, sparse block of `size` bytes (page multiple). `shared`: backed by a memfd (ram_fd)
 // so that another process can map it. Fails with one line when the host cannot give the address
 // space (RAM larger than the host); more than the host's memory and swap is only warned of.
 struct ram *ram_new(const char *name, uint64_t size, bool shared, struct err *e);
+// The same of given memory; a file's bytes are what it begins with.
+struct ram *ram_new_from(const char *name, uint64_t size, const struct hostmem_source *s,
+                         struct err *e);
 // The owner's last word: no region maps it and no vCPU has it cached. Pinned spans keep it alive.
 void ram_free(struct ram *r);
 uint64_t ram_size(const struct ram *r);

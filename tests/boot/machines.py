@@ -94,7 +94,56 @@ def much_memory(smp):
     return run
 
 
-cases = [("cpu " + c, model(c)) for c in ("cortex-a53", "cortex-a57", "cortex-a76", "neoverse-n1")]
+NODES = """
+[memory]
+  size = "512M"
+
+[object "m0"]
+  qom-type = "memory-backend-file"
+  size = "384M"
+  mem-path = "%s/ram"
+  share = "on"
+[object "m1"]
+  qom-type = "memory-backend-ram"
+  size = "128M"
+
+# the same as -numa node,...
+[numa]
+  type = "node"
+  cpus = "0-2"
+  memdev = "m0"
+[numa]
+  type = "node"
+  cpus = "3"
+  memdev = "m1"
+[numa]
+  type = "dist"
+  src = "0"
+  dst = "1"
+  val = "31"
+[rtc]
+  base = "2031-05-06T07:08:09"
+"""
+LOOK = "cd /sys/devices/system/node; for n in 0 1; do echo NODE $n CPUS $(cat node$n/cpulist) DISTANCE $(cat node$n/distance) $(grep MemTotal node$n/meminfo).; done; date '+DATE %Y-%m-%d'; echo of-this-guest-alone"
+
+
+def nodes(firmware):
+    """NUMA nodes from a configuration file, in memory that is a file outside; and the date that was asked for."""
+    def run():
+        with tempfile.TemporaryDirectory() as folder:
+            with open(folder + "/nodes.cfg", "w") as f:
+                f.write(NODES % folder)
+            extra = ["-bios", os.path.join(guests.unpack("all", "qemu-efi-aarch64:all"), "usr/share/qemu-efi-aarch64/QEMU_EFI.fd")] if firmware else []
+            said = boot("", "cortex-a72", 4, "512", LOOK + ("; dmesg | grep -E 'SRAT|SLIT'" if firmware else ""), "nodes", timeout=240, options=["-readconfig", folder + "/nodes.cfg"] + extra)
+            # By ACPI this kernel reads the nodes and then drops them, for this firmware calls the flash memory that is in none (so it is on QEMU, too).
+            has(said, "DATE 2031-05-06", *([r"SRAT: Node 0 PXM 0 \[mem 0x40000000-0x57ffffff\]", r"SRAT: Node 1 PXM 1 \[mem 0x58000000-0x5fffffff\]", r"SRAT: PXM 1 -> MPIDR 0x3", "SLIT"] if firmware else
+                [r"NODE 0 CPUS 0-2 DISTANCE 10 31 Node 0 MemTotal: 3[0-9]{5} kB", r"NODE 1 CPUS 3 DISTANCE 31 10 Node 1 MemTotal: 1[0-9]{5} kB"]))
+            assert os.path.getsize(folder + "/ram") == 512 << 20 and b"of-this-guest-alone" in open(folder + "/ram", "rb").read(), "RAM is not in the file"
+    return run
+
+
+cases = [("NUMA by device tree", nodes(False)), ("NUMA by ACPI", nodes(True))]
+cases += [("cpu " + c, model(c)) for c in ("cortex-a53", "cortex-a57", "cortex-a76", "neoverse-n1")]
 cases += [("secure=on", secure), ("KVM guest, cortex-a72", nested("cortex-a72", "Hyp")), ("KVM guest, max", nested("max", "VHE")), ("16 KiB pages", pages_16k),
           ("512 vCPUs", many_cpus), ("512 vCPUs, ACPI", many_cpus_acpi), ("255 GiB", much_memory(4)), ("512 vCPUs and 255 GiB", much_memory(512))]
 sys.exit(tap([c for c in cases if re.search(PATTERN, c[0])]))

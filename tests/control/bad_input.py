@@ -75,6 +75,19 @@ def locked():
         first.wait()
 
 
+def subprocess_refuse(program, args, *words):
+    r = subprocess.run([os.path.join(DIR, program), "-display", "none", "-nodefaults"] + args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=8)
+    assert r.returncode == 1 and all(w in r.stderr for w in words) and r.stderr.count("\n") == 1, r.stderr
+
+
+def bad_config():
+    for text, words in (("[device]\nnonsense\n", ("config:2", "KEY")), ("key = \"v\"\n", ("config:1", "[GROUP]")), ("[gadget \"x\"]\na = \"b\"\n", ("gadget",)),
+                        ("[device \"x\"]\n  driver = \"virtio-rng-pic\"\n", ("did you mean",)), ("[device \"x\"\n", ("config:1", "[GROUP]"))):
+        with open(path("config"), "w") as f:
+            f.write(text)
+        refuse(["-readconfig", path("config")], *words)
+
+
 def port_in_use():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -116,6 +129,28 @@ CASES = [
     ("RAM larger than the host", case(["-m", "100T"], "host")),
     ("malformed size", case(["-m", "12x"], "12x")),
     ("port in use", port_in_use),
+    ("floppy on a machine without", case(["-fda", "/etc/hostname"], "if=floppy", "no such interface")),
+    ("USB devices on a machine without", case(["-usb", "-usbdevice", "tablet"], "-usbdevice tablet", "no USB controller")),
+    ("instruction counting", case(["-icount", "auto"], "-icount auto", "leave it out")),
+    ("an old watchdog", case(["-watchdog", "i6300esb"], "-device i6300esb")),
+    ("old options, and one that never was", case(["-localtime", "-nodefconfig", "-realtime", "mlock=off", "-balloon", "none", "-no-hpet", "-no-acpi", "-soundhw", "hda", "-no-kvm", "-bogus"], "-bogus")),
+    ("a date that is none", case(["-rtc", "base=2020-13-01"], "-rtc", "base=2020-13-01")),
+    ("a clock that stops", case(["-rtc", "clock=vm"], "clock=vm", "clock=host")),
+    ("boot order misspelt", case(["-boot", "oder=c"], "did you mean 'order'")),
+    ("nodes with too little memory", case(["-numa", "node,mem=100M"], "-numa", "100 MiB", "512 MiB")),
+    ("a CPU in two nodes", case(["-smp", "2", "-numa", "node,cpus=0-1", "-numa", "node,cpus=1"], "CPU 1", "node 0 already")),
+    ("a CPU that is not there", case(["-numa", "node,cpus=7"], "CPU 7")),
+    ("a distance without nodes", case(["-numa", "node", "-numa", "dist,src=0,dst=1,val=20"], "dist")),
+    ("nodes where there are none", lambda: subprocess_refuse("qemu-system-riscv64", ["-M", "spike", "-numa", "node"], "spike", "no NUMA")),
+    ("memory of another size", case(["-object", "memory-backend-ram,id=m,size=1G", "-M", "memory-backend=m", "-m", "512"], "1024 MiB", "512 MiB")),
+    ("memory in no folder", case(["-mem-path", "/nonexistent/ram"], "/nonexistent/ram")),
+    ("-set of nothing", case(["-set", "device.x.y=1"], 'no device "x"')),
+    ("no configuration file", case(["-readconfig", "/nonexistent"], "/nonexistent", "No such file")),
+    ("a bad configuration file", bad_config),
+    ("no such user", case(["-run-with", "user=nobody-at-all"], "nobody-at-all")),
+    ("another root that is not there", case(["-run-with", "chroot=/nonexistent"], "/nonexistent") if os.getuid() == 0 else lambda: "only root can"),
+    ("no such policy", case(["-compat", "deprecated-input=hide"], "-compat", "hide")),
+    ("what cannot be saved", lambda: subprocess_refuse("qemu-system-x86_64", ["-M", "none", "-only-migratable"], "-only-migratable", "cannot be saved")),
     ("pid file cannot be written", case(["-pidfile", "/nonexistent/pid"], "/nonexistent/pid")),
 ]
 

@@ -75,7 +75,7 @@ int boot_offer_user_files(struct machine *m, struct device *fw_cfg, struct err *
             return -1;
         if (!name || !*name || !text == !path)
             return err_set(e, "-fw_cfg: needs name=NAME and one of string=TEXT and file=PATH");
-        if (strncmp(name, "opt/", 4))
+        if (strncmp(name, "opt/", 4) && strncmp(name, "genroms/", 8))
             log_warn("-fw_cfg: '%s' does not begin with opt/, which is for user-defined files",
                      name);
         if (path && boot_file_read("-fw_cfg file", path, UINT32_MAX, &f, e))

@@ -16,16 +16,18 @@ struct cmdline {
     const char *program;
     struct opts machine; // -machine and what else sets its properties; key "type" names the board
     cmdline_list accels, devices, drives, blockdevs, chardevs, netdevs, fw_cfg, smbios, mons,
-        objects, fds;
+        objects, fds, numas;
     struct net_legacy nics; // -nic and -net
     VEC(const char *) serials, monitors, qmps, globals;
     const char *cpu_model;
     struct opts cpu_features;
     struct vm_actions actions;
-    struct opts smp, memory, rtc, boot, name;
+    struct opts smp, memory, rtc, boot, name, overcommit, run_with;
+    VEC(char *) texts; // of options that did not come from argv
     const char *kernel, *initrd, *append, *dtb, *bios, *gdb, *incoming, *loadvm, *pidfile, *uuid,
-        *data_dir;
-    bool nographic, nodefaults, paused, snapshot, daemonize, display_given;
+        *data_dir, *mem_path;
+    bool nographic, nodefaults, paused, snapshot, daemonize, display_given, mem_prealloc,
+        only_migratable;
     int escape; // -echr: control character, 0: default
     bool done;  // a help or version text was printed: exit 0
 };

@@ -6,7 +6,7 @@
 #include "block/block.h"
 #include "board/board.h"
 #include "chardev/chardev.h"
-#include "control/cli/cmdline.h"
+#include "control/cli/internal.h"
 #include "control/object.h"
 #include "control/version.h"
 #include "device/device.h"
@@ -163,6 +163,42 @@ static int set_rtc(struct cmdline *c, const char *arg, struct err *e)
     return merge(&c->rtc, arg, NULL, "-rtc", e);
 }
 
+static int set_overcommit(struct cmdline *c, const char *arg, struct err *e)
+{
+    return merge(&c->overcommit, arg, NULL, "-overcommit", e);
+}
+
+static int set_run_with(struct cmdline *c, const char *arg, struct err *e)
+{
+    return merge(&c->run_with, arg, NULL, "-run-with", e);
+}
+
+static int set_watchdog_action(struct cmdline *c, const char *arg, struct err *e)
+{
+    return vm_actions_set(&c->actions, "watchdog", arg, e) ? err_prefix(e, "-watchdog-action") : 0;
+}
+
+// Nothing here is deprecated and nothing unstable is published, so every policy is kept.
+static int set_compat(struct cmdline *c, const char *arg, struct err *e)
+{
+    static const char *const known[] = {"deprecated-input", "deprecated-output", "unstable-input",
+                                        "unstable-output", NULL};
+    static const char *const policies[] = {"accept", "reject", "crash", "hide"};
+    struct opts o = {0};
+    int r = opts_parse(&o, arg, NULL, e);
+    for (unsigned i = 0; known[i] && !r; i++) {
+        const char *v = opts_get(&o, known[i]);
+        bool good = !v;
+        for (size_t k = 0; v && k < ARRAY_SIZE(policies); k++)
+            good |= !strcmp(v, policies[k]) && (k == 0 || (k == 3) == (i & 1));
+        if (!good)
+            r = err_set(e, "%s=%s: no such policy", known[i], v);
+    }
+    r = r || opts_check_unused(&o, "-compat", known, e);
+    opts_free(&o);
+    return r ? err_prefix(e, "-compat") : 0;
+}
+
 static int set_name(struct cmdline *c, const char *arg, struct err *e)
 {
     return merge(&c->name, arg, "guest", "-name", e);
@@ -184,6 +220,7 @@ SCALAR(gdb)
 SCALAR(loadvm)
 SCALAR(pidfile)
 SCALAR(uuid)
+SCALAR(mem_path)
 #undef SCALAR
 
 #define FLAG(field)                                                                                \
@@ -197,6 +234,8 @@ FLAG(nodefaults)
 FLAG(paused)
 FLAG(snapshot)
 FLAG(daemonize)
+FLAG(mem_prealloc)
+FLAG(only_migratable)
 #undef FLAG
 
 static int set_action(struct cmdline *c, const char *arg, struct err *e)
@@ -372,6 +411,24 @@ static int add_fw_cfg(struct cmdline *c, const char *arg, struct err *e)
     return add_opts(&c->fw_cfg, arg, "name", "-fw_cfg", e);
 }
 
+static int add_numa(struct cmdline *c, const char *arg, struct err *e)
+{
+    return add_opts(&c->numas, arg, "type", "-numa", e);
+}
+
+// Firmware for PCs finds it there.
+static int add_option_rom(struct cmdline *c, const char *arg, struct err *e)
+{
+    struct opts o = {0};
+    const char *slash = strrchr(arg, '/');
+    char *name = xasprintf("genroms/%s", slash ? slash + 1 : arg);
+    opts_set(&o, "name", name);
+    opts_set(&o, "file", arg);
+    free(name);
+    vec_push(&c->fw_cfg, o);
+    return 0;
+}
+
 static int add_smbios(struct cmdline *c, const char *arg, struct err *e)
 {
     return add_opts(&c->smbios, arg, NULL, "-smbios", e);
@@ -480,6 +537,22 @@ static int show_help(struct cmdline *c, const char *arg, struct err *e)
     return 0;
 }
 
+bool cmdline_has_option(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+        if (!strcmp(options[i].name, name) && options[i].has_arg)
+            return true;
+    return false;
+}
+
+int cmdline_apply(struct cmdline *c, const char *name, const char *arg, struct err *e)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+        if (!strcmp(options[i].name, name))
+            return options[i].set(c, arg, e);
+    return err_set(e, "-%s: invalid option", name);
+}
+
 static const struct option *find_option(const char *name, struct err *e)
 {
     const char *names[ARRAY_SIZE(options) + 1];
@@ -530,14 +603,17 @@ void cmdline_free(struct cmdline *c)
 {
     cmdline_list *lists[] = {&c->accels,   &c->devices, &c->drives, &c->blockdevs,
                              &c->chardevs, &c->netdevs, &c->fw_cfg, &c->smbios,
-                             &c->mons,     &c->objects, &c->fds};
+                             &c->mons,     &c->objects, &c->fds,    &c->numas};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         free_list(lists[i]);
     net_legacy_free(&c->nics);
-    struct opts *single[] = {&c->machine, &c->cpu_features, &c->smp, &c->memory,
-                             &c->rtc,     &c->boot,         &c->name};
+    struct opts *single[] = {&c->machine, &c->cpu_features, &c->smp,        &c->memory,  &c->rtc,
+                             &c->boot,    &c->name,         &c->overcommit, &c->run_with};
     for (size_t i = 0; i < ARRAY_SIZE(single); i++)
         opts_free(single[i]);
+    for (size_t i = 0; i < c->texts.len; i++)
+        free(c->texts.data[i]);
+    vec_free(&c->texts);
     vec_free(&c->serials);
     vec_free(&c->monitors);
     vec_free(&c->qmps);

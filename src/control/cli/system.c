@@ -3,9 +3,10 @@
 #include "control/gdb/machine.h"
 #include "control/cli/system.h"
 #include "base/log.h"
-#include "control/cli/cmdline.h"
+#include "control/cli/internal.h"
 #include "control/daemon.h"
 #include "control/monitor/monitor.h"
+#include "control/process.h"
 #include "control/saved/saved.h"
 #include "control/vm.h"
 #include <fcntl.h>
@@ -18,6 +19,7 @@ struct startup {
     struct vm *vm;
     bool dry; // made to be looked at: nothing listens and the terminal is left alone
     struct machine_config config;
+    struct machine_numa numa;
     VEC(struct device_global) globals;
     unsigned n_auto; // ids made up so far
 };
@@ -273,25 +275,40 @@ static int read_smp(struct startup *s, struct err *e)
     return dies > 1 ? err_set(e, "-smp: dies=%u is not supported by this machine", dies) : 0;
 }
 
-static int read_memory(struct startup *s, struct err *e)
+static int read_numa(struct startup *s, struct err *e)
 {
-    static const char *const known[] = {"size", "slots", "maxmem", NULL};
-    uint64_t ignored = 0;
-    if (opts_get_size(&s->c.memory, "size", &s->config.ram_size, MiB, e) ||
-        opts_get_u64(&s->c.memory, "slots", &ignored, e) ||
-        opts_get_size(&s->c.memory, "maxmem", &ignored, MiB, e) ||
-        opts_check_unused(&s->c.memory, "-m", known, e))
-        return err_prefix(e, "-m");
-    return 0;
+    if (!s->c.numas.len)
+        return 0;
+    s->config.numa = &s->numa;
+    return machine_complete_config(&s->config, e) ||
+                   cli_read_numa(&s->c, s->vm, &s->config, &s->numa, e)
+               ? -1
+               : 0;
+}
+
+// What only says how things are to be shown, or is the same in any case, is not looked at further.
+static int read_boot_and_name(struct startup *s, struct err *e)
+{
+    static const char *const boot[] = {"order",       "once",           "menu",   "splash",
+                                       "splash-time", "reboot-timeout", "strict", NULL};
+    static const char *const name[] = {"guest", "process", "debug-threads", NULL};
+    for (unsigned i = 0; boot[i]; i++)
+        opts_get(&s->c.boot, boot[i]);
+    for (unsigned i = 0; name[i]; i++)
+        opts_get(&s->c.name, name[i]);
+    return opts_check_unused(&s->c.boot, "-boot", boot, e) ||
+                   opts_check_unused(&s->c.name, "-name", name, e)
+               ? -1
+               : 0;
 }
 
 // Properties that every machine takes for clients' sake and that change nothing here.
 static int drop_common_properties(struct startup *s, struct err *e)
 {
     static const char *const common[] = {
-        "type",           "accel",          "usb",  "graphics",       "dump-guest-core",
-        "mem-merge",      "kernel-irqchip", "smm",  "vmport",         "hpet",
-        "memory-backend", "nvdimm",         "hmat", "suppress-vmdesc"};
+        "type",           "accel", "usb",    "graphics", "dump-guest-core", "mem-merge",
+        "kernel-irqchip", "smm",   "vmport", "hpet",     "nvdimm",          "hmat",
+        "suppress-vmdesc"};
     for (size_t i = 0; i < ARRAY_SIZE(common); i++)
         opts_get(&s->c.machine, common[i]);
     struct {
@@ -398,8 +415,10 @@ static int make_machine(struct startup *s, struct err *e)
     struct machine_config *m = &s->config;
     struct cmdline *c = &s->c;
     vm_hook_machine(s->vm, m);
-    if (read_globals(s, e) || machine_accels(s, e) || read_smp(s, e) || read_memory(s, e) ||
-        drop_common_properties(s, e) || set_flash(s, e) || (c->uuid && set_uuid(s, uuid, e)))
+    if (read_globals(s, e) || machine_accels(s, e) || read_smp(s, e) ||
+        cli_read_memory(c, s->vm, m, e) || read_numa(s, e) || read_boot_and_name(s, e) ||
+        cli_read_rtc(&c->rtc, &m->rtc_base, e) || drop_common_properties(s, e) || set_flash(s, e) ||
+        (c->uuid && set_uuid(s, uuid, e)))
         return -1;
     m->cpu = c->cpu_model;
     m->cpu_features = c->cpu_model ? &c->cpu_features : NULL;
@@ -519,6 +538,10 @@ static int start(struct startup *s, struct err *e)
     s->vm->opt.name = s->config.name;
     if (s->dry)
         return 0;
+    if (s->c.only_migratable && !s->vm->machine->isa->state)
+        return err_set(e, "-only-migratable: machine '%s' cannot be saved", s->config.board->name);
+    if (process_overcommit(&s->c.overcommit, e))
+        return -1;
     if (s->c.gdb && !s->vm->machine->vcpus->n)
         return err_set(e, "-gdb: machine '%s' has no CPU", s->config.board->name);
     if (s->c.gdb && strcmp(s->c.gdb, "none") && gdb_machine_open(s->vm, s->c.gdb, e))
@@ -576,8 +599,10 @@ int system_main(int argc, char **argv)
         log_error("%s", e.msg);
     else if (s.c.done)
         status = 0;
-    else if ((s.c.daemonize && daemon_begin(&d, &e)) || start(&s, &e) ||
-             (s.c.pidfile && daemon_write_pid(&d, s.c.pidfile, &e)) || daemon_finish(&d, &e))
+    else if ((s.c.daemonize && daemon_begin(&d, &e)) ||
+             process_prepare(&s.c.run_with, s.c.daemonize, &e) || start(&s, &e) ||
+             (s.c.pidfile && daemon_write_pid(&d, s.c.pidfile, &e)) ||
+             process_confine(&s.c.run_with, &e) || daemon_finish(&d, &e))
         log_error("%s", e.msg);
     else
         status = vm_run(s.vm);

@@ -1,0 +1,44 @@
+// Private to src/control/cli: handlers of options that are not in options.c, and steps of the start
+// that are not in system.c.
+#pragma once
+
+#include "board/board.h"
+#include "control/cli/cmdline.h"
+#include "control/vm.h"
+
+#define OPTION_HANDLER(name) int cli_##name(struct cmdline *c, const char *arg, struct err *e)
+// legacy.c: words of older programs.
+OPTION_HANDLER(balloon);
+OPTION_HANDLER(chroot);
+OPTION_HANDLER(fda);
+OPTION_HANDLER(fdb);
+OPTION_HANDLER(icount);
+OPTION_HANDLER(localtime);
+OPTION_HANDLER(mtdblock);
+OPTION_HANDLER(no_kvm);
+OPTION_HANDLER(nodefconfig);
+OPTION_HANDLER(realtime);
+OPTION_HANDLER(runas);
+OPTION_HANDLER(sd);
+OPTION_HANDLER(soundhw);
+OPTION_HANDLER(usbdevice);
+OPTION_HANDLER(vnc);
+OPTION_HANDLER(watchdog);
+// config.c: options that come from files, or change others.
+OPTION_HANDLER(readconfig);
+OPTION_HANDLER(set);
+
+// An option by name, as on the command line; `arg` must last as long as `c` (options.c).
+int cmdline_apply(struct cmdline *c, const char *name, const char *arg, struct err *e) MUST_CHECK;
+bool cmdline_has_option(const char *name);
+
+// rtc.c: seconds since the Epoch that the machine's clock begins with, 0: the host's.
+int cli_read_rtc(struct opts *o, uint64_t *base, struct err *e) MUST_CHECK;
+// numa.c: nodes, distances and who is in them; after -smp and -m are known. Into *n, which is the
+// caller's.
+int cli_read_numa(struct cmdline *c, struct vm *vm, const struct machine_config *m,
+                  struct machine_numa *n, struct err *e) MUST_CHECK;
+// memory.c: size and backing of the machine's RAM, from -m, -mem-path, -mem-prealloc and memory
+// objects.
+int cli_read_memory(struct cmdline *c, struct vm *vm, struct machine_config *m,
+                    struct err *e) MUST_CHECK;
