@@ -28,6 +28,8 @@ static void forget_spans(struct ir_build *b)
     memset(b->spans, 0, sizeof b->spans);
 }
 
+static void list_residents(struct ir_build *b);
+
 void ir_build_begin(struct ir_build *b, struct ir_region *r, const struct ir_switches *sw)
 {
     b->r = r;
@@ -44,6 +46,7 @@ void ir_build_begin(struct ir_build *b, struct ir_region *r, const struct ir_swi
     forget_slots(b);
     forget_dirty(b);
     forget_spans(b);
+    list_residents(b);
 }
 
 void ir_build_insn(struct ir_build *b, uint64_t pc)
@@ -190,23 +193,37 @@ static void make_clean(struct ir_build *b, unsigned slot)
     b->dirty_at[slot] = 0;
 }
 
-void ir_put(struct ir_build *b, unsigned slot, ir_ref v)
+static void make_dirty(struct ir_build *b, unsigned slot, ir_ref v)
 {
-    if (dead(b) || b->slot_val[slot] == v)
-        return;
-    const struct ir_insn *n = &b->r->insns.data[v];
-    set_known(b, slot, v);
-    b->list_current = false;
-    if (n->op == IR_get && n->aux == slot && v > b->sync) { // what memory holds anyway
-        if (b->dirty_at[slot])
-            make_clean(b, slot);
-        return;
-    }
     if (!b->dirty_at[slot]) {
         b->dirty_at[slot] = (uint16_t)++b->n_dirty;
         b->dirty[b->n_dirty - 1].slot = (uint16_t)slot;
     }
     b->dirty[b->dirty_at[slot] - 1].val = v;
+}
+
+// With nothing dirty. They stay the first ones listed.
+static void list_residents(struct ir_build *b)
+{
+    const struct ir_guest *g = b->r->guest;
+    for (unsigned k = 0; k < b->r->n_resident; k++)
+        make_dirty(b, g->resident[k], ir_get(b, g->resident[k]));
+}
+
+void ir_put(struct ir_build *b, unsigned slot, ir_ref v)
+{
+    if (dead(b) || b->slot_val[slot] == v)
+        return;
+    const struct ir_insn *n = &b->r->insns.data[v];
+    bool resident = b->dirty_at[slot] && b->dirty_at[slot] <= b->r->n_resident;
+    set_known(b, slot, v);
+    b->list_current = false;
+    if (n->op == IR_get && n->aux == slot && v > b->sync && !resident) { // what memory holds anyway
+        if (b->dirty_at[slot])
+            make_clean(b, slot);
+        return;
+    }
+    make_dirty(b, slot, v);
 }
 
 ir_ref ir_ldenv(struct ir_build *b, unsigned type, unsigned offset)
@@ -356,6 +373,8 @@ ir_ref ir_call(struct ir_build *b, const struct ir_helper *h, const ir_ref *args
     if (h->flags & HELPER_ENDS) {
         append(b, node(IR_leave, IR_VOID, LEAVE_AGAIN, 0, 0, 0, 0));
         b->ended = true;
+    } else if (h->flags & (HELPER_READ | HELPER_STATE)) {
+        list_residents(b);
     }
     return v;
 }

@@ -131,11 +131,15 @@ struct ir_slot {
     IR_EACH_32(M), M(32), M(33), M(34), M(35), M(36), M(37), M(38), M(39), M(40), M(41), M(42),    \
         M(43), M(44), M(45), M(46), M(47), M(48), M(49), M(50), M(51), M(52), M(53), M(54), M(55), \
         M(56), M(57), M(58), M(59), M(60), M(61), M(62), M(63)
+#define IR_RESIDENTS 6
 struct ir_guest {
     const char *name;
     const struct ir_slot *slots;
     unsigned n_slots;
     unsigned pc; // the slot of the program counter
+    // I64 slots worth keeping in host registers from region to region, the most useful first.
+    uint16_t resident[IR_RESIDENTS];
+    unsigned n_resident;
 };
 
 // ---- helpers: C functions called from translated code ----
@@ -165,7 +169,7 @@ struct ir_snap_entry {
     ir_ref val;
 };
 // What must be true of guest state if the instruction leaves: entries [first, first+n) of
-// region.snap_entries, and pc. Equal lists are shared.
+// region.snap_entries, and pc. Equal lists are shared. Resident slots come first, in their order.
 struct ir_snap {
     uint32_t first, n;
     uint64_t pc;    // of the guest instruction (what the pc slot must hold), as the region says it
@@ -196,7 +200,11 @@ struct ir_region {
     VEC(const struct ir_helper *) helpers; // call.aux indexes it
     unsigned n_guest_insns;                // counted by the builder
     uint64_t path;                         // a hash of the pcs they are at
-    bool plain; // to be built with nothing left out or made shorter; kept by a reset
+    // How to build it; kept by a reset. plain: with nothing left out or made shorter; n_resident:
+    // so many of the guest's resident slots are in no snapshot's memory but in host registers, so
+    // that every snapshot lists them.
+    bool plain;
+    unsigned n_resident;
     // Of guest code from pc on, and before pc, for display and write detection: a region stays in
     // its page but for what it runs on into the next one.
     uint32_t n_bytes, n_before;

@@ -62,6 +62,25 @@ static bool fit_for_loop(const struct ir_region *r)
     return true;
 }
 
+// Is value x what a resident slot holds at the start of a round?
+static void note_use(const struct ir_region *r, ir_ref x, struct slots *s)
+{
+    if (x && x <= r->n_resident)
+        s->read[r->insns.data[x].aux] = true;
+}
+
+// The reads of resident slots come first in a region, wanted or not.
+static void look_for_residents(const struct ir_region *r, const struct ir_insn *n, struct slots *s)
+{
+    for (uint32_t k = 0; n->op == IR_call && k < n->b; k++)
+        note_use(r, r->args.data[n->a + k], s);
+    if (n->op == IR_call)
+        return;
+    note_use(r, n->a, s);
+    note_use(r, n->b, s);
+    note_use(r, n->c, s);
+}
+
 static void look_at_snapshot(const struct ir_region *r, uint64_t index, struct slots *s)
 {
     const struct ir_snap *snap = &r->snaps.data[index];
@@ -69,10 +88,17 @@ static void look_at_snapshot(const struct ir_region *r, uint64_t index, struct s
     for (uint32_t k = 0; k < snap->n; k++) {
         unsigned slot = r->snap_entries.data[snap->first + k].slot;
         listed[slot / 64] |= 1ull << (slot & 63);
+        note_use(r, r->snap_entries.data[snap->first + k].val, s);
     }
     for (unsigned slot = 0; slot < r->guest->n_slots; slot++)
         if (!(listed[slot / 64] >> (slot & 63) & 1))
             s->stale[slot] = true;
+}
+
+// A resident slot that the round does not change.
+static bool as_it_was(const struct ir_region *r, const struct ir_snap_entry *e)
+{
+    return r->insns.data[e->val].op == IR_get && r->insns.data[e->val].aux == e->slot;
 }
 
 static void choose_phis(const struct ir_region *r, struct slots *s)
@@ -83,6 +109,8 @@ static void choose_phis(const struct ir_region *r, struct slots *s)
         for (uint32_t k = 0; k < end->n; k++) {
             unsigned slot = r->snap_entries.data[end->first + k].slot,
                      type = r->guest->slots[slot].type;
+            if (as_it_was(r, &r->snap_entries.data[end->first + k]))
+                continue;
             bool vector = type == IR_V128 || type == IR_F32 || type == IR_F64;
             unsigned *n = vector ? &vectors : &ints, max = vector ? MAX_VECTORS : MAX_INTS;
             if (s->fate[slot] == F_PHI || s->read[slot] == (pass == 1))
@@ -372,10 +400,11 @@ void ir_form_loop(struct ir_loop_pass *p, struct ir_region *r)
     memset(&s, 0, sizeof s);
     for (size_t i = 1; i < r->insns.len; i++) {
         const struct ir_insn *n = &r->insns.data[i];
-        if (n->op == IR_get)
+        if (n->op == IR_get && i > r->n_resident)
             s.read[n->aux] = true;
         else if (ir_op_info[n->op].effects & FX_LEAVE && n->imm)
             look_at_snapshot(r, n->imm, &s);
+        look_for_residents(r, n, &s);
     }
     choose_phis(r, &s);
     p->insns.len = 0;

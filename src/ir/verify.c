@@ -275,6 +275,8 @@ static int check_snapshot(const struct check *c)
     const struct ir_snap *s = &r->snaps.data[c->n->imm];
     if (s->first + (size_t)s->n > r->snap_entries.len || s->insns > r->n_guest_insns)
         return bad(c, "snapshot out of range");
+    if (s->n < r->n_resident)
+        return bad(c, "snapshot leaves out resident slots");
     uint64_t seen[(IR_MAX_SLOTS + 63) / 64] = {0};
     for (uint32_t i = 0; i < s->n; i++) {
         const struct ir_snap_entry *e = &r->snap_entries.data[s->first + i];
@@ -282,6 +284,8 @@ static int check_snapshot(const struct check *c)
             return bad(c, "snapshot of no such slot");
         if (seen[e->slot / 64] >> (e->slot & 63) & 1)
             return bad(c, "snapshot names a slot twice");
+        if (i < r->n_resident && e->slot != r->guest->resident[i])
+            return bad(c, "resident slots do not come first");
         seen[e->slot / 64] |= 1ull << (e->slot & 63);
         if (check_value(c, e->val))
             return -1;

@@ -31,8 +31,8 @@ struct jit_config {
     bool no_aliases, no_chain, no_chunks, no_code_lookup, no_dead_code, no_displacements,
         no_global_code, no_host_flags, no_host_fp, no_inline_atomics, no_inline_crypto,
         no_inline_lookup, no_inline_tlb, no_inline_vectors, no_lazy_conditions, no_lazy_flags,
-        no_loops, no_peel, no_prefault, no_quiet_returns, no_returns, no_sharing, no_state_bias,
-        no_tlb_retag, no_tlb_spaces, no_tlb_victims;
+        no_loops, no_peel, no_prefault, no_quiet_returns, no_residents, no_returns, no_sharing,
+        no_state_bias, no_tlb_retag, no_tlb_spaces, no_tlb_victims;
     bool baseline;      // only instructions every supported host has (x86-64-v2)
     bool interpret;     // run the IR interpreter instead of host code
     bool verify;        // each region also by the IR interpreter, on a copy, and compare (slow)

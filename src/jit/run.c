@@ -36,6 +36,7 @@ struct jit *jit_new(const struct jit_config *c, struct err *e)
     j->c = *c;
     j->lazy_flags = flags_slots(c->guest) <= 1;
     j->loop_pass.no_peel = c->no_peel;
+    j->region.n_resident = c->no_residents ? 0 : c->guest->n_resident;
     j->vcpu = xcalloc(c->max_vcpus, sizeof *j->vcpu);
     j->host = jit_host_native();
     if (!j->host)

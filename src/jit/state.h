@@ -267,8 +267,8 @@ struct arena {
 #define JIT_STACK_SIZE (256 * KiB)
 
 struct host_thunks {
-    const uint8_t *enter, *leave, *exit_link, *exit_lookup, *exit_interrupt, *lookup, *guard_miss,
-        *ret_miss, *slow, *fp_slow, *fault, *unwind;
+    const uint8_t *enter, *leave, *exit_link, *exit_lookup, *exit_interrupt, *exit_mode, *lookup,
+        *guard_miss, *ret_miss, *slow, *fp_slow, *fault, *unwind;
 };
 
 struct jit {

@@ -25,7 +25,12 @@ static const struct ir_slot slots[ARM_SLOTS] = {
     [ARM_INSNS] = SLOT("insns", IR_I64, insns),
 };
 const struct ir_guest arm_guest = {
-    .name = "aarch64", .slots = slots, .n_slots = ARM_SLOTS, .pc = ARM_PC};
+    .name = "aarch64",
+    .slots = slots,
+    .n_slots = ARM_SLOTS,
+    .pc = ARM_PC,
+    .resident = {ARM_SP, ARM_X0 + 30, ARM_X0, ARM_X0 + 29, ARM_X0 + 19, ARM_X0 + 20},
+    .n_resident = 6};
 
 // ---- life ----
 

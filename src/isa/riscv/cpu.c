@@ -22,7 +22,12 @@ static const struct ir_slot slots[RV_SLOTS] = {
     [RV_INSNS] = SLOT("insns", IR_I64, insns),
 };
 const struct ir_guest rv_guest = {
-    .name = "riscv64", .slots = slots, .n_slots = RV_SLOTS, .pc = RV_PC};
+    .name = "riscv64",
+    .slots = slots,
+    .n_slots = RV_SLOTS,
+    .pc = RV_PC,
+    .resident = {RV_X0 + 2, RV_X0 + 1, RV_X0 + 10, RV_X0 + 8, RV_X0 + 15, RV_X0 + 9},
+    .n_resident = 6};
 
 // ---- life ----
 

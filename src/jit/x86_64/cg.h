@@ -18,6 +18,15 @@
 #define R_BASE    R15 // user mode: base of guest memory; else allocatable
 
 #define BIT(n) (1u << (n))
+// Where resident slots are between regions: what C code keeps, then what the look-up of a computed
+// target leaves alone.
+static inline int cg_resident_reg(const struct jit *j, unsigned k)
+{
+    static const uint8_t regs[2][IR_RESIDENTS] = {{RBX, RBP, R12, R15, R11, R10},
+                                                  {RBX, RBP, R12, R13, R11, R10}};
+    return regs[j->c.user_mode][k];
+}
+
 enum {
     CALLER_SAVED = BIT(RAX) | BIT(RCX) | BIT(RDX) | BIT(RSI) | BIT(RDI) | BIT(R8) | BIT(R9) |
                    BIT(R10) | BIT(R11),
@@ -94,6 +103,7 @@ struct cg {
     uint32_t gprs;   // allocatable
     uint32_t next_call, *calls, n_calls, calls_cap;
     VEC(struct spill) spills;
+    VEC(uint8_t) deaths; // alive_in_loop's
     uint8_t *start;
     ir_ref eflags; // the flags or cmp value EFLAGS hold now
     VEC(struct stub) stubs;
@@ -201,10 +211,12 @@ int cg_def(struct cg *c, ir_ref i);
 // ... or one that holds a copy of operand a, taking a's register if it dies here.
 int cg_def_copy(struct cg *c, ir_ref i, ir_ref a);
 void cg_def_in(struct cg *c, ir_ref i, int reg); // the result is in reg (taken before)
+void cg_settle(struct cg *c, ir_ref i, int reg); // a get that is there from the start, off its slot
 int cg_tmp(struct cg *c);
 int cg_tmp_xmm(struct cg *c);
-void cg_release_idle(struct cg *c);  // registers whose value is not needed any more
-void cg_take(struct cg *c, int reg); // empty this register and lock it
+void cg_release_idle(struct cg *c);   // registers whose value is not needed any more
+void cg_evict(struct cg *c, int reg); // its value to its home
+void cg_take(struct cg *c, int reg);  // empty this register and lock it
 struct cg_copy {
     int dst, src; // src NO_REG: value x comes from its home
     ir_ref x;
@@ -239,13 +251,20 @@ void cg_note_flags(struct cg *c,
 // ---- lower_ctl.c ----
 void cg_store_slots(struct cg *c, uint32_t snap); // hot: the snapshot's values into their slots
 void cg_eval(struct cg *c, ir_ref i);             // out of line, by ir_eval
-void cg_emit_stubs(struct cg *c);
+// A pc of the region into a register; EFLAGS may go.
+void cg_emit_pc(struct cg *c, int reg, uint64_t pc);
+void cg_emit_link(struct cg *c, unsigned opcode, struct link *l); // a jump or call along l
+void cg_emit_poll(struct cg *c, bool pc_in_rax, uint64_t pc); // look at interrupts; goes on at pc
+void cg_leave_for_mode(struct cg *c);                         // to the pc in rax
 // Fixed code: on to the pc in rax. `fill`: it was the link in rsi whose slot did not match.
 void cg_emit_lookup_thunk(struct cg *c, const uint8_t *on_miss, bool fill);
 void cg_c_call(struct cg *c, const void *fn); // on the C stack; arguments are set
 
 void cg_copy_all(struct cg *c, struct cg_copy *m,
                  unsigned n); // at once: one's target may be another's source
+
+// ---- stubs.c ----
+void cg_emit_stubs(struct cg *c);
 
 // ---- lower_mem.c ----
 void cg_slow_stub(struct cg *c, const struct stub *s);

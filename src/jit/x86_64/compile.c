@@ -73,6 +73,7 @@ void cg_free(struct cg *c)
     free(c->args_nu);
     free(c->calls);
     vec_free(&c->spills);
+    vec_free(&c->deaths);
     vec_free(&c->stubs);
     vec_free(&c->locs);
     vec_free(&c->sites.data);
@@ -169,6 +170,18 @@ static void lower(struct cg *c, ir_ref i)
         c->eflags = IR_NONE;
 }
 
+// Resident slots are read where they are. Their memory is no home: it is behind.
+static void settle_residents(struct cg *c)
+{
+    unsigned left = c->r->n_resident;
+    for (ir_ref i = 1; left && i < c->r->insns.len; i++)
+        for (unsigned k = 0; k < c->r->n_resident && c->in[i].op == IR_get; k++)
+            if (c->in[i].aux == c->r->guest->resident[k]) {
+                cg_settle(c, i, cg_resident_reg(c->j, k));
+                left--;
+            }
+}
+
 static bool compile(struct jit *j, const struct ir_region *r, struct block *b)
 {
     struct cg *c = j->cg;
@@ -180,6 +193,7 @@ static bool compile(struct jit *j, const struct ir_region *r, struct block *b)
     b->links = jit_meta_take(j, count_links(r) * sizeof *b->links);
     c->failed = !b->links;
     cg_analyse(c);
+    settle_residents(c);
     for (ir_ref i = 1; i < r->insns.len && !c->failed; i++) {
         if (!(c->v[i].flags & V_USED) || cg_lazy(c, i))
             continue;

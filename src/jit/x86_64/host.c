@@ -27,6 +27,11 @@ static void emit_leave_c_frame(struct as *a)
     x_ret(a);
 }
 
+static struct rm resident_slot(const struct jit *j, unsigned k)
+{
+    return rm_env(j->c.guest->slots[j->c.guest->resident[k]].offset);
+}
+
 static void emit_enter(struct jit *j, struct as *a)
 {
     j->thunk.enter = as_here(a);
@@ -41,12 +46,17 @@ static void emit_enter(struct jit *j, struct as *a)
     else
         x_mov(a, X_W, R_KEY, rm_env(VOFF(key)));
     load_mxcsr(a, VOFF(mxcsr));
+    for (unsigned k = 0; k < j->region.n_resident; k++)
+        x_mov(a, X_W, cg_resident_reg(j, k), resident_slot(j, k));
     x_op(a, 0xff, 4, rm_reg(RSI));
 }
 
 static void emit_exits(struct jit *j, struct as *a)
 {
     const uint8_t *out = as_here(a);
+    for (unsigned k = 0; k < j->region.n_resident; k++)
+        x_store(a, X_W, resident_slot(j, k), cg_resident_reg(j, k));
+    const uint8_t *out_stored = as_here(a); // every slot has been stored
     x_store(a, X_W, rm_env(VOFF(jit_sp)), RSP);
     save_mxcsr(a);
     const uint8_t *out_saved = as_here(a);
@@ -65,12 +75,20 @@ static void emit_exits(struct jit *j, struct as *a)
 
     j->thunk.exit_interrupt = as_here(a);
     x_store(a, X_W, rm_env(j->c.guest->slots[j->c.guest->pc].offset), RAX);
-    x_movi(a, RAX, LEAVE_INTERRUPT);
+    x_movi(a, RDX, LEAVE_INTERRUPT);
+    x_movi(a, RAX, RUN_LEAVE);
+    x_jmp_to(a, out);
+
+    j->thunk.exit_mode = as_here(a); // rax: pc
+    x_store(a, X_W, rm_env(j->c.guest->slots[j->c.guest->pc].offset), RAX);
+    x_movi(a, RDX, LEAVE_AGAIN);
+    x_movi(a, RAX, RUN_LEAVE);
+    x_jmp_to(a, out);
 
     j->thunk.leave = as_here(a);
     x_mov_rr(a, 0, RDX, RAX);
     x_movi(a, RAX, RUN_LEAVE);
-    x_jmp_to(a, out);
+    x_jmp_to(a, out_stored);
 
     j->thunk.unwind = as_here(a); // C: (env, why)
     x_lea(a, X_W, R_ENV, rm_mem(RDI, a->bias));

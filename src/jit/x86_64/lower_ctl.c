@@ -1,7 +1,6 @@
-// Rules for what leaves a region: exits, guest calls and returns, helper calls; and the code after
-// the region's end that side exits and unlinked jumps lead to. A guest call is a host call whose
-// landing compares the pc the guest returned to; a guest return is a host return with that pc in
-// rax.
+// Rules for what leaves a region: exits, guest calls and returns, helper calls. A guest call is a
+// host call whose landing compares the pc the guest returned to; a guest return is a host return
+// with that pc in rax.
 #include "jit/x86_64/cg.h"
 
 // ---- slots ----
@@ -35,12 +34,12 @@ static void store_slot(struct cg *c, unsigned slot, ir_ref val)
     }
 }
 
-void cg_store_slots(struct cg *c, uint32_t snap)
+// The snapshot's entries from `first` on.
+static void store_slots(struct cg *c, const struct ir_snap *s, uint32_t first)
 {
-    const struct ir_snap *s = &c->r->snaps.data[snap];
     uint32_t locked = c->locked;
     for (unsigned pass = 0; pass < 2; pass++) // flags first: EFLAGS may still hold them
-        for (uint32_t k = 0; k < s->n; k++) {
+        for (uint32_t k = first; k < s->n; k++) {
             const struct ir_snap_entry *e = &c->r->snap_entries.data[s->first + k];
             if ((c->in[e->val].type == IR_FLAGS) == (pass == 0))
                 store_slot(c, e->slot, e->val);
@@ -48,10 +47,35 @@ void cg_store_slots(struct cg *c, uint32_t snap)
         }
 }
 
+void cg_store_slots(struct cg *c, uint32_t snap)
+{
+    store_slots(c, &c->r->snaps.data[snap], 0);
+}
+
+// The end of a region: the snapshot's values to where the next region looks for them, and up to two
+// values into registers.
+static void deliver(struct cg *c, uint32_t snap, const struct cg_copy *also, unsigned n_also)
+{
+    const struct ir_snap *s = &c->r->snaps.data[snap];
+    const struct ir_snap_entry *e = c->r->snap_entries.data + s->first;
+    struct cg_copy m[IR_RESIDENTS + 2];
+    unsigned n = 0;
+    store_slots(c, s, c->r->n_resident);
+    for (unsigned k = 0; k < c->r->n_resident; k++)
+        m[n++] = (struct cg_copy){cg_resident_reg(c->j, k), NO_REG, e[k].val};
+    for (unsigned k = 0; k < n_also; k++)
+        m[n++] = also[k];
+    for (unsigned k = 0; k < n; k++) {
+        m[k].x = c->root[m[k].x];
+        m[k].src = c->v[m[k].x].reg;
+    }
+    cg_copy_all(c, m, n);
+}
+
 // ---- pcs ----
 
 // A pc of the region. EFLAGS may go.
-static void emit_pc(struct cg *c, int reg, uint64_t pc)
+void cg_emit_pc(struct cg *c, int reg, uint64_t pc)
 {
     bool near = (int64_t)pc == (int32_t)pc;
     if (!c->movable || !near)
@@ -75,7 +99,7 @@ static void store_pc(struct cg *c, uint64_t pc)
         return;
     }
     int t = cg_tmp(c);
-    emit_pc(c, t, pc);
+    cg_emit_pc(c, t, pc);
     x_store(&c->as, X_W, m, t);
     c->eflags = IR_NONE;
 }
@@ -133,7 +157,7 @@ static uint8_t *emit_slot_guard(struct cg *c, struct link *l)
 
 // A jump (0xe9) or call (0xe8) along l; goes to its stub until it is linked. Aligned, so that it
 // can be patched while others run it.
-static void emit_link(struct cg *c, unsigned opcode, struct link *l)
+void cg_emit_link(struct cg *c, unsigned opcode, struct link *l)
 {
     struct stub miss = {.kind = STUB_GUARD, .link = l, .pc = l->pc};
     bool guard = needs_guard(c, l->pc);
@@ -141,7 +165,7 @@ static void emit_link(struct cg *c, unsigned opcode, struct link *l)
         bool near = (int64_t)l->pc == (int32_t)l->pc;
         l->slot = near ? jit_link_slot(c->j) : 0;
         if (!l->slot) { // like a computed one
-            emit_pc(c, RAX, l->pc);
+            cg_emit_pc(c, RAX, l->pc);
             if (opcode == 0xe8)
                 x_call_c(&c->as, c->j->thunk.lookup);
             else
@@ -163,7 +187,7 @@ static void emit_link(struct cg *c, unsigned opcode, struct link *l)
     add_stub(c, (struct stub){.kind = STUB_LINK, .from = l->jump, .link = l});
 }
 
-static void emit_poll(struct cg *c, bool pc_in_rax, uint64_t pc)
+void cg_emit_poll(struct cg *c, bool pc_in_rax, uint64_t pc)
 {
     x_alui(&c->as, 0, ALU_CMP, rm_env((int32_t)offsetof(struct env, interrupt)), 0);
     add_stub(c, (struct stub){.kind = STUB_INTERRUPT,
@@ -244,11 +268,9 @@ static void bind_to(struct cg *c, uint8_t *disp, const uint8_t *target)
 // ---- exits ----
 
 // Where the mode may have changed nothing is linked: the dispatcher asks for it.
-static void leave_for_mode(struct cg *c) // rax: the pc
+void cg_leave_for_mode(struct cg *c) // rax: the pc
 {
-    x_store(&c->as, X_W, rm_env(cg_slot_off(c, c->r->guest->pc)), RAX);
-    x_movi(&c->as, RAX, LEAVE_AGAIN);
-    x_jmp_to(&c->as, c->j->thunk.leave);
+    x_jmp_to(&c->as, c->j->thunk.exit_mode);
 }
 
 RULE(exit_if)
@@ -274,15 +296,15 @@ RULE(goto)
     const struct ir_insn *in = cg_insn(c, i);
     uint64_t pc;
     BUG_ON(!ir_region_pc(c->r, in->a, &pc));
-    cg_store_slots(c, (uint32_t)in->imm);
+    deliver(c, (uint32_t)in->imm, NULL, 0);
     if (in->aux & EXIT_MODE) {
-        emit_pc(c, RAX, pc);
-        leave_for_mode(c);
+        cg_emit_pc(c, RAX, pc);
+        cg_leave_for_mode(c);
         return;
     }
     if (in->aux & EXIT_POLL)
-        emit_poll(c, false, pc);
-    emit_link(c, 0xe9, new_link(c, pc));
+        cg_emit_poll(c, false, pc);
+    cg_emit_link(c, 0xe9, new_link(c, pc));
 }
 
 RULE(phi)
@@ -308,19 +330,70 @@ static void bring_phis_back(struct cg *c, ir_ref loop)
     c->locked = 0;
 }
 
+static unsigned idle_regs(const struct cg *c, bool xmm)
+{
+    return (unsigned)__builtin_popcount((xmm ? ALL_XMM : c->gprs) & ~c->owned);
+}
+
+static bool in_gpr(const struct cg *c, ir_ref x)
+{
+    unsigned type = cg_insn(c, x)->type;
+    return (type == IR_I64 || type == IR_I32) && c->root[x] == x && cg_insn(c, x)->op != IR_const;
+}
+
+// Resident slots that nothing in the loop wants.
+static bool unwanted(const struct cg *c, ir_ref x)
+{
+    return cg_insn(c, x)->op == IR_get && c->v[x].flags & V_NOSLOT && c->v[x].next <= c->pos;
+}
+
+// How many integers are alive at once in the loop, but for those.
+static unsigned alive_in_loop(struct cg *c, ir_ref loop)
+{
+    size_t n = c->r->insns.len;
+    int now = 0, most = 0;
+    vec_reserve(&c->deaths, n);
+    memset(c->deaths.data, 0, n);
+    for (ir_ref x = 1; x < n; x++)
+        if (in_gpr(c, x) && c->v[x].last > MAX(x, loop) && !(x < loop && unwanted(c, x))) {
+            c->deaths.data[c->v[x].last]++;
+            now += x < loop;
+        }
+    for (ir_ref x = loop; x < n; x++) {
+        now += x > loop && in_gpr(c, x) && c->v[x].last > x;
+        most = MAX(most, now);
+        now -= c->deaths.data[x];
+    }
+    return (unsigned)most;
+}
+
+// Resident slots that the loop does not want make room for what it does.
+static void make_room(struct cg *c, ir_ref loop)
+{
+    unsigned taken = 0, all = (unsigned)__builtin_popcount(c->gprs);
+    for (int r = 0; r < 16; r++)
+        taken += c->owner[r] && unwanted(c, c->owner[r]);
+    unsigned want = taken ? alive_in_loop(c, loop) + SPARE_GPRS : 0;
+    for (int r = 0; r < 16 && all - taken < want; r++)
+        if (c->owner[r] && unwanted(c, c->owner[r])) {
+            cg_evict(c, r);
+            if (!--taken)
+                break;
+        }
+}
+
 // What the loop only reads, into registers as far as they go.
 RULE(loop)
 {
     cg_release_idle(c);
     bring_phis_back(c, i);
+    make_room(c, i);
     for (ir_ref x = 1; x < i; x++) {
         const struct ir_insn *in = cg_insn(c, x);
         if (in->op != IR_get || !c->v[x].uses || c->v[x].last <= i || c->v[x].reg != NO_REG)
             continue;
-        uint32_t regs = cg_type_xmm(in->type) ? ALL_XMM : c->gprs, idle = 0;
-        for (int r = 0; r < 32; r++)
-            idle += (regs >> r & 1) && !c->owner[r];
-        if (idle > (unsigned)(cg_type_xmm(in->type) ? SPARE_XMMS : SPARE_GPRS))
+        bool xmm = cg_type_xmm(in->type);
+        if (idle_regs(c, xmm) > (unsigned)(xmm ? SPARE_XMMS : SPARE_GPRS))
             cg_use(c, x);
         c->locked = 0;
     }
@@ -346,7 +419,7 @@ static ir_ref next_in(const struct cg *c, int r)
 static void store_without_phi(struct cg *c, const struct ir_snap *s)
 {
     for (unsigned pass = 0; pass < 2; pass++)
-        for (uint32_t k = 0; k < s->n; k++) {
+        for (uint32_t k = c->r->n_resident; k < s->n; k++) {
             const struct ir_snap_entry *e = &c->r->snap_entries.data[s->first + k];
             if ((c->in[e->val].type == IR_FLAGS) == (pass == 0) && !has_phi(c, e->slot))
                 store_slot(c, e->slot, e->val);
@@ -381,27 +454,22 @@ RULE(again)
     x_jmp_to(&c->as, c->loop.start);
 }
 
-static void target_to_rax(struct cg *c, const struct ir_insn *in)
+// The end of a region that goes to a computed pc.
+static void deliver_target(struct cg *c, const struct ir_insn *in)
 {
-    cg_store_slots(c, (uint32_t)in->imm);
-    for (unsigned k = 0; k < 2; k++) { // storing may have moved them
-        int r = cg_val(c, k ? in->b : in->a)->reg;
-        c->locked |= r == NO_REG ? 0 : BIT(r);
-    }
-    cg_release_idle(c);
-    cg_take(c, RAX);
-    cg_move(c, RAX, in->a);
+    const struct cg_copy also[2] = {{.dst = RAX, .x = in->a}, {.dst = RCX, .x = in->b}};
+    deliver(c, (uint32_t)in->imm, also, in->op == IR_callto && c->movable ? 2 : 1);
 }
 
 RULE(indirect)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    target_to_rax(c, in);
+    deliver_target(c, in);
     if (in->aux & EXIT_MODE) {
-        leave_for_mode(c);
+        cg_leave_for_mode(c);
         return;
     }
-    emit_poll(c, true, 0);
+    cg_emit_poll(c, true, 0);
     if (c->j->c.no_inline_lookup) {
         x_jmp_to(&c->as, c->j->thunk.exit_lookup);
         return;
@@ -431,13 +499,7 @@ static void emit_landing(struct cg *c, uint64_t pc)
         x_lea(&c->as, X_W, RCX, rm_mem(RCX, -(int32_t)pc));
         x_store(&c->as, X_W, rm_env(VOFF(page_va)), RCX);
     }
-    emit_link(c, 0xe9, new_link(c, pc));
-}
-
-static void push_return_pc(struct cg *c, ir_ref pc)
-{
-    if (c->movable)
-        x_op(&c->as, 0xff, 6, cg_use_rm(c, pc));
+    cg_emit_link(c, 0xe9, new_link(c, pc));
 }
 
 // The call goes over its landing, with everything as it is: the return comes with the state in its
@@ -449,7 +511,8 @@ RULE(into)
     BUG_ON(!ir_region_pc(c->r, in->a, &back));
     if (c->j->c.no_returns)
         return;
-    push_return_pc(c, in->a);
+    if (c->movable)
+        x_op(&c->as, 0xff, 6, cg_use_rm(c, in->a)); // push
     as_u8(&c->as, 0xe8);
     as_u32(&c->as, 0);
     uint8_t *over = c->as.p - 4;
@@ -471,15 +534,18 @@ RULE(callto)
         return;
     }
     if (fixed) {
-        cg_store_slots(c, (uint32_t)in->imm);
+        const struct cg_copy also = {.dst = RCX, .x = in->b};
+        deliver(c, (uint32_t)in->imm, &also, c->movable);
         if (in->aux & EXIT_POLL)
-            emit_poll(c, false, pc);
-        push_return_pc(c, in->b);
-        emit_link(c, 0xe8, new_link(c, pc));
+            cg_emit_poll(c, false, pc);
+        if (c->movable)
+            x_push(&c->as, RCX);
+        cg_emit_link(c, 0xe8, new_link(c, pc));
     } else {
-        target_to_rax(c, in);
-        emit_poll(c, true, 0);
-        push_return_pc(c, in->b);
+        deliver_target(c, in);
+        cg_emit_poll(c, true, 0);
+        if (c->movable)
+            x_push(&c->as, RCX);
         struct stub s = {.kind = STUB_CALL_MISS};
         uint8_t *miss[2];
         emit_lookup(c, miss);
@@ -501,9 +567,9 @@ RULE(ret)
     }
     // No look at interrupts: what returns to its caller goes forward from the call; anything else
     // comes through ret_miss, which looks.
-    target_to_rax(c, cg_insn(c, i));
+    deliver_target(c, cg_insn(c, i));
     if (c->j->c.no_quiet_returns)
-        emit_poll(c, true, 0);
+        cg_emit_poll(c, true, 0);
     x_ret(&c->as);
 }
 
@@ -695,200 +761,4 @@ void cg_eval(struct cg *c, ir_ref i)
         x_op(&c->as, X_F3 | X_0F | 0x7e, d - 16, result);
     else
         x_mov(&c->as, X_W, d, result);
-}
-
-// ---- stubs ----
-
-static void load_operand(struct cg *c, unsigned w, int reg, unsigned kind, uint32_t v)
-{
-    switch (kind) {
-    case LOC_GPR:
-        if (reg != (int)v)
-            x_mov_rr(&c->as, w, reg, (int)v);
-        break;
-    case LOC_CONST:
-        x_movi(&c->as, reg, c->in[v].imm);
-        break;
-    case LOC_SPILL:
-        x_mov(&c->as, w, reg, rm_env(VOFF(spill) + (int32_t)(v * sizeof(union ir_val))));
-        break;
-    default:
-        x_mov(&c->as, w, reg, rm_env((int32_t)v));
-    }
-}
-
-// A vector from memory or a constant: two halves.
-static void stub_store_halves(struct cg *c, const struct loc *l, struct rm m, int scratch)
-{
-    int32_t from =
-        l->kind == LOC_SPILL ? VOFF(spill) + (int32_t)(l->v * sizeof(union ir_val)) : (int32_t)l->v;
-    for (int32_t half = 0; half < 16; half += 8, m.disp += 8) {
-        if (l->kind == LOC_CONST)
-            x_movi(&c->as, scratch, c->in[l->v].imm);
-        else
-            x_mov(&c->as, X_W, scratch, rm_env(from + half));
-        x_store(&c->as, X_W, m, scratch);
-    }
-}
-
-static void stub_store(struct cg *c, const struct loc *l, int scratch)
-{
-    unsigned type = c->r->guest->slots[l->slot].type,
-             w = type == IR_I64 || type == IR_F64 ? X_W : 0;
-    struct rm m = rm_env(cg_slot_off(c, l->slot));
-    if (l->kind == LOC_XMM) {
-        unsigned op = type == IR_V128  ? X_0F | 0x29
-                      : type == IR_F64 ? X_66 | X_0F | 0xd6
-                                       : X_66 | X_0F | 0x7e;
-        x_op(&c->as, op, (int)l->v, m);
-        return;
-    }
-    if (type == IR_V128) {
-        stub_store_halves(c, l, m, scratch);
-        return;
-    }
-    if (l->kind == LOC_CONST && type != IR_BOOL) {
-        int64_t k = (int64_t)c->in[l->v].imm;
-        if (!w || k == (int32_t)k) {
-            x_storei(&c->as, w, m, (int32_t)k);
-            return;
-        }
-    }
-    int r = l->kind == LOC_GPR ? (int)l->v : scratch;
-    load_operand(c, w, r, l->kind, l->v);
-    if (type == IR_BOOL)
-        x_op(&c->as, X_BYTE | 0x88, r, m);
-    else
-        x_store(&c->as, w, m, r);
-}
-
-// Recompute flags from their operands and store them; every register but theirs is free.
-static void stub_flags(struct cg *c, unsigned slot, const struct loc_flags *f, bool live)
-{
-    unsigned w = f->wide ? X_W : 0;
-    if (!live) {
-        int b = f->kind[1] == LOC_GPR ? (int)f->v[1] : RDX;
-        int a = b == RCX ? RSI : RCX;
-        if (f->kind[0] == LOC_GPR && (f->op != IR_addf))
-            a = (int)f->v[0];
-        if (a == b && f->kind[1] != LOC_GPR)
-            b = RSI;
-        load_operand(c, w, a, f->kind[0], f->v[0]);
-        if (f->op == IR_testf) {
-            x_test_rr(&c->as, w, a, a);
-        } else {
-            load_operand(c, w, b, f->kind[1], f->v[1]);
-            x_alu_rr(&c->as, w, f->op == IR_subf ? ALU_CMP : ALU_ADD, a, b);
-        }
-    }
-    if (f->op == IR_subf)
-        as_u8(&c->as, 0xf5); // cmc
-    as_u8(&c->as, 0x9f);     // lahf
-    x_setcc(&c->as, CC_O, RAX);
-    x_store(&c->as, 0, rm_env(cg_slot_off(c, slot)), RAX);
-}
-
-// A register that the flags' operands are not in.
-static int stub_scratch(const struct loc_flags *f)
-{
-    int scratch = RAX;
-    for (unsigned k = 0; f && k < 2; k++)
-        if (f->kind[k] == LOC_GPR && f->v[k] == (uint32_t)scratch)
-            scratch = f->kind[!k] == LOC_GPR && f->v[!k] == RCX ? RDX : RCX;
-    return scratch;
-}
-
-static void stub_exit(struct cg *c, const struct stub *s)
-{
-    const struct loc *l = c->locs.data + s->first_loc, *end = l + s->n_locs;
-    const struct loc_flags *flags = NULL;
-    unsigned slot = 0;
-    for (const struct loc *k = l; k < end; k++) {
-        if (k->kind == LOC_GPR || k->kind == LOC_XMM) {
-            stub_store(c, k, NO_REG);
-        } else if (k->kind == LOC_FLAGS) {
-            flags = &c->sites.flags.data[k->v];
-            slot = k->slot;
-        }
-    }
-    int scratch = stub_scratch(flags);
-    for (const struct loc *k = l; k < end; k++)
-        if (k->kind != LOC_GPR && k->kind != LOC_XMM && k->kind != LOC_FLAGS)
-            stub_store(c, k, scratch);
-    if (flags)
-        stub_flags(c, slot, flags, s->flags_live);
-    if (!s->link) {
-        emit_pc(c, RAX, s->pc);
-        leave_for_mode(c);
-        return;
-    }
-    if (s->poll)
-        emit_poll(c, false, s->pc);
-    emit_link(c, 0xe9, s->link);
-}
-
-// A link in translated code: a short constant.
-static uint64_t link_offset(const struct cg *c, const struct link *l)
-{
-    return (uint64_t)((const uint8_t *)l - c->j->meta);
-}
-
-static void emit_stub(struct cg *c, const struct stub *s)
-{
-    as_bind(&c->as, s->from);
-    switch (s->kind) {
-    case STUB_EXIT:
-        stub_exit(c, s);
-        break;
-    case STUB_LINK:
-        s->link->stub = (uint32_t)(as_here(&c->as) - c->j->rx);
-        if (s->link->slot) // the guard has moved it on
-            x_alui(&c->as, X_W, ALU_SUB, rm_env(VOFF(page_va)), (int32_t)(s->link->pc & PAGE_MASK));
-        x_movi(&c->as, RAX, link_offset(c, s->link));
-        x_jmp_to(&c->as, c->j->thunk.exit_link);
-        break;
-    case STUB_GUARD:
-        if (s->back) {
-            x_lea_rip(&c->as, RCX, s->back);
-            x_push(&c->as, RCX);
-        }
-        emit_pc(c, RAX, s->pc);
-        x_movi(&c->as, RSI, link_offset(c, s->link));
-        x_jmp_to(&c->as, c->j->thunk.guard_miss);
-        break;
-    case STUB_SLOW:
-        cg_slow_stub(c, s);
-        break;
-    case STUB_SPAN:
-        cg_span_stub(c, s);
-        break;
-    case STUB_INTERRUPT:
-        if (!s->pc_in_rax)
-            emit_pc(c, RAX, s->pc);
-        x_jmp_to(&c->as, c->j->thunk.exit_interrupt);
-        break;
-    case STUB_FP:
-        x_pushi(&c->as, s->regs);
-        x_pushi(&c->as, s->info);
-        x_call_c(&c->as, c->j->thunk.fp_slow);
-        x_jmp_to(&c->as, s->back);
-        break;
-    case STUB_CALL_MISS:
-        x_lea_rip(&c->as, RCX, s->back);
-        x_push(&c->as, RCX);
-        x_jmp_to(&c->as, c->j->thunk.exit_lookup);
-        break;
-    }
-}
-
-void cg_emit_stubs(struct cg *c)
-{
-    for (size_t k = 0; k < c->stubs.len && !c->failed; k++) { // grows meanwhile
-        if (c->as.p + 1024 > c->limit) {
-            c->failed = true;
-            return;
-        }
-        struct stub s = c->stubs.data[k];
-        emit_stub(c, &s);
-    }
 }

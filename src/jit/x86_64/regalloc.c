@@ -348,7 +348,7 @@ static void release(struct cg *c, int r)
     c->owned &= ~BIT(r);
 }
 
-static void evict(struct cg *c, int r)
+void cg_evict(struct cg *c, int r)
 {
     if (!reg_idle(c, r))
         spill(c, c->owner[r]);
@@ -399,7 +399,7 @@ static int pick(struct cg *c, uint32_t mask, bool across_call)
     }
     BUG_ON(!mask);
     int best = farthest(c, mask);
-    evict(c, best);
+    cg_evict(c, best);
     return best;
 }
 
@@ -525,6 +525,13 @@ int cg_def_copy(struct cg *c, ir_ref i, ir_ref a)
     return r;
 }
 
+void cg_settle(struct cg *c, ir_ref i, int reg)
+{
+    c->v[i].flags |= V_NOSLOT;
+    if (c->v[i].last)
+        own(c, i, reg);
+}
+
 void cg_def_in(struct cg *c, ir_ref i, int reg)
 {
     release(c, reg);
@@ -558,7 +565,7 @@ static void vacate(struct cg *c, int r)
     uint32_t mask = (IS_XMM(r) ? ALL_XMM : c->gprs) & ~c->locked & ~BIT(r);
     uint32_t idle = idle_of(c, mask);
     if (!idle || (has_home(c, o) && c->v[o].next <= c->pos)) {
-        evict(c, r);
+        cg_evict(c, r);
         return;
     }
     uint32_t want = idle & CALLEE_SAVED && lives_across_call(c, o) ? idle & CALLEE_SAVED : idle;

@@ -44,5 +44,9 @@ static const struct ir_slot test_slots[] = {
     SLOT_V(2),
     SLOT_V(3),
 };
-static const struct ir_guest test_guest = {
-    .name = "test", .slots = test_slots, .n_slots = ARRAY_SIZE(test_slots), .pc = S_PC};
+static const struct ir_guest test_guest = {.name = "test",
+                                           .slots = test_slots,
+                                           .n_slots = ARRAY_SIZE(test_slots),
+                                           .pc = S_PC,
+                                           .resident = {S_X1, S_X2, S_X0, S_X5, S_X7, S_X4},
+                                           .n_resident = 6};

@@ -167,6 +167,39 @@ static void helpers_forget(void **state)
     finish();
 }
 
+// They come first in every snapshot, whatever they hold, also after a helper has looked at memory.
+static void residents_are_always_listed(void **state)
+{
+    region.n_resident = test_guest.n_resident;
+    struct ir_build *b = begin(0x1000);
+    ir_ref x1 = ir_get(b, test_guest.resident[0]);
+    assert_int_equal(x1, 1);
+    ir_ref v = ir_load(b, IR_I64, x1, MO_64);
+    const struct ir_snap *s = &region.snaps.data[at(v)->imm];
+    assert_int_equal(s->n, test_guest.n_resident);
+    assert_int_equal(region.snap_entries.data[s->first].val, x1);
+    ir_put(b, S_X3, v);
+    ir_put(b, test_guest.resident[0], v);
+    ir_put(b, test_guest.resident[0], x1); // as it was
+    ir_ref w = ir_load(b, IR_I64, x1, MO_64);
+    s = &region.snaps.data[at(w)->imm];
+    assert_int_equal(s->n, test_guest.n_resident + 1);
+    assert_int_equal(region.snap_entries.data[s->first].val, x1);
+    ir_call0(b, &h_read);
+    v = ir_load(b, IR_I64, w, MO_64);
+    s = &region.snaps.data[at(v)->imm];
+    assert_int_equal(s->n, test_guest.n_resident);
+    assert_int_equal(region.snap_entries.data[s->first].val, x1);
+    ir_callv(b, &h_state, w);
+    v = ir_load(b, IR_I64, w, MO_64);
+    s = &region.snaps.data[at(v)->imm];
+    assert_int_equal(s->n, test_guest.n_resident);
+    assert_true(region.snap_entries.data[s->first].val > x1);
+    assert_int_equal(at(region.snap_entries.data[s->first].val)->op, IR_get);
+    finish();
+    region.n_resident = 0;
+}
+
 static void exits_poll(void **state)
 {
     struct ir_build *b = begin(0x1000);
@@ -256,9 +289,13 @@ static void building_is_cheap(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(constants_fold),    cmocka_unit_test(identities_simplify),
-        cmocka_unit_test(slots_forward),     cmocka_unit_test(helpers_forget),
-        cmocka_unit_test(exits_poll),        cmocka_unit_test(verifier_rejects),
+        cmocka_unit_test(constants_fold),
+        cmocka_unit_test(identities_simplify),
+        cmocka_unit_test(slots_forward),
+        cmocka_unit_test(helpers_forget),
+        cmocka_unit_test(residents_are_always_listed),
+        cmocka_unit_test(exits_poll),
+        cmocka_unit_test(verifier_rejects),
         cmocka_unit_test(building_is_cheap),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

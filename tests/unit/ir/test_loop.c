@@ -217,17 +217,34 @@ static void other_ends_are_left_alone(void **state)
     check();
 }
 
+static int with_residents(void **state)
+{
+    region.n_resident = test_guest.n_resident;
+    return 0;
+}
+
+static int without_residents(void **state)
+{
+    region.n_resident = 0;
+    return 0;
+}
+
 int main(void)
 {
+#define BOTH(test)                                                                                 \
+    cmocka_unit_test(test),                                                                        \
+    {                                                                                              \
+#test ", resident slots", test, with_residents, without_residents, NULL                    \
+    }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rounds_add_up),
-        cmocka_unit_test(values_stay_in_phis),
-        cmocka_unit_test(faults_of_the_first_round_too),
-        cmocka_unit_test(calls_prevent_it),
-        cmocka_unit_test(faults_find_the_state),
-        cmocka_unit_test(interrupts_end_rounds),
-        cmocka_unit_test(helpers_that_look_prevent_it),
-        cmocka_unit_test(other_ends_are_left_alone),
+        BOTH(rounds_add_up),
+        BOTH(values_stay_in_phis),
+        BOTH(faults_of_the_first_round_too),
+        BOTH(calls_prevent_it),
+        BOTH(faults_find_the_state),
+        BOTH(interrupts_end_rounds),
+        BOTH(helpers_that_look_prevent_it),
+        BOTH(other_ends_are_left_alone),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     ir_region_free(&region);
