@@ -213,6 +213,7 @@ void arm_set_pstate(struct arm_cpu *c, uint64_t spsr); // EL, SP bank and all fi
 void arm_state_changed(struct arm_cpu *c);     // after any change to what mode(), MMU contexts or
                                                // interrupt masks depend on
 void arm_update_interrupts(struct arm_cpu *c); // recompute whether a line is deliverable
+void arm_kick(struct arm_cpu *c);              // any thread: look at interrupts, out of any loop
 
 // ---- lifting (lift_system.c; called by the decoder's handlers) ----
 

@@ -399,6 +399,13 @@ bool arm_has_work(struct env *e)
            (hcr & (HCR_VF | HCR_VI | HCR_VSE)) || (atomic_load(&e->interrupt) & INTR_WORK);
 }
 
+void arm_kick(struct arm_cpu *c)
+{
+    atomic_fetch_or_explicit(&c->env.interrupt, INTR_LINE, memory_order_seq_cst);
+    if (c->config.platform && c->config.platform->kick)
+        c->config.platform->kick(c->config.platform->opaque, &c->env);
+}
+
 static void line_set(void *opaque, int n, int level)
 {
     struct arm_cpu *c = opaque;
@@ -407,11 +414,8 @@ static void line_set(void *opaque, int n, int level)
         old = atomic_fetch_or_explicit(&c->lines, m, memory_order_acq_rel);
     else
         old = atomic_fetch_and_explicit(&c->lines, ~m, memory_order_acq_rel);
-    if (level && !(old & m)) {
-        atomic_fetch_or_explicit(&c->env.interrupt, INTR_LINE, memory_order_seq_cst);
-        if (c->config.platform && c->config.platform->kick)
-            c->config.platform->kick(c->config.platform->opaque, &c->env);
-    }
+    if (level && !(old & m))
+        arm_kick(c);
 }
 
 struct irq arm_line(struct env *e, unsigned n)

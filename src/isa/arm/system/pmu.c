@@ -13,6 +13,7 @@ enum {
     PMCR_LC = 1 << 6,
     PMCR_KEPT = 0x79, // E, D, X, DP, LC: what a write leaves behind
     CYCLE = 31,       // the cycle counter's bit
+    LOOK_AGAIN_NS = 50000,
     COUNTER_BITS = (1 << ARM_PMU_COUNTERS) - 1,
     HPME = 1 << 7, // of MDCR_EL2
 };
@@ -186,10 +187,12 @@ static bool overflow_due(const struct arm_cpu *c)
 static void fire(void *opaque)
 {
     struct arm_cpu *c = opaque;
-    if (overflow_due(c))
+    if (overflow_due(c)) {
         irq_set(&c->config.out[ARM_OUT_PMU], true);
-    else if (c->pmu.want_insns)
-        loop_timer_set(&c->pmu.timer, (int64_t)now_cycles(c) + 50000);
+    } else if (c->pmu.want_insns) {
+        arm_kick(c); // a loop may count in a register until it is left
+        loop_timer_set(&c->pmu.timer, (int64_t)now_cycles(c) + LOOK_AGAIN_NS);
+    }
 }
 
 void arm_pmu_init(struct arm_cpu *c)

@@ -1,4 +1,5 @@
-// Interrupts through a GICv2: the virtual and physical timer, one software interrupt, masking.
+// Interrupts through a GICv2: the virtual and physical timer, one software interrupt, masking, and
+// the overflow of performance counters while code loops.
 #include "bare.h"
 
 enum { GICD = 0x08000000, GICC = 0x08010000 };
@@ -17,6 +18,7 @@ void on_interrupt(uint64_t vector)
         seen[count++] = (unsigned)vector << 12 | (id & 0x3ff);
     WRITE(cntv_ctl_el0, 0);
     WRITE(cntp_ctl_el0, 0);
+    WRITE(pmovsclr_el0, ~0u);
     *reg(GICC + 0x10) = id;
 }
 
@@ -37,12 +39,40 @@ static void wait_for(unsigned n)
     }
 }
 
+// Nothing but the counter ends this loop, and all of it that changes is in registers.
+static void loop_until(unsigned n)
+{
+    while (count < n)
+        ;
+}
+
+static void overflows(void)
+{
+    enum { CYCLES = 1 << 31, INST_RETIRED = 8, LEFT = 5000000 };
+    WRITE(pmcr_el0, 1);
+    WRITE(pmccfiltr_el0, 0);
+    WRITE(pmevtyper0_el0, INST_RETIRED);
+    WRITE(pmintenset_el1, CYCLES | 1);
+    WRITE(pmccntr_el0, 0xffffffff - LEFT);
+    WRITE(pmcntenset_el0, (uint32_t)CYCLES);
+    loop_until(5);
+    WRITE(pmcntenclr_el0, (uint32_t)CYCLES);
+    LINE("cycles", seen[4], (uint32_t)READ(pmccntr_el0) < 1 << 30);
+    WRITE(pmevcntr0_el0, 0xffffffff - LEFT);
+    WRITE(pmcntenset_el0, 1);
+    loop_until(6);
+    WRITE(pmcntenclr_el0, 1);
+    LINE("instructions", seen[5], READ(pmevcntr0_el0) < 1 << 30);
+    WRITE(pmintenclr_el1, ~0u);
+    WRITE(pmcr_el0, 0);
+}
+
 void test_interrupts(void)
 {
     *reg(GICD) = 1;
     *reg(GICC) = 1;
     *reg(GICC + 4) = 0xff;
-    *reg(GICD + 0x100) = 1 << 27 | 1 << 30 | 1 << 3;
+    *reg(GICD + 0x100) = 1 << 27 | 1 << 30 | 1 << 23 | 1 << 3;
     uint64_t start = READ(cntvct_el0);
     WRITE(cntv_tval_el0, 100000);
     WRITE(cntv_ctl_el0, 1);
@@ -67,5 +97,6 @@ void test_interrupts(void)
     *reg(GICD + 0xf00) = 2 << 24 | 3;
     wait_for(4);
     LINE("software interrupt", seen[3]);
+    overflows();
     unmask(false);
 }
