@@ -1,7 +1,8 @@
 // Address translation: VMSAv8-64 with 4, 16 and 64 KiB granules, stages 1 and 2, regimes EL1&0,
 // EL2, EL2&0 and EL3. DDI 0487, D5 (D8 in later issues) "The AArch64 Virtual Memory System
-// Architecture". Not modelled: hardware management of the access flag and dirty state, 52-bit
-// addresses with 4 and 16 KiB granules, memory tagging.
+// Architecture". 52-bit addresses with the 64 KiB granule. Not modelled: hardware
+// management of the access flag and dirty state, 52-bit addresses with 4 and 16 KiB granules,
+// memory tagging.
 #include "isa/arm/arm_bits.h"
 #include "base/log.h"
 
@@ -168,13 +169,50 @@ static int read_descriptor(struct walk *w, uint64_t pa, uint64_t *d)
     return space_read(w->space, pa, 8, d, a) == MEM_OK ? 0 : -1;
 }
 
-// The output address bits of a table or block descriptor.
-static uint64_t descriptor_address(uint64_t d, unsigned shift, unsigned granule)
+// FEAT_LPA: 52-bit addresses, with the 64 KiB granule alone.
+static bool wide(const struct arm_cpu *c, unsigned granule)
 {
-    uint64_t a = d & 0x0000ffffffffffffull & ~mask_low(shift);
-    if (granule == 16)
-        a |= bits(d, 15, 12) << 48; // 52-bit addresses of the 64 KiB granule
-    return a;
+    return granule == 16 && c->pa_bits == 52;
+}
+
+// The output address bits of a table or block descriptor.
+static uint64_t descriptor_address(const struct arm_cpu *c, uint64_t d, unsigned shift,
+                                   unsigned granule)
+{
+    uint64_t a = d & mask_low(48) & ~mask_low(shift);
+    return wide(c, granule) ? a | bits(d, 15, 12) << 48 : a;
+}
+
+// Where the first table lies, of so many entries (log2).
+static uint64_t root_address(uint64_t ttbr, unsigned entries, bool is_wide)
+{
+    uint64_t a = ttbr & mask_low(48) & ~mask_low(MAX(entries + 3, is_wide ? 6u : 4u));
+    return is_wide ? a | bits(ttbr, 5, 2) << 48 : a;
+}
+
+static bool is_block(const struct arm_cpu *c, uint64_t d, int level, unsigned granule)
+{
+    return (d & 3) == 1 && (level == 2 || (level == 1 && (granule == 12 || wide(c, granule))));
+}
+
+// Bits 54 and 53 of a stage 2 descriptor: for EL1, or for EL0, which FEAT_XNX tells apart.
+static bool stage2_executable(const struct arm_cpu *c, uint64_t d, bool el0)
+{
+    unsigned xn = bits(d, 54, 53);
+    if (!arm_has(c, ARM_FEAT_XNX))
+        return !(xn & 2);
+    return xn == 0 || xn == (el0 ? 1 : 3);
+}
+
+// The first level VTCR asks for, or -1 where that does not go with the size of addresses: up to
+// sixteen tables may lie side by side.
+static int stage2_first_level(unsigned sl0, unsigned g, unsigned ia)
+{
+    int level = g == 12 ? 2 - (int)sl0 : 3 - (int)sl0;
+    if (sl0 == 3 && g != 14)
+        return -1;
+    unsigned below = g + (3 - (unsigned)level) * (g - 3);
+    return ia > below && ia <= below + g - 3 + 4 ? level : -1;
 }
 
 static int stage2(struct walk *w, uint64_t ipa, struct s2_result *out, uint32_t *fsc)
@@ -182,29 +220,28 @@ static int stage2(struct walk *w, uint64_t ipa, struct s2_result *out, uint32_t 
     struct arm_cpu *c = w->c;
     uint64_t vtcr = c->vtcr_el2;
     unsigned g = granule_shift_tg0(bits(vtcr, 15, 14)), bits_per = g - 3;
-    unsigned ia = 64 - (unsigned)bits(vtcr, 5, 0), sl0 = bits(vtcr, 7, 6);
-    int level = g == 12 ? 2 - (int)sl0 : 3 - (int)sl0;
+    unsigned ia = 64 - (unsigned)bits(vtcr, 5, 0);
+    int level = stage2_first_level(bits(vtcr, 7, 6), g, ia);
     unsigned pa_max = MIN(c->pa_bits, pa_size_table[bits(vtcr, 18, 16)]);
-    if (ia > 52 || ia < 25 || level < 0 || level > 3 || ipa >> ia) {
-        *fsc = FSC_TRANSLATION | (level < 0 ? 0 : level & 3);
+    if (ia > 52 || ia < 25 || level < 0 || ipa >> ia) {
+        *fsc = FSC_TRANSLATION;
         return -1;
     }
     unsigned shift = g + (3 - (unsigned)level) * bits_per;
-    uint64_t table = descriptor_address(c->vttbr_el2, 1, g) & ~1ull;
-    uint64_t index = (ipa >> shift) & mask_low(ia > shift ? ia - shift : 0); // concatenated tables
-    table &= ~mask_low(MIN(MAX(ia > shift ? ia - shift + 3 : 3, 6u), 48u));
+    uint64_t table = root_address(c->vttbr_el2, ia - shift, wide(c, g) && pa_max == 52);
+    uint64_t index = ipa >> shift;
     for (;; level++) {
         uint64_t d;
         if (read_descriptor(w, table + index * 8, &d)) {
             *fsc = FSC_EXTERNAL_WALK | (uint32_t)level;
             return -1;
         }
-        bool block = level < 3 && (d & 3) == 1 && (level == 2 || (level == 1 && g == 12));
+        bool block = is_block(c, d, level, g);
         if (!(block || (d & 3) == 3)) {
             *fsc = FSC_TRANSLATION | (uint32_t)level;
             return -1;
         }
-        uint64_t next = descriptor_address(d, block || level == 3 ? shift : g, g);
+        uint64_t next = descriptor_address(c, d, block || level == 3 ? shift : g, g);
         if (next >> pa_max) {
             *fsc = FSC_ADDR_SIZE | (uint32_t)level;
             return -1;
@@ -219,13 +256,12 @@ static int stage2(struct walk *w, uint64_t ipa, struct s2_result *out, uint32_t 
             *fsc = FSC_ACCESS_FLAG | (uint32_t)level;
             return -1;
         }
-        unsigned xn = bits(d, 54, 53);
         *out = (struct s2_result){.pa = next | (ipa & mask_low(shift)),
                                   .size = 1ull << shift,
                                   .read = bit(d, 6),
                                   .write = bit(d, 7),
-                                  .exec_priv = xn == 0 || xn == 1,
-                                  .exec_user = xn == 0 || xn == 3,
+                                  .exec_priv = stage2_executable(c, d, false),
+                                  .exec_user = stage2_executable(c, d, true),
                                   .device = bits(d, 5, 4) == 0};
         *fsc = FSC_PERMISSION | (uint32_t)level;
         return 0;
@@ -292,7 +328,7 @@ static int stage1(struct walk *w, gva_t va, struct s1_result *out, uint32_t *kin
     unsigned tsz = high ? bits(tcr, 21, 16) : bits(tcr, 5, 0);
     unsigned g = high ? granule_shift_tg1(bits(tcr, 31, 30)) : granule_shift_tg0(bits(tcr, 15, 14));
     unsigned ps = two ? bits(tcr, 34, 32) : bits(tcr, 18, 16);
-    unsigned min_tsz = g == 16 && c->pa_bits == 52 ? 12 : 16;
+    unsigned min_tsz = g == 16 && arm_has(c, ARM_FEAT_LVA) ? 12 : 16;
     tsz = MIN(MAX(tsz, min_tsz), 39u);
     unsigned ia = 64 - tsz, bits_per = g - 3, pa_max = MIN(c->pa_bits, pa_size_table[ps]);
     uint64_t top = tbi ? bits(va, 55, 0) >> ia : va >> ia,
@@ -305,10 +341,7 @@ static int stage1(struct walk *w, gva_t va, struct s1_result *out, uint32_t *kin
     int level = 4 - (int)levels;
     unsigned shift = g + (levels - 1) * bits_per;
     uint64_t ttbr = high ? c->ttbr1[el] : c->ttbr0[el];
-    uint64_t table = ttbr & 0x0000fffffffffffeull &
-                     ~mask_low(MAX(ia - shift + 3, g == 16 && pa_max == 52 ? 6u : 4u));
-    if (g == 16 && pa_max == 52)
-        table |= bits(ttbr, 5, 2) << 48;
+    uint64_t table = root_address(ttbr, ia - shift, g == 16 && pa_max == 52);
     if (table >> pa_max) {
         *kind = FSC_ADDR_SIZE;
         return -1;
@@ -326,12 +359,12 @@ static int stage1(struct walk *w, gva_t va, struct s1_result *out, uint32_t *kin
             *kind = FSC_EXTERNAL_WALK | (uint32_t)level;
             return -1;
         }
-        bool block = (d & 3) == 1 && (level == 2 || (level == 1 && g == 12));
+        bool block = is_block(c, d, level, g);
         if (!(block || (d & 3) == 3)) {
             *kind = FSC_TRANSLATION | (uint32_t)level;
             return -1;
         }
-        uint64_t next = descriptor_address(d, block || level == 3 ? shift : g, g);
+        uint64_t next = descriptor_address(c, d, block || level == 3 ? shift : g, g);
         if (next >> pa_max) {
             *kind = FSC_ADDR_SIZE | (uint32_t)level;
             return -1;
@@ -414,8 +447,10 @@ static int walk_both(struct walk *w, gva_t va, enum env_access access, struct en
     uint8_t perms = s1.perms & ((s2.read ? ENV_READ : 0) | (s2.write ? ENV_WRITE : 0) |
                                 ((w->user ? s2.exec_user : s2.exec_priv) ? ENV_EXEC : 0));
     bool secure = w->secure && !(on && s1.ns);
+    // Maintenance by address covers what stage 1 maps, however small stage 2's pages are; changes
+    // of stage 2 are followed by maintenance of all addresses.
     *out = (struct env_xlat){.pa = s2.pa,
-                             .page_size = MIN(s1.size, s2.size),
+                             .page_size = on ? s1.size : MIN(s1.size, s2.size),
                              .perms = perms,
                              .global = s1.global && on,
                              .device = s1.device || s2.device,
@@ -534,7 +569,7 @@ void arm_fault_take(struct env *e, const struct env_fault *f)
     if (s2) {
         if (!fetch && !(f->kind & FAULT_S1PTW))
             iss |= access_syndrome(c);
-        c->hpfar_el2 = bits(f->info[0], 47, 12) << 4;
+        c->hpfar_el2 = bits(f->info[0], 51, 12) << 4;
     }
     arm_take_exception(c, target, ESR_MAKE(ec, iss), &f->va, c->pc);
 }
@@ -633,11 +668,10 @@ void arm_tlbi(struct arm_cpu *c, uint32_t key, uint64_t arg)
         f.len = 4096;
         // A larger granule, or a block mapping, is cached in 4 KiB pieces: invalidate the whole of
         // what one entry could cover.
-        unsigned tg = bits(arg, 47, 46);
-        if (tg)
-            f.len = tg == 1 ? 4096 : tg == 2 ? 16384 : 65536;
-        else if (bits(c->tcr[regime_el((enum regime)regime)], 15, 14) != 0)
-            f.len = bits(c->tcr[regime_el((enum regime)regime)], 15, 14) == 1 ? 65536 : 16384;
+        uint64_t tcr = c->tcr[regime_el((enum regime)regime)];
+        bool high = regime_two_halves((enum regime)regime) && bit(f.va, 55);
+        f.len = 1ull << (high ? granule_shift_tg1(bits(tcr, 31, 30))
+                              : granule_shift_tg0(bits(tcr, 15, 14)));
         f.va &= ~(f.len - 1);
         f.last_level_only = op2 >= 5;
     }

@@ -15,6 +15,7 @@ unsigned long try(try_fn *fn, unsigned long a, unsigned long b);
 unsigned long enter_el0(unsigned long pc, unsigned long spsr, unsigned long x0, unsigned long x1);
 void secondary(void);
 
+void text(const char *s);
 // "name: v v v …" in hexadecimal.
 void line(const char *name, unsigned n, const uint64_t *v);
 #define LINE(name, ...)                                                                            \
