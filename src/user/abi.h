@@ -1,9 +1,9 @@
 // What one guest architecture adds to user mode: its numbers, its registers at a system call, its
-// signal frame. One const struct abi per guest CPU, listed in abis.def. Data layouts are those of
-// Linux's generic 64-bit ABI (include/uapi/asm-generic), which aarch64 and riscv64 share.
+// signal frame. One const struct abi per guest CPU, listed in abis.def. Structures are those of
+// Linux's generic ABI (include/uapi/asm-generic), laid out by `data` (layout.h).
 #pragma once
 
-#include "base/base.h"
+#include "user/layout.h"
 
 #include <signal.h>
 
@@ -42,7 +42,9 @@ struct abi {
     const char *machine;  // uname
     const char *platform; // AT_PLATFORM
     // Where Debian's cross packages put libraries, and the package with the program's loader.
-    const char *library_prefix, *libc_package;
+    const char *library_prefix, *libc_package; // package: NULL, there is none
+    struct abi_data data;
+    uint64_t space;          // of addresses; 0: as much as there is
     uint64_t tag_bits;       // of an address that prctl may let system calls ignore
     uint64_t min_sigstack;   // AT_MINSIGSTKSZ
     bool has_restorer;       // struct sigaction holds sa_restorer
@@ -77,7 +79,7 @@ struct abi {
     void (*fault)(struct thread *t, struct guest_fault *out);
 };
 
-// calls/numbers_generic.def: asm-generic/unistd.h, which aarch64 and riscv64 use.
+// asm-generic/unistd.h of 64-bit ports.
 enum { CALLS_GENERIC = 512 };
 extern const uint16_t calls_generic[CALLS_GENERIC];
 

@@ -13,28 +13,42 @@ enum call_kind {
     K_NONE,
     K_INT,
     K_HEX,
-    K_LONG,
+    K_LONG, // signed
     K_SIZE,
     K_MODE,  // octal
+    K_OFF,   // 64 bits: two arguments where registers have 32
+    K_POS,   // 64 bits in two longs, the low one first
     K_FD,    // a descriptor, or -1
     K_DIRFD, // a descriptor or AT_FDCWD
     K_OPEN,  // flags of open
     K_SIG,
     K_ADDR, // a guest address the function itself deals with
-    K_PTR,  // guest memory with the same layout in the host
+    K_PTR,  // guest memory with the same layout in the host, whatever the ABI
     K_BUF,  // the same, shown as text; its size comes next
     K_NAME, // a string in guest memory
     K_PATH, // a string that names a file to read: looked up below the prefix first
+    // A structure of layouts.def, K_IN | LAYOUT_x and so on: read by the call, written, or both.
+    K_IN = 0x40,
+    K_OUT = 0x80,
+    K_LAYOUT = K_IN - 1,
 };
+_Static_assert((int)LAYOUTS <= (int)K_IN, "kinds of arguments are a byte");
 enum { CALL_ARGS = 6 };
 
 struct call {
     const char *name;
-    int64_t (*fn)(struct thread *t, const uint64_t *a); // NULL: the host's call of the same name
+    // NULL: the host's call of the same name. Arguments are as `kinds` has them, one for each.
+    int64_t (*fn)(struct thread *t, const uint64_t *a);
     long host;
     uint8_t kinds[CALL_ARGS];
 };
-// Calls of one architecture alone: no host number where the host is another.
+// Calls of some architectures alone: no host number where the host is another.
+#ifndef SYS_llseek
+#define SYS_fstatfs64 (-1)
+#define SYS_llseek    (-1)
+#define SYS_mmap2     (-1)
+#define SYS_statfs64  (-1)
+#endif
 #ifndef SYS_riscv_hwprobe
 #define SYS_riscv_flush_icache (-1)
 #define SYS_riscv_hwprobe      (-1)
@@ -55,6 +69,9 @@ static inline uint64_t call_ptr(struct thread *t, uint64_t addr)
     return (uint64_t)(uintptr_t)guest_ptr(t, addr);
 }
 
+// The host's call with these arguments, converted as the table has it (calls.c).
+int64_t call_pass(struct thread *t, enum call_id id, const uint64_t *a);
+
 #define CALL(name, fn, ...) int64_t fn(struct thread *t, const uint64_t *a);
 #define PASS                call_pass_unused
 #include "user/calls/all.h"
@@ -68,7 +85,6 @@ int open_flags_swap(struct thread *t, int flags, bool to_host);
 // ---- calls/fd.c ----
 bool fd_names_own(struct thread *t, const struct call *c, const uint64_t *a);
 
-// ---- calls_iov.c ----
 struct iovec;
 enum { IOV_LIMIT = 1024 };
 // The guest's vector with host addresses; 0 or a negative errno. *out is the caller's to free.

@@ -8,10 +8,6 @@ bool guest_read(struct thread *t, uint64_t addr, void *dst, size_t n) MUST_CHECK
 bool guest_write(struct thread *t, uint64_t addr, const void *src, size_t n) MUST_CHECK;
 // A string of less than `size` bytes with its end. 0 or a negative errno.
 int64_t guest_string(struct thread *t, uint64_t addr, char *dst, size_t size);
-static inline bool guest_read_u64(struct thread *t, uint64_t addr, uint64_t *val)
-{
-    return guest_read(t, addr, val, 8);
-}
 static inline bool guest_write_u32(struct thread *t, uint64_t addr, uint32_t val)
 {
     return guest_write(t, addr, &val, 4);

@@ -324,12 +324,17 @@ static int setup(struct start *s, struct err *e)
             u->abi = abis[i];
     u->isa = isa_find(s->isa);
     BUG_ON(!u->abi || !u->isa);
+    layouts_make(&u->layouts, &u->abi->data, u->isa->big_endian);
     if (!u->opt.prefix && access(u->abi->library_prefix, F_OK) == 0)
         u->opt.prefix = u->abi->library_prefix;
     u->prefix_fd = -1;
     if (u->opt.prefix && strcmp(u->opt.prefix, "/"))
         u->prefix_fd = high_fd(open(u->opt.prefix, O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (mm_init(&u->mm, u->opt.base, u->opt.base_given, u->opt.reserve, u->opt.page_size, e))
+    if (u->abi->space && u->opt.reserve > u->abi->space)
+        return err_set(e, "-R: the address space of %s has no more than %llu GiB", s->isa,
+                       (unsigned long long)(u->abi->space / GiB));
+    uint64_t space = u->opt.reserve ? u->opt.reserve : u->abi->space;
+    if (mm_init(&u->mm, u->opt.base, u->opt.base_given, space, u->opt.page_size, e))
         return -1;
     u->mm.code_changed = code_changed;
     struct opts accel = {0};

@@ -8,6 +8,7 @@
 #include "user/debug.h"
 #include "user/guest.h"
 #include "user/host_call.h"
+#include "user/layout_host.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -359,13 +360,9 @@ void signal_deliver(struct thread *t)
 
 int64_t signal_altstack(struct thread *t, uint64_t set, uint64_t old)
 {
-    struct {
-        uint64_t sp;
-        int32_t flags, pad;
-        uint64_t size;
-    } s = {t->alt_sp, alt_flags(t), 0, t->alt_size}, fresh;
+    struct host_stack s = {t->alt_sp, alt_flags(t), t->alt_size}, fresh;
     if (set) {
-        if (!guest_read(t, set, &fresh, sizeof fresh))
+        if (!layout_read(t, LAYOUT_stack, set, &fresh))
             return -EFAULT;
         if (s.flags & ALT_ONSTACK && !(s.flags & (int)ALT_AUTODISARM))
             return -EPERM;
@@ -375,7 +372,7 @@ int64_t signal_altstack(struct thread *t, uint64_t set, uint64_t old)
         if (mode != ALT_DISABLE && fresh.size < 2048)
             return -ENOMEM;
     }
-    if (old && !guest_write(t, old, &s, sizeof s))
+    if (old && !layout_write(t, LAYOUT_stack, old, &s))
         return -EFAULT;
     if (set) {
         bool off = (fresh.flags & ~(int)ALT_AUTODISARM) == ALT_DISABLE;
@@ -389,12 +386,9 @@ int64_t signal_altstack(struct thread *t, uint64_t set, uint64_t old)
 int64_t signal_return(struct thread *t)
 {
     uint64_t mask, stack_addr;
-    struct {
-        uint64_t sp;
-        int32_t flags, pad;
-        uint64_t size;
-    } s;
-    if (!t->u->abi->frame_read(t, &mask, &stack_addr) || !guest_read(t, stack_addr, &s, sizeof s)) {
+    struct host_stack s;
+    if (!t->u->abi->frame_read(t, &mask, &stack_addr) ||
+        !layout_read(t, LAYOUT_stack, stack_addr, &s)) {
         signal_force(t, SIGSEGV, SI_KERNEL, 0);
         return 0;
     }

@@ -45,6 +45,7 @@ struct thread;
 struct user {
     const struct abi *abi;
     const struct isa *isa;
+    struct layouts layouts;
     struct accel *accel;
     struct mm mm;
     struct user_options opt;

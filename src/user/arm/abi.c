@@ -387,6 +387,7 @@ const struct abi abi_aarch64 = {
     .platform = "aarch64",
     .libc_package = "libc6-arm64-cross",
     .library_prefix = "/usr/aarch64-linux-gnu",
+    .data = {.long_size = 8, .most_align = 8},
     .tag_bits = ~IR_ADDRESS_BITS,
     .min_sigstack = sizeof(struct rt_frame) + sizeof(struct frame_record) + 16,
     .has_restorer = true,

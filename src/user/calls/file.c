@@ -1,6 +1,6 @@
-// Files and descriptors: what the host's call of the same name does not do by itself. struct stat
-// is Linux's generic one (asm-generic/stat.h).
+// Files and descriptors: what the host's call of the same name does not do by itself.
 #include "user/calls.h"
+#include "user/layout_host.h"
 #include "user/path.h"
 
 #include <fcntl.h>
@@ -31,8 +31,21 @@ int64_t sys_pipe2(struct thread *t, const uint64_t *a)
     return CALL_HOST(t, pipe2, call_ptr(t, a[0]), (uint64_t)open_flags_swap(t, (int)a[1], true));
 }
 
+static int64_t lock_call(struct thread *t, const uint64_t *a, int cmd, enum layout_id id)
+{
+    struct host_flock f;
+    if (layout_same(t, id))
+        return CALL_HOST(t, fcntl, a[0], (uint64_t)cmd, call_ptr(t, a[2]));
+    if (!layout_read(t, id, a[2], &f))
+        return -EFAULT;
+    int64_t r = CALL_HOST(t, fcntl, a[0], (uint64_t)cmd, (uint64_t)(uintptr_t)&f);
+    bool asks = cmd == F_GETLK || cmd == F_OFD_GETLK;
+    return !r && asks && !layout_write(t, id, a[2], &f) ? -EFAULT : r;
+}
+
 int64_t sys_fcntl(struct thread *t, const uint64_t *a)
 {
+    enum { LK64 = 12, SETLKW64 = 14 }; // commands of their own where a long is not enough
     uint64_t arg = a[2];
     int64_t r;
     switch ((int)a[1]) {
@@ -42,9 +55,15 @@ int64_t sys_fcntl(struct thread *t, const uint64_t *a)
     case F_GETLK:
     case F_SETLK:
     case F_SETLKW:
+        return lock_call(t, a, (int)a[1], LAYOUT_flock);
+    case LK64 ... SETLKW64:
+        if (layout_size(t, LAYOUT_flock) == layout_size(t, LAYOUT_flock64))
+            return -EINVAL;
+        return lock_call(t, a, (int)a[1] - LK64 + F_GETLK, LAYOUT_flock64);
     case F_OFD_GETLK:
     case F_OFD_SETLK:
     case F_OFD_SETLKW:
+        return lock_call(t, a, (int)a[1], LAYOUT_flock64);
     case F_GETOWN_EX:
     case F_SETOWN_EX:
     case F_GET_RW_HINT ... F_SET_FILE_RW_HINT:
@@ -116,45 +135,6 @@ int64_t sys_readlinkat(struct thread *t, const uint64_t *a)
 
 // ---- status ----
 
-struct guest_stat {
-    uint64_t dev, ino;
-    uint32_t mode, nlink, uid, gid;
-    uint64_t rdev, pad1;
-    int64_t size;
-    int32_t blksize, pad2;
-    int64_t blocks;
-    int64_t atime, atime_ns, mtime, mtime_ns, ctime, ctime_ns;
-    uint32_t unused[2];
-};
-_Static_assert(sizeof(struct guest_stat) == 128, "asm-generic/stat.h");
-
-static int64_t put_stat(struct thread *t, uint64_t addr, const struct stat *s)
-{
-    struct guest_stat g = {.dev = s->st_dev,
-                           .ino = s->st_ino,
-                           .mode = s->st_mode,
-                           .nlink = (uint32_t)s->st_nlink,
-                           .uid = s->st_uid,
-                           .gid = s->st_gid,
-                           .rdev = s->st_rdev,
-                           .size = s->st_size,
-                           .blksize = (int32_t)s->st_blksize,
-                           .blocks = s->st_blocks,
-                           .atime = s->st_atim.tv_sec,
-                           .atime_ns = s->st_atim.tv_nsec,
-                           .mtime = s->st_mtim.tv_sec,
-                           .mtime_ns = s->st_mtim.tv_nsec,
-                           .ctime = s->st_ctim.tv_sec,
-                           .ctime_ns = s->st_ctim.tv_nsec};
-    return guest_write(t, addr, &g, sizeof g) ? 0 : -EFAULT;
-}
-
-int64_t sys_fstat(struct thread *t, const uint64_t *a)
-{
-    struct stat s;
-    return fstat((int)a[0], &s) ? -errno : put_stat(t, a[1], &s);
-}
-
 // /proc/self/exe is the program, however the path is asked about.
 static int64_t find_path(struct thread *t, uint64_t addr, char *found, bool follow)
 {
@@ -176,7 +156,9 @@ int64_t sys_newfstatat(struct thread *t, const uint64_t *a)
     int64_t r = find_path(t, a[1], found, !(a[3] & AT_SYMLINK_NOFOLLOW));
     if (r)
         return r;
-    return fstatat((int)a[0], found, &s, (int)a[3]) ? -errno : put_stat(t, a[2], &s);
+    if (fstatat((int)a[0], found, &s, (int)a[3]))
+        return -errno;
+    return layout_write(t, LAYOUT_stat, a[2], &s) ? 0 : -EFAULT;
 }
 
 int64_t sys_statx(struct thread *t, const uint64_t *a)
@@ -188,6 +170,24 @@ int64_t sys_statx(struct thread *t, const uint64_t *a)
     return CALL_HOST(t, statx, a[0], (uint64_t)(uintptr_t)found, a[2], a[3], call_ptr(t, a[4]));
 }
 
+int64_t sys_statfs64(struct thread *t, const uint64_t *a)
+{
+    const uint64_t plain[CALL_ARGS] = {a[0], a[2]};
+    return a[1] == layout_size(t, LAYOUT_statfs) ? call_pass(t, CALL_statfs, plain) : -EINVAL;
+}
+
+int64_t sys_fstatfs64(struct thread *t, const uint64_t *a)
+{
+    const uint64_t plain[CALL_ARGS] = {a[0], a[2]};
+    return a[1] == layout_size(t, LAYOUT_statfs) ? call_pass(t, CALL_fstatfs, plain) : -EINVAL;
+}
+
+int64_t sys_llseek(struct thread *t, const uint64_t *a)
+{
+    int64_t r = CALL_HOST(t, lseek, a[0], a[1] << 32 | (uint32_t)a[2], a[4]);
+    return r < 0 ? r : guest_write(t, a[3], &r, sizeof r) ? 0 : -EFAULT;
+}
+
 // ---- vectors ----
 
 int64_t iov_read(struct thread *t, uint64_t addr, uint64_t n, struct iovec **out)
@@ -196,7 +196,12 @@ int64_t iov_read(struct thread *t, uint64_t addr, uint64_t n, struct iovec **out
     if (n > IOV_LIMIT)
         return -EINVAL;
     struct iovec *v = xcalloc(n, sizeof *v);
-    if (n && !guest_read(t, addr, v, n * sizeof *v)) {
+    size_t size = layout_size(t, LAYOUT_iovec);
+    bool same = layout_same(t, LAYOUT_iovec);
+    bool ok = !same || !n || guest_read(t, addr, v, n * sizeof *v);
+    for (uint64_t i = 0; i < n && ok && !same; i++)
+        ok = layout_read(t, LAYOUT_iovec, addr + i * size, &v[i]);
+    if (!ok) {
         free(v);
         return -EFAULT;
     }
@@ -215,12 +220,12 @@ int64_t iov_read(struct thread *t, uint64_t addr, uint64_t n, struct iovec **out
     return 0;
 }
 
-static int64_t vector_call(struct thread *t, long nr, const uint64_t *a)
+static int64_t vector_call(struct thread *t, long nr, const uint64_t *a, uint64_t flags)
 {
     struct iovec *v;
     int64_t r = iov_read(t, a[1], a[2], &v);
     if (!r) {
-        const uint64_t args[6] = {a[0], (uint64_t)(uintptr_t)v, a[2], a[3], a[4], a[5]};
+        const uint64_t args[6] = {a[0], (uint64_t)(uintptr_t)v, a[2], a[3], 0, flags};
         r = host_call(nr, args, &t->captured);
     }
     free(v);
@@ -229,31 +234,31 @@ static int64_t vector_call(struct thread *t, long nr, const uint64_t *a)
 
 int64_t sys_readv(struct thread *t, const uint64_t *a)
 {
-    return vector_call(t, SYS_readv, a);
+    return vector_call(t, SYS_readv, a, 0);
 }
 int64_t sys_writev(struct thread *t, const uint64_t *a)
 {
-    return vector_call(t, SYS_writev, a);
+    return vector_call(t, SYS_writev, a, 0);
 }
 int64_t sys_preadv(struct thread *t, const uint64_t *a)
 {
-    return vector_call(t, SYS_preadv, a);
+    return vector_call(t, SYS_preadv, a, 0);
 }
 int64_t sys_pwritev(struct thread *t, const uint64_t *a)
 {
-    return vector_call(t, SYS_pwritev, a);
+    return vector_call(t, SYS_pwritev, a, 0);
 }
 int64_t sys_preadv2(struct thread *t, const uint64_t *a)
 {
-    return vector_call(t, SYS_preadv2, a);
+    return vector_call(t, SYS_preadv2, a, a[4]);
 }
 int64_t sys_pwritev2(struct thread *t, const uint64_t *a)
 {
-    return vector_call(t, SYS_pwritev2, a);
+    return vector_call(t, SYS_pwritev2, a, a[4]);
 }
 int64_t sys_vmsplice(struct thread *t, const uint64_t *a)
 {
-    return vector_call(t, SYS_vmsplice, a);
+    return vector_call(t, SYS_vmsplice, a, 0);
 }
 
 // ---- waiting ----
@@ -268,7 +273,7 @@ static int64_t call_mask(struct thread *t, uint64_t addr, uint64_t size, uint64_
     uint64_t mask;
     if (size != 8)
         return -EINVAL;
-    if (!guest_read_u64(t, addr, &mask))
+    if (!guest_read(t, addr, &mask, sizeof mask))
         return -EFAULT;
     signal_mask_for_call(t, mask);
     *host = signal_host_mask(mask);
@@ -283,30 +288,46 @@ int64_t sys_ppoll(struct thread *t, const uint64_t *a)
     return r ? r : CALL_HOST(t, ppoll, call_ptr(t, a[0]), a[1], call_ptr(t, a[2]), arg, 8);
 }
 
-int64_t sys_pselect6(struct thread *t, const uint64_t *a)
+// A set of descriptors is an array of longs, of which the kernel uses as many as it needs.
+static int64_t fd_set_read(struct thread *t, uint64_t addr, size_t n, uint64_t *out)
 {
-    uint64_t pair[2] = {0}, host[2] = {0, 8}, mask, arg;
-    if (a[5] && !guest_read(t, a[5], pair, sizeof pair))
-        return -EFAULT;
-    int64_t r = call_mask(t, pair[0], pair[1], &mask, &arg);
-    host[0] = arg;
-    return r ? r
-             : CALL_HOST(t, pselect6, a[0], call_ptr(t, a[1]), call_ptr(t, a[2]), call_ptr(t, a[3]),
-                         call_ptr(t, a[4]), (uint64_t)(uintptr_t)host);
+    return addr && !guest_read(t, addr, out, n) ? -EFAULT : 0;
 }
 
-// The host's struct epoll_event may be packed; the guest's is not.
-struct guest_epoll_event {
-    uint32_t events, pad;
-    uint64_t data;
-};
+int64_t sys_pselect6(struct thread *t, const uint64_t *a)
+{
+    enum { MOST = 1 << 20 }; // fs.nr_open
+    struct host_sigset_arg want = {0};
+    uint64_t mask, arg;
+    if (a[5] && !layout_read(t, LAYOUT_sigset_arg, a[5], &want))
+        return -EFAULT;
+    int n = MIN((int)a[0], MOST), word = 8 * t->u->abi->data.long_size;
+    if (n < 0)
+        return -EINVAL;
+    size_t bytes = (size_t)(n + word - 1) / (size_t)word * (size_t)word / 8;
+    uint64_t *sets = xcalloc(3, bytes + 8), *set[3], args[3] = {0};
+    int64_t r = call_mask(t, want.set, want.size, &mask, &arg);
+    for (unsigned i = 0; i < 3 && !r; i++) {
+        set[i] = sets + i * (bytes / 8 + 1);
+        args[i] = a[1 + i] ? (uint64_t)(uintptr_t)set[i] : 0;
+        r = fd_set_read(t, a[1 + i], bytes, set[i]);
+    }
+    const uint64_t host[2] = {arg, 8};
+    if (!r)
+        r = CALL_HOST(t, pselect6, (uint64_t)n, args[0], args[1], args[2], call_ptr(t, a[4]),
+                      (uint64_t)(uintptr_t)host);
+    for (unsigned i = 0; i < 3 && r >= 0; i++)
+        if (args[i] && !guest_write(t, a[1 + i], set[i], bytes))
+            r = -EFAULT;
+    free(sets);
+    return r;
+}
 
 int64_t sys_epoll_ctl(struct thread *t, const uint64_t *a)
 {
-    struct guest_epoll_event g = {0};
-    if (a[1] != EPOLL_CTL_DEL && !guest_read(t, a[3], &g, sizeof g))
+    struct epoll_event e = {0};
+    if (a[1] != EPOLL_CTL_DEL && !layout_read(t, LAYOUT_epoll_event, a[3], &e))
         return -EFAULT;
-    struct epoll_event e = {.events = g.events, .data.u64 = g.data};
     return CALL_HOST(t, epoll_ctl, a[0], a[1], a[2], (uint64_t)(uintptr_t)&e);
 }
 
@@ -322,11 +343,10 @@ static int64_t epoll_wait_call(struct thread *t, long nr, const uint64_t *a, uin
     struct epoll_event *e = xcalloc(n, sizeof *e);
     const uint64_t args[6] = {a[0], (uint64_t)(uintptr_t)e, n, timeout, arg, 8};
     r = host_call(nr, args, &t->captured);
-    for (int64_t i = 0; i < r; i++) {
-        struct guest_epoll_event g = {.events = e[i].events, .data = e[i].data.u64};
-        if (!guest_write(t, a[1] + (uint64_t)i * sizeof g, &g, sizeof g))
+    size_t size = layout_size(t, LAYOUT_epoll_event);
+    for (int64_t i = 0; i < r; i++)
+        if (!layout_write(t, LAYOUT_epoll_event, a[1] + (uint64_t)i * size, &e[i]))
             r = -EFAULT;
-    }
     free(e);
     return r;
 }
@@ -346,7 +366,7 @@ int64_t sys_signalfd4(struct thread *t, const uint64_t *a)
     uint64_t mask;
     if (a[2] != 8)
         return -EINVAL;
-    if (!guest_read_u64(t, a[1], &mask))
+    if (!guest_read(t, a[1], &mask, sizeof mask))
         return -EFAULT;
     return CALL_HOST(t, signalfd4, a[0], (uint64_t)(uintptr_t)&mask, 8, a[3]);
 }

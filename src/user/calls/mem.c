@@ -24,6 +24,12 @@ int64_t sys_mmap(struct thread *t, const uint64_t *a)
     return r;
 }
 
+// The offset in units of 4096 bytes.
+int64_t sys_mmap2(struct thread *t, const uint64_t *a)
+{
+    return sys_mmap(t, (const uint64_t[]){a[0], a[1], a[2], a[3], a[4], a[5] * 4096});
+}
+
 int64_t sys_munmap(struct thread *t, const uint64_t *a)
 {
     return mm_unmap(&t->u->mm, mm_untag(&t->u->mm, a[0]), a[1]);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -124,7 +125,7 @@ int64_t sys_futex(struct thread *t, const uint64_t *a)
 // The host could not follow the guest's pointers: robust.c walks the list.
 int64_t sys_set_robust_list(struct thread *t, const uint64_t *a)
 {
-    if (a[1] != 24)
+    if (a[1] != layout_size(t, LAYOUT_robust_list))
         return -EINVAL;
     t->robust_list = a[0];
     robust_needs(t->u, ROBUST_LIST);
@@ -133,10 +134,11 @@ int64_t sys_set_robust_list(struct thread *t, const uint64_t *a)
 
 int64_t sys_get_robust_list(struct thread *t, const uint64_t *a)
 {
-    uint64_t size = 24;
     if (a[0] && (pid_t)a[0] != (pid_t)syscall(SYS_gettid))
         return -EPERM;
-    return guest_write(t, a[1], &t->robust_list, 8) && guest_write(t, a[2], &size, 8) ? 0 : -EFAULT;
+    bool ok = word_write(t, a[1], t->robust_list) &&
+              word_write(t, a[2], layout_size(t, LAYOUT_robust_list));
+    return ok ? 0 : -EFAULT;
 }
 
 // ---- limits: those of memory would be the emulator's ----
@@ -146,42 +148,75 @@ static bool emulated_limit(unsigned resource)
     return resource == RLIMIT_AS || resource == RLIMIT_DATA || resource == RLIMIT_STACK;
 }
 
-static int64_t limit(struct thread *t, unsigned resource, uint64_t set, uint64_t old)
+static int64_t limit(struct thread *t, unsigned resource, const struct rlimit *fresh,
+                     struct rlimit *old)
 {
-    struct user_limit fresh, *l = &t->u->limits[resource];
-    if (set && !guest_read(t, set, &fresh, sizeof fresh))
-        return -EFAULT;
-    if (set && fresh.soft > fresh.hard)
+    struct user_limit *l = &t->u->limits[resource];
+    if (fresh && fresh->rlim_cur > fresh->rlim_max)
         return -EINVAL;
-    if (old && !guest_write(t, old, l, sizeof *l))
-        return -EFAULT;
-    if (set && fresh.hard > l->hard && geteuid())
+    *old = (struct rlimit){l->soft, l->hard};
+    if (fresh && fresh->rlim_max > l->hard && geteuid())
         return -EPERM;
-    if (set)
-        *l = fresh;
+    if (fresh)
+        *l = (struct user_limit){fresh->rlim_cur, fresh->rlim_max};
     return 0;
 }
 
+// getrlimit and setrlimit have longs, prlimit64 has not.
 int64_t sys_getrlimit(struct thread *t, const uint64_t *a)
 {
-    if (emulated_limit((unsigned)a[0]))
-        return a[1] ? limit(t, (unsigned)a[0], 0, a[1]) : -EFAULT;
-    return CALL_HOST(t, prlimit64, 0, a[0], 0, call_ptr(t, a[1]));
+    struct rlimit l;
+    int64_t r = emulated_limit((unsigned)a[0])
+                    ? limit(t, (unsigned)a[0], NULL, &l)
+                    : CALL_HOST(t, prlimit64, 0, a[0], 0, (uint64_t)(uintptr_t)&l);
+    return r ? r : layout_write(t, LAYOUT_rlimit, a[1], &l) ? 0 : -EFAULT;
 }
 
 int64_t sys_setrlimit(struct thread *t, const uint64_t *a)
 {
-    if (emulated_limit((unsigned)a[0]))
-        return a[1] ? limit(t, (unsigned)a[0], a[1], 0) : -EFAULT;
-    return CALL_HOST(t, prlimit64, 0, a[0], call_ptr(t, a[1]), 0);
+    struct rlimit l, old;
+    if (!layout_read(t, LAYOUT_rlimit, a[1], &l))
+        return -EFAULT;
+    return emulated_limit((unsigned)a[0])
+               ? limit(t, (unsigned)a[0], &l, &old)
+               : CALL_HOST(t, prlimit64, 0, a[0], (uint64_t)(uintptr_t)&l, 0);
 }
 
 int64_t sys_prlimit64(struct thread *t, const uint64_t *a)
 {
-    bool self = !a[0] || (pid_t)a[0] == getpid();
-    if (self && emulated_limit((unsigned)a[1]))
-        return limit(t, (unsigned)a[1], a[2], a[3]);
-    return CALL_HOST(t, prlimit64, a[0], a[1], call_ptr(t, a[2]), call_ptr(t, a[3]));
+    struct rlimit fresh, old;
+    if ((a[0] && (pid_t)a[0] != getpid()) || !emulated_limit((unsigned)a[1]))
+        return CALL_HOST(t, prlimit64, a[0], a[1], call_ptr(t, a[2]), call_ptr(t, a[3]));
+    if (a[2] && !guest_read(t, a[2], &fresh, sizeof fresh))
+        return -EFAULT;
+    int64_t r = limit(t, (unsigned)a[1], a[2] ? &fresh : NULL, &old);
+    return !r && a[3] && !guest_write(t, a[3], &old, sizeof old) ? -EFAULT : r;
+}
+
+// ---- processors: an array of longs, as long as the program says ----
+
+enum { MOST_CPU_BYTES = 1024 };
+
+int64_t sys_sched_getaffinity(struct thread *t, const uint64_t *a)
+{
+    uint64_t set[MOST_CPU_BYTES / 8];
+    size_t word = t->u->abi->data.long_size, n = MIN((uint32_t)a[1], (uint32_t)sizeof set);
+    if (a[1] & (word - 1))
+        return -EINVAL;
+    int64_t r = CALL_HOST(t, sched_getaffinity, a[0], (n + 7) & ~7ull, (uint64_t)(uintptr_t)set);
+    if (r < 0)
+        return r;
+    n = MIN(n, (size_t)r);
+    return guest_write(t, a[2], set, n) ? (int64_t)n : -EFAULT;
+}
+
+int64_t sys_sched_setaffinity(struct thread *t, const uint64_t *a)
+{
+    uint64_t set[MOST_CPU_BYTES / 8] = {0};
+    size_t n = MIN((uint32_t)a[1], (uint32_t)sizeof set);
+    if (!guest_read(t, a[2], set, n))
+        return -EFAULT;
+    return CALL_HOST(t, sched_setaffinity, a[0], sizeof set, (uint64_t)(uintptr_t)set);
 }
 
 // ---- prctl, personality ----
@@ -237,7 +272,7 @@ int64_t sys_prctl(struct thread *t, const uint64_t *a)
     case PR_GET_SECCOMP:
         return 0;
     case PR_GET_TID_ADDRESS:
-        return guest_write(t, a[1], &t->clear_tid, 8) ? 0 : -EFAULT;
+        return word_write(t, a[1], t->clear_tid) ? 0 : -EFAULT;
     case PR_SET_TAGGED_ADDR_CTRL:
     case PR_GET_TAGGED_ADDR_CTRL:
         return tagged_addresses(t, a, a[0] == PR_SET_TAGGED_ADDR_CTRL);
@@ -261,7 +296,26 @@ int64_t sys_personality(struct thread *t, const uint64_t *a)
     return old;
 }
 
-// ---- the kernel's name ----
+// ---- the kernel ----
+
+// Memory in units so large that a long can count them.
+int64_t sys_sysinfo(struct thread *t, const uint64_t *a)
+{
+    struct sysinfo s;
+    int64_t r = CALL_HOST(t, sysinfo, (uint64_t)(uintptr_t)&s);
+    if (r)
+        return r;
+    unsigned long *const counts[] = {&s.totalram,  &s.freeram,  &s.sharedram, &s.bufferram,
+                                     &s.totalswap, &s.freeswap, &s.totalhigh, &s.freehigh};
+    unsigned bits = 8 * t->u->abi->data.long_size, shift = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(counts); i++)
+        while (bits < 64 && *counts[i] >> shift >> bits)
+            shift++;
+    for (unsigned i = 0; i < ARRAY_SIZE(counts); i++)
+        *counts[i] >>= shift;
+    s.mem_unit <<= shift;
+    return layout_write(t, LAYOUT_sysinfo, a[0], &s) ? 0 : -EFAULT;
+}
 
 int64_t sys_uname(struct thread *t, const uint64_t *a)
 {

@@ -1,17 +1,18 @@
 // Signals as the program asks about them; signal.c does the work.
 #include "user/calls.h"
 
-// struct sigaction of the kernel: handler, flags, restorer where the ABI has one, mask.
+// struct sigaction of the kernel: handler, flags, restorer where the ABI has one, all of a long's
+// size; then the mask.
 static bool read_action(struct thread *t, uint64_t addr, struct guest_action *out)
 {
     bool restorer = t->u->abi->has_restorer;
-    uint64_t w[4];
-    if (!guest_read(t, addr, w, restorer ? 32 : 24))
+    size_t size = t->u->abi->data.long_size;
+    *out = (struct guest_action){0};
+    if (!word_read(t, addr, &out->handler) || !word_read(t, addr + size, &out->flags) ||
+        (restorer && !word_read(t, addr + 2 * size, &out->restorer)) ||
+        !guest_read(t, addr + (restorer ? 3 : 2) * size, &out->mask, sizeof out->mask))
         return false;
-    *out = (struct guest_action){.handler = w[0], .flags = w[1], .mask = w[restorer ? 3 : 2]};
-    if (restorer)
-        out->restorer = w[2];
-    else
+    if (!restorer)
         out->flags &= ~(uint64_t)GUEST_SA_RESTORER;
     return true;
 }
@@ -19,8 +20,10 @@ static bool read_action(struct thread *t, uint64_t addr, struct guest_action *ou
 static bool write_action(struct thread *t, uint64_t addr, const struct guest_action *a)
 {
     bool restorer = t->u->abi->has_restorer;
-    uint64_t w[4] = {a->handler, a->flags, restorer ? a->restorer : a->mask, a->mask};
-    return guest_write(t, addr, w, restorer ? 32 : 24);
+    size_t size = t->u->abi->data.long_size;
+    return word_write(t, addr, a->handler) && word_write(t, addr + size, a->flags) &&
+           (!restorer || word_write(t, addr + 2 * size, a->restorer)) &&
+           guest_write(t, addr + (restorer ? 3 : 2) * size, &a->mask, sizeof a->mask);
 }
 
 int64_t sys_rt_sigaction(struct thread *t, const uint64_t *a)
@@ -42,7 +45,7 @@ int64_t sys_rt_sigprocmask(struct thread *t, const uint64_t *a)
     if (a[3] != 8)
         return -EINVAL;
     if (a[1]) {
-        if (!guest_read_u64(t, a[1], &set))
+        if (!guest_read(t, a[1], &set, sizeof set))
             return -EFAULT;
         switch ((int)a[0]) {
         case SIG_BLOCK:
@@ -69,7 +72,7 @@ int64_t sys_rt_sigsuspend(struct thread *t, const uint64_t *a)
     uint64_t mask, host;
     if (a[1] != 8)
         return -EINVAL;
-    if (!guest_read_u64(t, a[0], &mask))
+    if (!guest_read(t, a[0], &mask, sizeof mask))
         return -EFAULT;
     signal_mask_for_call(t, mask);
     host = signal_host_mask(mask);

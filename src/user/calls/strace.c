@@ -52,6 +52,8 @@ static void put_arg(struct buf *b, struct thread *t, const struct call *c, const
         buf_printf(b, (int)v == AT_FDCWD ? "AT_FDCWD" : "%d", (int)v);
         break;
     case K_LONG:
+    case K_OFF:
+    case K_POS:
         buf_printf(b, "%lld", (long long)v);
         break;
     case K_SIZE:

@@ -43,6 +43,30 @@ static const char *machine_name(unsigned m)
     return "an unknown machine";
 }
 
+// Headers of 32-bit files in the form of 64-bit ones.
+#define WIDEN(member) .member = n.member
+static void widen_header(Elf64_Ehdr *w)
+{
+    Elf32_Ehdr n;
+    memcpy(&n, w, sizeof n);
+    *w = (Elf64_Ehdr){WIDEN(e_type),      WIDEN(e_machine), WIDEN(e_version),   WIDEN(e_entry),
+                      WIDEN(e_phoff),     WIDEN(e_shoff),   WIDEN(e_flags),     WIDEN(e_ehsize),
+                      WIDEN(e_phentsize), WIDEN(e_phnum),   WIDEN(e_shentsize), WIDEN(e_shnum),
+                      WIDEN(e_shstrndx)};
+    memcpy(w->e_ident, n.e_ident, sizeof n.e_ident);
+}
+
+static void widen_segments(Elf64_Phdr *w, unsigned count)
+{
+    for (unsigned i = count; i-- > 0;) { // they grow: the last one first
+        Elf32_Phdr n;
+        memcpy(&n, (const Elf32_Phdr *)(const void *)w + i, sizeof n);
+        w[i] = (Elf64_Phdr){WIDEN(p_type),  WIDEN(p_flags),  WIDEN(p_offset), WIDEN(p_vaddr),
+                            WIDEN(p_paddr), WIDEN(p_filesz), WIDEN(p_memsz),  WIDEN(p_align)};
+    }
+}
+#undef WIDEN
+
 static int bad(struct object *o, struct err *e, const char *why)
 {
     return err_set(e, "%s: %s: Exec format error", o->path, why);
@@ -54,9 +78,12 @@ static int read_headers(struct user *u, struct object *o, struct err *e)
     ssize_t n = pread(o->fd, &o->eh, sizeof o->eh, 0);
     if (n < 4 || memcmp(o->eh.e_ident, ELFMAG, 4))
         return bad(o, e, "not an ELF program");
-    if (n < (ssize_t)sizeof o->eh || fstat(o->fd, &st))
+    bool wide = n > EI_CLASS && o->eh.e_ident[EI_CLASS] == ELFCLASS64;
+    if (n < (ssize_t)(wide ? sizeof(Elf64_Ehdr) : sizeof(Elf32_Ehdr)) || fstat(o->fd, &st))
         return bad(o, e, "truncated ELF header");
     o->file_size = (uint64_t)st.st_size;
+    if (!wide)
+        widen_header(&o->eh);
     if (o->eh.e_ident[EI_CLASS] != (u->isa->elf64 ? ELFCLASS64 : ELFCLASS32))
         return bad(o, e, u->isa->elf64 ? "a 32-bit program" : "a 64-bit program");
     if (o->eh.e_ident[EI_DATA] != (u->isa->big_endian ? ELFDATA2MSB : ELFDATA2LSB))
@@ -66,11 +93,13 @@ static int read_headers(struct user *u, struct object *o, struct err *e)
                        machine_name(o->eh.e_machine), u->isa->name);
     if (o->eh.e_type != ET_EXEC && o->eh.e_type != ET_DYN)
         return bad(o, e, "an ELF file, but not a program");
-    size_t size = o->eh.e_phnum * sizeof(Elf64_Phdr);
-    if (o->eh.e_phentsize != sizeof(Elf64_Phdr) || !o->eh.e_phnum || o->eh.e_phnum > MAX_HEADERS)
+    size_t entry = wide ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr), size = o->eh.e_phnum * entry;
+    if (o->eh.e_phentsize != entry || !o->eh.e_phnum || o->eh.e_phnum > MAX_HEADERS)
         return bad(o, e, "malformed program headers");
     if (pread(o->fd, o->ph, size, (off_t)o->eh.e_phoff) != (ssize_t)size)
         return bad(o, e, "truncated program headers");
+    if (!wide)
+        widen_segments(o->ph, o->eh.e_phnum);
     return 0;
 }
 
@@ -161,14 +190,16 @@ static int load_interp(struct user *u, struct object *main, struct image *out, i
     path_lookup(u, main->interp, path, sizeof path, true);
     o->path = path;
     o->fd = open(path, O_RDONLY | O_CLOEXEC);
+    const char *package = u->abi->libc_package;
     int r = -1;
     if (o->fd < 0) {
         *status = NOT_FOUND;
         err_errno(e, errno,
                   "%s: its dynamic loader %s was not found (looked in %s%s); give -L with a "
-                  "directory that has it, or install %s",
+                  "directory that has it%s%s",
                   main->path, main->interp, u->opt.prefix ? u->opt.prefix : "",
-                  u->opt.prefix ? " and /" : "/", u->abi->libc_package);
+                  u->opt.prefix ? " and /" : "/", package ? ", or install " : "",
+                  package ? package : "");
     } else if (!(r = read_headers(u, o, e)) && !(r = check_segments(u, o, e)) &&
                !(r = map_object(u, o, 0, e))) {
         out->interp_base = o->bias;

@@ -31,7 +31,7 @@ static int64_t read_strings(struct thread *t, uint64_t addr, struct exec_request
 {
     for (unsigned n = 0; addr && n < MOST_ARGS; n++) {
         uint64_t at;
-        if (!guest_read_u64(t, addr + n * 8ull, &at))
+        if (!word_read(t, addr + (uint64_t)n * t->u->abi->data.long_size, &at))
             return -EFAULT;
         if (!at)
             return 0;
@@ -79,7 +79,8 @@ static int64_t read_head(struct exec_request *r, char head[HEAD + 1])
 static bool for_guest(const struct user *u, const char *head, int64_t n)
 {
     const Elf64_Ehdr *eh = (const Elf64_Ehdr *)head;
-    return n >= (int64_t)sizeof *eh && !memcmp(head, ELFMAG, 4) &&
+    // Class, byte order and machine lie alike in both classes.
+    return n >= (int64_t)sizeof(Elf32_Ehdr) && !memcmp(head, ELFMAG, 4) &&
            eh->e_machine == u->isa->elf_machine &&
            eh->e_ident[EI_CLASS] == (u->isa->elf64 ? ELFCLASS64 : ELFCLASS32) &&
            eh->e_ident[EI_DATA] == (u->isa->big_endian ? ELFDATA2MSB : ELFDATA2LSB);

@@ -5,6 +5,7 @@
 // writable shared memory have one, since only there can a mutex outlive them.
 #include "user/guest.h"
 #include "user/host_call.h"
+#include "user/layout_host.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -69,19 +70,19 @@ static void release(const struct reader *r, uint32_t tid, uint64_t entry, int64_
 
 static void walk(const struct reader *r, const struct thread *of)
 {
-    struct {
-        uint64_t next;
-        int64_t offset;
-        uint64_t pending;
-    } head;
+    struct host_robust_list head;
+    uint8_t bytes[LAYOUT_MOST];
     uint32_t tid = (uint32_t)of->tid;
-    if (!of->robust_list || !fetch(r, of->robust_list, &head, sizeof head))
+    if (!of->robust_list ||
+        !fetch(r, of->robust_list, bytes, r->u->layouts.size[LAYOUT_robust_list]))
         return;
+    layout_unpack(r->u, LAYOUT_robust_list, &head, bytes);
     uint64_t entry = head.next, next;
     for (unsigned n = 0; n < MOST_MUTEXES && (entry & ~1ull) != of->robust_list;
          n++, entry = next) {
-        if (!fetch(r, entry & ~1ull, &next, 8))
+        if (!fetch(r, entry & ~1ull, bytes, r->u->abi->data.long_size))
             return;
+        words_unpack(r->u, &next, bytes, 1);
         if (entry != head.pending)
             release(r, tid, entry, head.offset, false);
     }

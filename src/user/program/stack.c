@@ -30,6 +30,16 @@ static uint64_t push(struct stack *s, const void *p, size_t n)
     return s->sp;
 }
 
+static uint64_t push_words(struct stack *s, const uint64_t *v, size_t n)
+{
+    size_t size = s->u->abi->data.long_size;
+    uint8_t *bytes = xcalloc(n, size);
+    words_pack(s->u, bytes, v, n);
+    uint64_t at = push(s, bytes, n * size);
+    free(bytes);
+    return at;
+}
+
 static unsigned count(char **v)
 {
     unsigned n = 0;
@@ -75,7 +85,7 @@ static void fill_aux(struct stack *s, const struct image *im, struct env *cpu, s
     aux(a, AT_PAGESZ, u->mm.page_size);
     aux(a, AT_CLKTCK, (uint64_t)sysconf(_SC_CLK_TCK));
     aux(a, AT_PHDR, im->phdr);
-    aux(a, AT_PHENT, sizeof(Elf64_Phdr));
+    aux(a, AT_PHENT, u->isa->elf64 ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr));
     aux(a, AT_PHNUM, im->phnum);
     aux(a, AT_BASE, im->interp_base);
     aux(a, AT_FLAGS, 0);
@@ -137,13 +147,12 @@ uint64_t stack_build(struct user *u, const struct image *im, char **argv, char *
     if (ok) {
         fill_aux(&s, im, cpu, &a);
         uint64_t words = 1 + argc + 1 + envc + 1 + a.n, argc64 = argc;
-        s.sp &= ~15ull;
-        if (words & 1)
-            s.sp -= 8;
-        ok = push(&s, a.v, a.n * 8) && push(&s, env_at, (envc + 1) * 8) &&
-             push(&s, arg_at, (argc + 1) * 8) && push(&s, &argc64, 8);
-        u->auxv = s.sp + (words - a.n) * 8;
-        u->auxv_size = a.n * 8;
+        uint64_t size = u->abi->data.long_size;
+        s.sp = ((s.sp - words * size) & ~15ull) + words * size; // sp is to be a multiple of 16
+        ok = push_words(&s, a.v, a.n) && push_words(&s, env_at, envc + 1) &&
+             push_words(&s, arg_at, argc + 1) && push_words(&s, &argc64, 1);
+        u->auxv = s.sp + (words - a.n) * size;
+        u->auxv_size = a.n * size;
     }
     free(arg_at);
     free(env_at);

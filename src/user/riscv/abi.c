@@ -1,52 +1,70 @@
-// RISC-V Linux: registers at a system call, the rt_sigframe, faults, AT_HWCAP.
+// RISC-V Linux, 64 and 32 bits: registers at a system call, the rt_sigframe, faults, AT_HWCAP.
 // Linux, arch/riscv/include/uapi/asm/{sigcontext.h,ucontext.h,hwcap.h} and the riscv signal frame.
 #include "base/bits.h"
 #include "base/buf.h"
 #include "isa/riscv/riscv.h"
 #include "user/calls.h"
 #include "user/guest.h"
+#include "user/layout_host.h"
 
 // Argument and result registers of the psABI.
 enum { RA = 1, SP = 2, TP = 4, A0 = 10, A1 = 11, A2 = 12, A7 = 17 };
+
+// Registers of 32 bits are sign-extended in the CPU, and zero-extended for the rest of user mode.
+static uint64_t get_x(const struct rv_cpu *c, unsigned n)
+{
+    return c->narrow ? (uint32_t)c->x[n] : c->x[n];
+}
+
+static void set_x(struct rv_cpu *c, unsigned n, uint64_t val)
+{
+    c->x[n] = c->narrow ? (uint64_t)(int32_t)val : val;
+}
 
 // ---- system calls ----
 
 static uint64_t call_number(struct env *e)
 {
-    return rv_cpu(e)->x[A7];
+    return get_x(rv_cpu(e), A7);
 }
 
 static void call_args(struct env *e, uint64_t a[6])
 {
-    memcpy(a, rv_cpu(e)->x + A0, 6 * sizeof *a);
+    for (unsigned i = 0; i < 6; i++)
+        a[i] = get_x(rv_cpu(e), A0 + i);
 }
 
 static void set_result(struct env *e, int64_t val)
 {
-    rv_cpu(e)->x[A0] = (uint64_t)val;
+    set_x(rv_cpu(e), A0, (uint64_t)val);
 }
 
 static void rewind_call(struct env *e, uint64_t number, uint64_t arg0)
 {
     struct rv_cpu *c = rv_cpu(e);
     c->pc -= 4;
-    c->x[A0] = arg0;
-    c->x[A7] = number;
+    set_x(c, A0, arg0);
+    set_x(c, A7, number);
 }
 
-static const uint16_t numbers[CALLS_GENERIC] = {
 #define NUMBER(name, number) [number] = 1 + CALL_##name,
+#define OWN_NUMBERS          NUMBER(riscv_hwprobe, 258) NUMBER(riscv_flush_icache, 259)
+static const uint16_t numbers64[CALLS_GENERIC] = {
 #include "user/calls/numbers_generic.def"
-    NUMBER(riscv_hwprobe, 258) NUMBER(riscv_flush_icache, 259)
+#include "user/calls/numbers_generic64.def"
+    OWN_NUMBERS};
+static const uint16_t numbers32[CALLS_GENERIC] = {
+#include "user/calls/numbers_generic.def"
+#include "user/calls/numbers_generic32.def"
+    OWN_NUMBERS};
 #undef NUMBER
-};
 
 // ---- threads ----
 
 static void start(struct env *e, uint64_t entry, uint64_t sp)
 {
     struct rv_cpu *c = rv_cpu(e);
-    c->x[SP] = sp;
+    set_x(c, SP, sp);
     c->pc = entry;
 }
 
@@ -79,38 +97,59 @@ static void child(struct env *to, const struct env *from, uint64_t sp, const uin
         c->pc = p->pc;
     }
     if (sp)
-        c->x[SP] = sp;
+        set_x(c, SP, sp);
     if (tls)
-        c->x[TP] = *tls;
+        set_x(c, TP, *tls);
     c->x[A0] = 0;
     to->monitor.addr = MONITOR_NONE;
 }
 
 static uint64_t get_sp(const struct env *e)
 {
-    return rv_cpu((struct env *)(uintptr_t)e)->x[SP];
+    return get_x(rv_cpu((struct env *)(uintptr_t)e), SP);
 }
 
 // ---- signals ----
 
-struct rt_frame {
-    uint8_t info[128];
+struct rt_fp {
+    uint64_t f[32];
+    uint32_t fcsr, padding[64], reserved;
     struct {
-        uint64_t flags, link;
-        uint64_t stack_sp;
-        int32_t stack_flags, stack_pad;
-        uint64_t stack_size;
-        uint64_t mask;
-        uint8_t mask_rest[120];
-        uint64_t pad_;
-        uint64_t pc, x[31]; // x1..x31
-        uint64_t f[32];
-        uint32_t fcsr, padding[64], reserved;
-        struct {
-            uint32_t magic, size;
-        } extension; // the first of a list, which zeros end
-    } uc;
+        uint32_t magic, size;
+    } extension; // the first of a list, which zeros end
+} __attribute__((aligned(16)));
+// The frame by the size of a long; pc and x1 to x31 begin at a multiple of 16 bytes.
+#define RT_FRAME(bits)                                                                             \
+    struct rt_frame##bits {                                                                        \
+        uint8_t info[128];                                                                         \
+        struct {                                                                                   \
+            uint##bits##_t flags, link, stack_sp;                                                  \
+            int32_t stack_flags;                                                                   \
+            uint##bits##_t stack_size, mask[64 / bits];                                            \
+            uint8_t mask_rest[120];                                                                \
+            uint##bits##_t pc __attribute__((aligned(16))), x[31];                                 \
+            struct rt_fp fp;                                                                       \
+        } uc;                                                                                      \
+    }
+RT_FRAME(64);
+RT_FRAME(32);
+struct frame_shape {
+    size_t size, uc, stack, mask, pc, fp;
 };
+#define SHAPE(bits)                                                                                \
+    {                                                                                              \
+        sizeof(struct rt_frame##bits), offsetof(struct rt_frame##bits, uc),                        \
+            offsetof(struct rt_frame##bits, uc.stack_sp),                                          \
+            offsetof(struct rt_frame##bits, uc.mask), offsetof(struct rt_frame##bits, uc.pc),      \
+            offsetof(struct rt_frame##bits, uc.fp)                                                 \
+    }
+static const struct frame_shape shapes[] = {SHAPE(64), SHAPE(32)};
+enum { FRAME_MOST = sizeof(struct rt_frame64) };
+_Static_assert(offsetof(struct rt_frame64, uc.pc) == 128 + 176, "mcontext");
+_Static_assert(offsetof(struct rt_frame64, uc.fp.extension) == 128 + 176 + 256 + 520, "extensions");
+_Static_assert(offsetof(struct rt_frame32, uc.pc) == 128 + 160, "mcontext");
+_Static_assert(sizeof(struct rt_frame32) == 128 + 160 + 128 + 528, "frame");
+
 // What is behind the frame of a hart with vectors (struct __riscv_v_ext_state): this, the
 // registers, and the list's end.
 enum { VECTOR_MAGIC = 0x53465457 };
@@ -118,8 +157,6 @@ struct vector_context {
     uint64_t vstart, vl, vtype, vcsr, vlenb, data;
     uint8_t registers[]; // and two words of zero
 };
-_Static_assert(offsetof(struct rt_frame, uc.pc) == 128 + 176, "mcontext");
-_Static_assert(offsetof(struct rt_frame, uc.extension) == 128 + 176 + 256 + 520, "extensions");
 
 static size_t vector_size(const struct rv_cpu *c)
 {
@@ -158,29 +195,31 @@ static bool vectors_read(struct thread *t, uint64_t at)
 static bool frame_write(struct thread *t, const struct signal_frame *s)
 {
     struct rv_cpu *c = rv_cpu(t->env);
+    const struct frame_shape *shape = &shapes[c->narrow];
     size_t vectors = vector_size(c);
-    uint64_t at = (s->sp - sizeof(struct rt_frame) - (vectors ? vectors + 8 : 0)) & ~15ull;
-    struct rt_frame f = {0};
-    memcpy(f.info, &s->info, sizeof f.info);
-    f.uc.stack_sp = s->alt_sp;
-    f.uc.stack_flags = s->alt_flags;
-    f.uc.stack_size = s->alt_size;
-    f.uc.mask = s->mask;
-    f.uc.pc = c->pc;
-    memcpy(f.uc.x, c->x + 1, sizeof f.uc.x);
-    memcpy(f.uc.f, c->f, sizeof f.uc.f);
-    f.uc.fcsr = get_fcsr(c);
+    uint64_t at = (s->sp - shape->size - (vectors ? vectors + 8 : 0)) & ~15ull, x[32];
+    uint8_t f[FRAME_MOST] = {0};
+    struct rt_fp fp = {.fcsr = get_fcsr(c)};
+    const struct host_stack stack = {s->alt_sp, s->alt_flags, s->alt_size};
+    layout_pack(t->u, layout_of_siginfo(s->info.si_signo, s->info.si_code), f, &s->info);
+    layout_pack(t->u, LAYOUT_stack, f + shape->stack, &stack);
+    memcpy(f + shape->mask, &s->mask, sizeof s->mask);
+    memcpy(x, c->x, sizeof x);
+    x[0] = c->pc;
+    words_pack(t->u, f + shape->pc, x, ARRAY_SIZE(x));
+    memcpy(fp.f, c->f, sizeof fp.f);
     if (vectors) {
-        f.uc.extension.magic = VECTOR_MAGIC;
-        f.uc.extension.size = (uint32_t)(sizeof f.uc.extension + vectors);
+        fp.extension.magic = VECTOR_MAGIC;
+        fp.extension.size = (uint32_t)(sizeof fp.extension + vectors);
     }
-    if (!guest_write(t, at, &f, sizeof f) || (vectors && !vectors_write(t, at + sizeof f)))
+    memcpy(f + shape->fp, &fp, sizeof fp);
+    if (!guest_write(t, at, f, shape->size) || (vectors && !vectors_write(t, at + shape->size)))
         return false;
-    c->x[RA] = s->restorer;
-    c->x[SP] = at;
-    c->x[A0] = (uint64_t)s->sig;
-    c->x[A1] = at + offsetof(struct rt_frame, info);
-    c->x[A2] = at + offsetof(struct rt_frame, uc);
+    set_x(c, RA, s->restorer);
+    set_x(c, SP, at);
+    set_x(c, A0, (uint64_t)s->sig);
+    set_x(c, A1, at);
+    set_x(c, A2, at + shape->uc);
     c->pc = s->handler;
     return true;
 }
@@ -188,20 +227,27 @@ static bool frame_write(struct thread *t, const struct signal_frame *s)
 static bool frame_read(struct thread *t, uint64_t *mask, uint64_t *stack_addr)
 {
     struct rv_cpu *c = rv_cpu(t->env);
-    uint64_t at = c->x[SP];
-    struct rt_frame f;
-    if (!guest_read(t, at, &f, sizeof f) || f.uc.reserved)
+    const struct frame_shape *shape = &shapes[c->narrow];
+    uint64_t at = get_x(c, SP), x[32];
+    uint8_t f[FRAME_MOST];
+    struct rt_fp fp;
+    if (!guest_read(t, at, f, shape->size))
         return false;
-    bool vectors = f.uc.extension.magic == VECTOR_MAGIC && vector_size(c);
-    if (vectors ? !vectors_read(t, at + sizeof f) : f.uc.extension.magic)
+    memcpy(&fp, f + shape->fp, sizeof fp);
+    if (fp.reserved)
         return false;
-    c->pc = f.uc.pc;
-    memcpy(c->x + 1, f.uc.x, sizeof f.uc.x);
-    memcpy(c->f, f.uc.f, sizeof c->f);
-    rv_csr_write(c, RV_CSR_FCSR, f.uc.fcsr);
+    bool vectors = fp.extension.magic == VECTOR_MAGIC && vector_size(c);
+    if (vectors ? !vectors_read(t, at + shape->size) : fp.extension.magic)
+        return false;
+    words_unpack(t->u, x, f + shape->pc, ARRAY_SIZE(x));
+    c->pc = x[0];
+    for (unsigned n = 1; n < ARRAY_SIZE(x); n++)
+        set_x(c, n, x[n]);
+    memcpy(c->f, fp.f, sizeof c->f);
+    rv_csr_write(c, RV_CSR_FCSR, fp.fcsr);
     t->env->monitor.addr = MONITOR_NONE;
-    *mask = f.uc.mask;
-    *stack_addr = at + offsetof(struct rt_frame, uc.stack_sp);
+    memcpy(mask, f + shape->mask, sizeof *mask);
+    *stack_addr = at + shape->stack;
     return true;
 }
 
@@ -246,35 +292,23 @@ static void cpuinfo(struct env *e, struct buf *out)
 {
     char isa[1024];
     rv_isa_string(rv_cpu(e), isa, sizeof isa);
-    buf_printf(out, "hart\t\t: %u\nisa\t\t: %s\nmmu\t\t: sv48\n\n", e->cpu_index, isa);
+    buf_printf(out, "hart\t\t: %u\nisa\t\t: %s\nmmu\t\t: %s\n\n", e->cpu_index, isa,
+               rv_cpu(e)->rv32 ? "sv32" : "sv48");
 }
 
 static const struct flag_pair open_flags[] = {{0, 0}}; // all as in the generic ABI
 
-const struct abi abi_riscv64 = {
-    .isa = "riscv64",
-    .machine = "riscv64",
-    .platform = "riscv64",
-    .libc_package = "libc6-riscv64-cross",
-    .library_prefix = "/usr/riscv64-linux-gnu",
-    .min_sigstack =
-        sizeof(struct rt_frame) + sizeof(struct vector_context) + 32 * RV_VLENB_MAX + 32,
-    .has_restorer = false,
-    .numbers = numbers,
-    .n_numbers = CALLS_GENERIC,
-    .open_flags = open_flags,
-    .sigreturn_code = sigreturn_code,
-    .sigreturn_size = sizeof sigreturn_code,
-    .hwcap = hwcap,
-    .cpuinfo = cpuinfo,
-    .call_number = call_number,
-    .call_args = call_args,
-    .set_result = set_result,
-    .rewind = rewind_call,
-    .start = start,
-    .child = child,
-    .sp = get_sp,
-    .frame_write = frame_write,
-    .frame_read = frame_read,
-    .fault = fault,
-};
+#define RISCV_ABI(bits)                                                                            \
+    .isa = "riscv" #bits, .machine = "riscv" #bits, .platform = "riscv" #bits,                     \
+    .library_prefix = "/usr/riscv" #bits "-linux-gnu",                                             \
+    .data = {.long_size = bits / 8, .most_align = 8}, .has_restorer = false,                       \
+    .min_sigstack =                                                                                \
+        sizeof(struct rt_frame##bits) + sizeof(struct vector_context) + 32 * RV_VLENB_MAX + 32,    \
+    .numbers = numbers##bits, .n_numbers = CALLS_GENERIC, .open_flags = open_flags,                \
+    .sigreturn_code = sigreturn_code, .sigreturn_size = sizeof sigreturn_code, .hwcap = hwcap,     \
+    .cpuinfo = cpuinfo, .call_number = call_number, .call_args = call_args,                        \
+    .set_result = set_result, .rewind = rewind_call, .start = start, .child = child, .sp = get_sp, \
+    .frame_write = frame_write, .frame_read = frame_read, .fault = fault
+
+const struct abi abi_riscv64 = {RISCV_ABI(64), .libc_package = "libc6-riscv64-cross"};
+const struct abi abi_riscv32 = {RISCV_ABI(32), .space = 4 * GiB};

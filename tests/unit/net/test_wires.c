@@ -394,8 +394,10 @@ static void tap_of_the_kernel(void **state)
     }
     waitpid(pid, &status, 0);
     unlink(script);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
-        skip();
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+        print_message("# skipped: no /dev/net/tun, or no network namespace\n");
+        return;
+    }
     assert_int_equal(status, 0);
 }
 

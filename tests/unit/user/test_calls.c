@@ -238,8 +238,10 @@ static void test_semaphores(void **state)
     } *g = guest_at(t, SCRATCH);
     uint64_t *nsems = guest_at(t, SCRATCH + 48 + 16); // after perm, otime and ctime
     int64_t id = GUEST_CALL(t, semget, IPC_PRIVATE, 3, 0640);
-    if (id == -ENOSYS)
-        skip();
+    if (id == -ENOSYS) {
+        print_message("# skipped: this kernel has no System V IPC\n");
+        return;
+    }
     assert_true(id >= 0);
     assert_int_equal(GUEST_CALL(t, semctl, (uint64_t)id, 0, IPC_STAT, SCRATCH), 0);
     assert_int_equal(g->uid, geteuid());
