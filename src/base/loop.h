@@ -26,8 +26,9 @@ void loop_hold(struct loop *l);
 void loop_release(struct loop *l);
 
 // File descriptors. `events` are LOOP_IN | LOOP_OUT; the callback gets those that are ready,
-// LOOP_HUP and LOOP_ERR included.
-enum { LOOP_IN = 1, LOOP_OUT = 2, LOOP_HUP = 4, LOOP_ERR = 8 };
+// LOOP_HUP and LOOP_ERR included. With LOOP_EDGE it is told when they become ready, not while they
+// are: of an event descriptor nothing then needs to be read.
+enum { LOOP_IN = 1, LOOP_OUT = 2, LOOP_HUP = 4, LOOP_ERR = 8, LOOP_EDGE = 16 };
 struct loop_fd;
 struct loop_fd *loop_fd_add(struct loop *l, int fd, unsigned events,
                             void (*ready)(void *opaque, unsigned events), void *opaque);

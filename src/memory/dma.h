@@ -16,6 +16,12 @@ int dma_load16(struct space *s, gpa_t a, uint16_t *v) MUST_CHECK;
 int dma_store16(struct space *s, gpa_t a, uint16_t v) MUST_CHECK;
 int dma_load32(struct space *s, gpa_t a, uint32_t *v) MUST_CHECK;
 int dma_store32(struct space *s, gpa_t a, uint32_t v) MUST_CHECK;
+// The same with a look-up that is remembered: for rings, whose accesses lie close to each other.
+int dma_near_read(struct space_near *n, struct space *s, gpa_t a, void *dst, size_t len) MUST_CHECK;
+int dma_near_write(struct space_near *n, struct space *s, gpa_t a, const void *src,
+                   size_t len) MUST_CHECK;
+int dma_near_load16(struct space_near *n, struct space *s, gpa_t a, uint16_t *v) MUST_CHECK;
+int dma_near_store16(struct space_near *n, struct space *s, gpa_t a, uint16_t v) MUST_CHECK;
 
 // A pinned range, for back ends that read or write guest memory directly (preadv into RAM). It
 // stays valid, though perhaps no longer mapped in the guest, until unpinned; unpinning after a

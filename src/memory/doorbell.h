@@ -13,7 +13,7 @@ struct doorbell {
     bool match;    // only writes of `value`
     uint64_t value;
     struct loop *loop;
-    void (*ring)(void *opaque); // on that loop
+    bool (*ring)(void *opaque); // on that loop; whether there was anything to do
     void *opaque;
 };
 struct doorbell_entry; // owned by the region

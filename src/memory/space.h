@@ -36,20 +36,42 @@ void region_unmap(struct region *r);
 void region_move(struct region *r, gpa_t base);
 void region_enable(struct region *r, bool on);
 
-// What lies at an address. `len` is how far the same mapping goes on from here. Valid until
-// space_generation() changes.
+// What lies at an address. `len` is how far the same mapping goes on from here, `before` how far it
+// reaches back. Valid until space_generation() changes.
 struct space_hit {
     enum { SPACE_NOTHING, SPACE_RAM, SPACE_MMIO } kind;
     bool readonly;   // RAM: stores go to nothing (ROM) or, with ops set, to registers (flash)
     struct ram *ram; // SPACE_RAM
     uint64_t off;    // into ram, or into the register window
-    uint64_t len;
+    uint64_t len, before;
     const struct region *region; // SPACE_MMIO, or readonly RAM with registers
 };
+// The hit of an address that lies `by` bytes further in the same mapping; back when negative.
+static inline struct space_hit space_hit_at(struct space_hit h, int64_t by)
+{
+    h.off += (uint64_t)by;
+    h.len -= (uint64_t)by;
+    h.before += (uint64_t)by;
+    return h;
+}
 struct space_hit space_lookup(struct space *s, gpa_t a);
 // Bumped whenever any view of this space (or of one it has a window on) changes, or dirty tracking
 // needs new traps. Cachers of look-ups compare it.
 uint32_t space_generation(const struct space *s);
+// A look-up remembered for the next one in the same mapping. One user at a time; all zero at first.
+struct space_near {
+    struct space *space;
+    uint32_t generation;
+    gpa_t start;          // of the mapping
+    struct space_hit hit; // of its start
+};
+void space_near_find(struct space_near *n, struct space *s, gpa_t a); // looks up and remembers
+static inline struct space_hit space_lookup_near(struct space_near *n, struct space *s, gpa_t a)
+{
+    if (n->space != s || n->generation != space_generation(s) || a - n->start >= n->hit.len)
+        space_near_find(n, s, a);
+    return space_hit_at(n->hit, (int64_t)(a - n->start));
+}
 // Called after each change, on the changing thread, outside all locks: translators flush, KVM
 // re-slots.
 void space_listen(struct space *s, void (*changed)(void *opaque), void *opaque);

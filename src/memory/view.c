@@ -242,6 +242,7 @@ struct space_hit space_lookup(struct space *s, gpa_t a)
                 h.kind = h.ram ? SPACE_RAM : SPACE_MMIO;
                 h.off = get(&r->off) + (a - start);
                 h.len = last - a + 1;
+                h.before = a - start;
                 h.region = (const struct region *)(uintptr_t)get(&r->region);
                 h.readonly = get(&r->readonly);
             }
@@ -252,4 +253,14 @@ struct space_hit space_lookup(struct space *s, gpa_t a)
         if (!(seq & 1) && atomic_load_explicit(&v->seq, memory_order_relaxed) == seq)
             return h;
     }
+}
+
+void space_near_find(struct space_near *n, struct space *s, gpa_t a)
+{
+    uint32_t generation = space_generation(s); // before the look-up: what changes later is noticed
+    struct space_hit h = space_lookup(s, a);
+    *n = (struct space_near){.space = s,
+                             .generation = generation,
+                             .start = a - h.before,
+                             .hit = space_hit_at(h, -(int64_t)h.before)};
 }

@@ -43,6 +43,12 @@ struct nic_ops {
     // A frame for the guest (at most NET_FRAME_MAX). False: no room; the back end keeps it
     // (bounded) and waits for rx_ready. Never called from inside netdev_send.
     bool (*receive)(void *nic, const uint8_t *frame, size_t len);
+    // A TCP segment that stands for several frames of `segment` bytes of payload each (the last may
+    // be shorter), with the sum of its pseudo header for a checksum; as receive. The most bytes
+    // such a frame may have, 0 for none, is `largest`. Both may be NULL.
+    bool (*receive_large)(void *nic, const uint8_t *frame, size_t len, const struct net_offload *o,
+                          bool v6);
+    size_t (*largest)(void *nic, bool v6);
     void (*can_send)(void *nic);
     void (*link_changed)(void *nic, bool up);
     void (*gone)(void *nic); // the back end is being closed: forget it; may be NULL
@@ -74,6 +80,11 @@ void netdev_set_link(struct netdev *n, bool up);
 void netdev_can_send(struct netdev *n); // back ends: there is room again
 bool netdev_deliver(struct netdev *n, const uint8_t *frame,
                     size_t len); // back ends: hand a frame to the NIC
+// The most bytes a TCP segment may have that netdev_deliver_large hands over; 0: the NIC wants
+// none.
+size_t netdev_largest(const struct netdev *n, bool v6);
+bool netdev_deliver_large(struct netdev *n, const uint8_t *frame, size_t len,
+                          const struct net_offload *o, bool v6);
 // hostfwd_add, hostfwd_remove, usernet (its state as text): -1 when this back end has no such
 // command.
 int netdev_command(struct netdev *n, const char *verb, const char *arg, struct buf *out,

@@ -210,6 +210,24 @@ bool netdev_deliver(struct netdev *n, const uint8_t *frame, size_t len)
     return true;
 }
 
+size_t netdev_largest(const struct netdev *n, bool v6)
+{
+    return n->nic_ops && n->nic_ops->largest ? n->nic_ops->largest(n->nic, v6) : 0;
+}
+
+bool netdev_deliver_large(struct netdev *n, const uint8_t *frame, size_t len,
+                          const struct net_offload *o, bool v6)
+{
+    BUG_ON(n->sending);
+    if (len > netdev_largest(n, v6) || !n->link_up)
+        return drop(n);
+    if (!n->nic_ops->receive_large(n->nic, frame, len, o, v6))
+        return false;
+    n->rx_frames++;
+    n->rx_bytes += len;
+    return true;
+}
+
 void netdev_set_link(struct netdev *n, bool up)
 {
     if (n->link_up == up)

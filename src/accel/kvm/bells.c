@@ -2,6 +2,10 @@
 // doorbell's loop watches, so a kick costs the vCPU no way out of the kernel. The kernel is told on
 // the thread that made the change; the loop takes the descriptor up, or lets go of it, in work of
 // its own.
+//
+// A guest that rings again and again for nothing would keep the loop from all its other work (and
+// its own vCPU slow, as each ring wakes a thread): such a bell is listened to only now and then,
+// until there was something to do once more.
 #include "accel/kvm/kvm.h"
 #include "base/log.h"
 
@@ -9,6 +13,8 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+
+enum { IDLE_RINGS = 16, REST_NS = 100000 };
 
 static int assign(struct kvm_bell *b, bool on)
 {
@@ -24,12 +30,45 @@ static int assign(struct kvm_bell *b, bool on)
     return kvm_ioctl(b->kvm->vm, KVM_IOEVENTFD, &io);
 }
 
+// Whether there was anything to do.
+static bool ring(struct kvm_bell *b)
+{
+    return __atomic_load_n(&b->bell, __ATOMIC_ACQUIRE) && b->spec.ring(b->spec.opaque);
+}
+
+static bool rang_meanwhile(struct kvm_bell *b)
+{
+    uint64_t n;
+    return read(b->fd, &n, sizeof n) == sizeof n;
+}
+
+static void rest(struct kvm_bell *b)
+{
+    loop_timer_set(&b->again, host_monotonic_ns() + REST_NS);
+}
+
+// The descriptor is watched for edges, so nobody needs to read it between two rings.
 static void ready(void *opaque, unsigned events)
 {
     struct kvm_bell *b = opaque;
-    uint64_t n;
-    if (read(b->fd, &n, sizeof n) == sizeof n && __atomic_load_n(&b->bell, __ATOMIC_ACQUIRE))
-        b->spec.ring(b->spec.opaque);
+    b->idle = ring(b) ? 0 : b->idle + 1;
+    if (b->idle < IDLE_RINGS)
+        return;
+    loop_fd_set(b->watch, 0);
+    if (rang_meanwhile(b))
+        ring(b); // one that came just before
+    rest(b);
+}
+
+static void listen_again(void *opaque)
+{
+    struct kvm_bell *b = opaque;
+    if (rang_meanwhile(b) && !ring(b)) {
+        rest(b);
+        return;
+    }
+    b->idle = 0;
+    loop_fd_set(b->watch, LOOP_IN | LOOP_EDGE);
 }
 
 // On the doorbell's loop.
@@ -38,11 +77,11 @@ static void attend(void *opaque)
     struct kvm_bell *b = opaque;
     if (__atomic_load_n(&b->bell, __ATOMIC_ACQUIRE)) {
         if (!b->watch)
-            b->watch = loop_fd_add(b->spec.loop, b->fd, LOOP_IN, ready, b);
+            b->watch = loop_fd_add(b->spec.loop, b->fd, LOOP_IN | LOOP_EDGE, ready, b);
         return;
     }
-    if (b->watch)
-        loop_fd_del(b->watch);
+    loop_timer_cancel(&b->again);
+    loop_fd_del(b->watch);
     close(b->fd);
     free(b);
 }
@@ -79,6 +118,7 @@ static void offer(void *opaque, gpa_t at, const struct doorbell *d)
         return;
     }
     loop_work_init(&b->work, d->loop, attend, b);
+    loop_timer_init(&b->again, d->loop, NULL, listen_again, b);
     list_append(&k->bells, &b->link);
     loop_defer(&b->work);
 }

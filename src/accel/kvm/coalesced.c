@@ -23,12 +23,11 @@ void kvm_coalesced_serve(struct kvm_vcpu *v)
     struct kvm *k = v->kvm;
     struct kvm_coalesced_mmio_ring *r = k->gathered;
     uint32_t slots = (uint32_t)((hostmem_page_size() - sizeof *r) / sizeof r->coalesced_mmio[0]);
-    if (!r || r->first == __atomic_load_n(&r->last, __ATOMIC_ACQUIRE))
-        return;
+    struct space_near near = {0};
     mutex_lock(&k->gathered_lock);
     while (r->first != __atomic_load_n(&r->last, __ATOMIC_ACQUIRE)) {
         struct kvm_coalesced_mmio one = r->coalesced_mmio[r->first % slots];
-        kvm_access(v, k->accel->memory, one.phys_addr, one.data, MIN(one.len, 8u), true);
+        kvm_access(v, &near, k->accel->memory, one.phys_addr, one.data, MIN(one.len, 8u), true);
         __atomic_store_n(&r->first, (r->first + 1) % slots, __ATOMIC_RELEASE);
     }
     mutex_unlock(&k->gathered_lock);

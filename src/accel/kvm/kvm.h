@@ -36,8 +36,10 @@ struct kvm_bell {
     struct doorbell spec;
     int fd;
     struct loop_fd *watch;
-    struct loop_work work; // watch or unwatch, on the doorbell's loop
-    bool seen;             // while comparing with what there is now
+    struct loop_work work;   // watch or unwatch, on the doorbell's loop
+    bool seen;               // while comparing with what there is now
+    unsigned idle;           // rings in a row for which there was nothing to do
+    struct loop_timer again; // not listened to until then
 };
 
 // Guest code replaced by a trap instruction for the debugger.
@@ -85,12 +87,13 @@ struct kvm_vcpu {
     struct kvm_dirty_gfn *ring;
     uint32_t ring_at;
     pthread_t thread;
-    _Atomic bool in_kernel; // a signal is needed to get it out
-    bool stale;             // the kernel has newer state than env
-    bool unfinished;        // an access was answered; the next entry completes it
-    bool broken;            // reported: this run is over
-    bool debugging;         // guest debug is on in the kernel
-    uint32_t id;            // the kernel's: APIC id
+    _Atomic bool in_kernel;                   // a signal is needed to get it out
+    bool stale;                               // the kernel has newer state than env
+    bool unfinished;                          // an access was answered; the next entry completes it
+    bool broken;                              // reported: this run is over
+    bool debugging;                           // guest debug is on in the kernel
+    uint32_t id;                              // the kernel's: APIC id
+    struct space_near ports[4], registers[4]; // where its last accesses were, by address
     struct isa_config config;
     void *arch;
 };
@@ -144,9 +147,15 @@ void kvm_routes_drop_below(struct kvm *k, uint32_t end);
 void kvm_coalesce(struct kvm *k, gpa_t at, uint32_t size);
 void kvm_coalesced_vcpu_new(struct kvm_vcpu *v);
 void kvm_coalesced_serve(struct kvm_vcpu *v); // those that have been gathered
+static inline bool kvm_coalesced_any(const struct kvm *k)
+{
+    const struct kvm_coalesced_mmio_ring *r = k->gathered;
+    return r && r->first != __atomic_load_n(&r->last, __ATOMIC_ACQUIRE);
+}
 
 // run.c: an access of any size up to 8; the vCPU's loop; its operations.
-void kvm_access(struct kvm_vcpu *v, struct space *s, gpa_t at, uint8_t *p, unsigned n, bool write);
+void kvm_access(struct kvm_vcpu *v, struct space_near *near, struct space *s, gpa_t at, uint8_t *p,
+                unsigned n, bool write);
 enum env_leave kvm_vcpu_run(struct accel *a, struct env *e);
 void kvm_vcpu_kick(struct accel *a, struct env *e);
 void kvm_vcpu_enter(struct accel *a, struct env *e);

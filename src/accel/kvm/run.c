@@ -62,8 +62,9 @@ static struct mem_attrs attrs_of(struct kvm_vcpu *v)
     return (struct mem_attrs){.requester = kvm_env(v)->cpu_index};
 }
 
-// Any number of bytes up to 8, in pieces that are powers of two; what nobody decodes reads as ones.
-void kvm_access(struct kvm_vcpu *v, struct space *s, gpa_t at, uint8_t *p, unsigned n, bool write)
+// In pieces that are powers of two; what nobody decodes reads as ones.
+static void access_pieces(struct kvm_vcpu *v, struct space *s, gpa_t at, uint8_t *p, unsigned n,
+                          bool write)
 {
     for (unsigned done = 0; done < n;) {
         unsigned left = n - done;
@@ -81,14 +82,32 @@ void kvm_access(struct kvm_vcpu *v, struct space *s, gpa_t at, uint8_t *p, unsig
     }
 }
 
+void kvm_access(struct kvm_vcpu *v, struct space_near *near, struct space *s, gpa_t at, uint8_t *p,
+                unsigned n, bool write)
+{
+    struct space_hit h = space_lookup_near(near, s, at);
+    uint64_t val = 0;
+    if (unlikely(!is_pow2(n) || h.len < n)) {
+        access_pieces(v, s, at, p, n, write);
+    } else if (write) {
+        memcpy(&val, p, n);
+        space_write_hit(&h, n, val, attrs_of(v));
+    } else {
+        if (h.kind == SPACE_NOTHING || space_read_hit(&h, n, &val, attrs_of(v)) != MEM_OK)
+            val = UINT64_MAX;
+        memcpy(p, &val, n);
+    }
+}
+
 static void port_exit(struct kvm_vcpu *v)
 {
     struct kvm_run *r = v->run;
     uint8_t *p = (uint8_t *)r + r->io.data_offset;
     bool write = r->io.direction == KVM_EXIT_IO_OUT;
+    struct space_near *near = &v->ports[r->io.port / 8 % ARRAY_SIZE(v->ports)];
     for (uint32_t i = 0; i < r->io.count; i++, p += r->io.size)
         if (v->config.ports)
-            kvm_access(v, v->config.ports, r->io.port, p, r->io.size, write);
+            kvm_access(v, near, v->config.ports, r->io.port, p, r->io.size, write);
         else if (!write)
             memset(p, 0xff, r->io.size);
     v->unfinished = true;
@@ -97,8 +116,9 @@ static void port_exit(struct kvm_vcpu *v)
 static void mmio_exit(struct kvm_vcpu *v)
 {
     struct kvm_run *r = v->run;
-    kvm_access(v, v->kvm->accel->memory, r->mmio.phys_addr, r->mmio.data, MIN(r->mmio.len, 8u),
-               r->mmio.is_write);
+    gpa_t at = r->mmio.phys_addr;
+    kvm_access(v, &v->registers[at / 512 % ARRAY_SIZE(v->registers)], v->kvm->accel->memory, at,
+               r->mmio.data, MIN(r->mmio.len, 8u), r->mmio.is_write);
     v->unfinished = true;
 }
 
@@ -178,7 +198,7 @@ static enum env_leave handle_exit(struct kvm_vcpu *v)
     struct kvm_run *r = v->run;
     enum env_leave why = LEAVE_AGAIN;
     TRACE(kvm_exit, "cpu %u reason %u", kvm_env(v)->cpu_index, r->exit_reason);
-    if (v->kvm->gathered)
+    if (kvm_coalesced_any(v->kvm))
         kvm_coalesced_serve(v);
     switch (r->exit_reason) {
     case KVM_EXIT_IO:
@@ -270,7 +290,7 @@ static bool enter(struct kvm_vcpu *v)
 {
     wait_for_release(v);
     int r = ioctl(v->fd, KVM_RUN, 0);
-    int error = errno;
+    int error = r ? errno : 0;
     leave(v);
     v->unfinished = false;
     v->stale = true;

@@ -39,7 +39,8 @@ static int need(int fd, const char *what)
 
 static uint32_t to_epoll(unsigned events)
 {
-    return (events & LOOP_IN ? EPOLLIN : 0) | (events & LOOP_OUT ? EPOLLOUT : 0);
+    return (events & LOOP_IN ? EPOLLIN : 0u) | (events & LOOP_OUT ? EPOLLOUT : 0u) |
+           (events & LOOP_EDGE ? EPOLLET : 0u);
 }
 
 struct os_poll *os_poll_new(void)

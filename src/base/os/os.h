@@ -14,7 +14,8 @@ struct os_event {
 };
 struct os_poll *os_poll_new(void);
 void os_poll_free(struct os_poll *p);
-// Change a descriptor's interest from `old` to `events` (LOOP_IN | LOOP_OUT); 0 is not registered.
+// Change a descriptor's interest from `old` to `events` (LOOP_IN | LOOP_OUT | LOOP_EDGE); 0 is not
+// registered.
 // False when the descriptor cannot be waited for because it is always ready (a regular file).
 bool os_poll_set(struct os_poll *p, int fd, unsigned old, unsigned events, void *tag);
 void os_poll_wake(struct os_poll *p);                      // any thread

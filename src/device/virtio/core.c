@@ -208,14 +208,24 @@ void virtio_config_changed(struct virtio_device *v)
 
 // --- queues ---
 
+// Whether the driver had made anything available since the last time.
+static bool serve_queue(struct virtqueue *q)
+{
+    struct virtio_device *v = q->dev;
+    bool moved = false;
+    device_lock(&v->dev);
+    if (virtio_running(v) && q->enabled) {
+        moved = vq_moved(q);
+        if (v->vtype->run(v, q->index))
+            loop_defer(&q->work);
+    }
+    device_unlock(&v->dev);
+    return moved;
+}
+
 static void queue_run(void *opaque)
 {
-    struct virtqueue *q = opaque;
-    struct virtio_device *v = q->dev;
-    device_lock(&v->dev);
-    if (virtio_running(v) && q->enabled && v->vtype->run(v, q->index))
-        loop_defer(&q->work);
-    device_unlock(&v->dev);
+    serve_queue(opaque);
 }
 
 struct loop *virtio_loop(const struct virtio_device *v)
@@ -235,11 +245,11 @@ void virtio_add_queue(struct virtio_device *v, unsigned size)
 }
 
 // The kernel took a kick in: what virtio_notified does for one that came to the registers.
-static void bell_rang(void *opaque)
+static bool bell_rang(void *opaque)
 {
     struct virtqueue *q = opaque;
     __atomic_fetch_add(&q->kicks, 1, __ATOMIC_RELAXED);
-    queue_run(q);
+    return serve_queue(q);
 }
 
 static void hang_bell(struct virtio_device *v, struct virtqueue *q)

@@ -1,6 +1,6 @@
 // Virtio network device (virtio 1.2, section 5.1): one pair of queues and a control queue; merged
-// receive buffers, receive filters, link state, MTU and speed; checksums and TCP segmentation of
-// what the driver sends. Not modelled: several queue pairs, RSS, large segments for the driver.
+// receive buffers, receive filters, link state, MTU and speed; checksums and TCP segmentation both
+// ways. Not modelled: several queue pairs, RSS, changing the driver's offloads while it runs.
 #include "base/bits.h"
 #include "base/log.h"
 #include "device/virtio/virtio.h"
@@ -13,6 +13,8 @@ enum {
     NET_F_GUEST_CSUM = 1,
     NET_F_MTU = 3,
     NET_F_MAC = 5,
+    NET_F_GUEST_TSO4 = 7,
+    NET_F_GUEST_TSO6 = 8,
     NET_F_HOST_TSO4 = 11,
     NET_F_HOST_TSO6 = 12,
     NET_F_MRG_RXBUF = 15,
@@ -41,11 +43,12 @@ enum { HDR_NEEDS_CSUM = 1, HDR_DATA_VALID = 2 };     // flags of the frame's hea
 enum { GSO_NONE = 0, GSO_TCPV4 = 1, GSO_TCPV6 = 4 }; // its gso_type
 enum { RX_PROMISC, RX_ALLMULTI, RX_ALLUNI, RX_NOMULTI, RX_NOUNI, RX_NOBCAST, RX_MODES };
 
-#define HDR        12 // with num_buffers; 10 for a legacy driver without merged buffers
-#define MACS_MAX   64
-#define VLANS      4096
-#define TX_PIECES  256
-#define MRG_CHAINS 64 // of one frame
+#define HDR             12 // with num_buffers; 10 for a legacy driver without merged buffers
+#define MACS_MAX        64
+#define VLANS           4096
+#define TX_PIECES       256
+#define MRG_CHAINS      64   // of one frame
+#define NET_FRAME_SMALL 1024 // what a driver's merged buffer holds at least
 
 struct virtio_net {
     struct virtio_device v;
@@ -56,7 +59,7 @@ struct virtio_net {
     char *duplex;
     bool mrg_rxbuf, status, ctrl_vq, ctrl_rx, ctrl_vlan, ctrl_mac_addr, ctrl_rx_extra;
     bool guest_announce, mq, announce_due;
-    bool csum, guest_csum, host_tso4, host_tso6;
+    bool csum, guest_csum, guest_tso4, guest_tso6, host_tso4, host_tso6;
     // Receive filter.
     bool mode[RX_MODES];
     uint16_t n_uni, n_multi; // in macs[]: unicast, then multicast
@@ -108,20 +111,17 @@ static bool wanted(const struct virtio_net *n, const uint8_t *frame, size_t len)
                                   !memcmp(frame, n->mac, 6) || listed(n, frame, 0, n->n_uni));
 }
 
-// Fills the chain in n->rx with frame bytes from `done`; the first chain of a frame also has the
-// header. Returns the bytes of the chain used, or -1.
+// Fills the chain in n->rx with frame bytes from `done`, behind the header of a frame's first chain
+// (NULL for the others). Returns the bytes of the chain used, or -1.
 static int64_t fill_chain(struct virtio_net *n, const uint8_t *frame, size_t len, size_t *done,
-                          bool first)
+                          const uint8_t *header)
 {
     struct virtqueue *q = &n->v.queues[Q_RX];
-    unsigned hdr = first ? header_len(n) : 0;
-    uint8_t header[HDR] = {0};
+    unsigned hdr = header ? header_len(n) : 0;
     if (n->rx.in_len <= hdr || n->rx.out_len) {
         virtio_error(&n->v, "a receive buffer has no room or is not writable");
         return -1;
     }
-    if (n->netdev->rx_checked && virtio_has(&n->v, NET_F_GUEST_CSUM))
-        header[0] = HDR_DATA_VALID;
     if (hdr && vq_write(q, &n->rx, 0, header, hdr) < 0)
         return -1;
     int64_t put = vq_write(q, &n->rx, hdr, frame + *done, len - *done);
@@ -148,7 +148,8 @@ static bool store_count(struct virtio_net *n, const struct vq_seg *first, unsign
     return true;
 }
 
-static bool give_frame(struct virtio_net *n, const uint8_t *frame, size_t len)
+static bool give_frame(struct virtio_net *n, const uint8_t *frame, size_t len,
+                       const uint8_t header[HDR])
 {
     struct virtqueue *q = &n->v.queues[Q_RX];
     bool merge = virtio_has(&n->v, NET_F_MRG_RXBUF);
@@ -173,7 +174,7 @@ static bool give_frame(struct virtio_net *n, const uint8_t *frame, size_t len)
         }
         if (!chains)
             memcpy(first, n->rx.segs, MIN(n->rx.n_in, 2) * sizeof *first);
-        int64_t used = fill_chain(n, frame, len, &done, !chains);
+        int64_t used = fill_chain(n, frame, len, &done, chains ? NULL : header);
         if (used < 0)
             return true;
         vq_stage(q, chains, vq_token(&n->rx), used);
@@ -185,22 +186,51 @@ static bool give_frame(struct virtio_net *n, const uint8_t *frame, size_t len)
     return true;
 }
 
-static bool receive_locked(struct virtio_net *n, const uint8_t *frame, size_t len)
+static bool receive_locked(struct virtio_net *n, const uint8_t *frame, size_t len,
+                           const uint8_t header[HDR])
 {
     if (!virtio_running(&n->v) || !n->v.queues[Q_RX].enabled)
         return true; // no driver: lost, as on a wire
     if (len < NET_FRAME_MIN || len > NET_FRAME_MAX || !wanted(n, frame, len))
         return true;
-    return give_frame(n, frame, len);
+    return give_frame(n, frame, len, header);
 }
 
 static bool receive(void *nic, const uint8_t *frame, size_t len)
 {
     struct virtio_net *n = nic;
+    uint8_t header[HDR] = {0};
     device_lock(&n->v.dev);
-    bool taken = receive_locked(n, frame, len);
+    if (n->netdev->rx_checked && virtio_has(&n->v, NET_F_GUEST_CSUM))
+        header[0] = HDR_DATA_VALID;
+    bool taken = receive_locked(n, frame, len, header);
     device_unlock(&n->v.dev);
     return taken;
+}
+
+static bool receive_large(void *nic, const uint8_t *frame, size_t len, const struct net_offload *o,
+                          bool v6)
+{
+    struct virtio_net *n = nic;
+    uint8_t header[HDR] = {HDR_NEEDS_CSUM, v6 ? GSO_TCPV6 : GSO_TCPV4};
+    st_le16(header + 2, (uint16_t)(o->csum_start + (frame[o->csum_start + 12] >> 4) * 4));
+    st_le16(header + 4, o->segment);
+    st_le16(header + 6, o->csum_start);
+    st_le16(header + 8, o->csum_offset);
+    device_lock(&n->v.dev);
+    bool taken = receive_locked(n, frame, len, header);
+    device_unlock(&n->v.dev);
+    return taken;
+}
+
+// Merged buffers hold so much of one frame; a driver without them gives whole ones.
+static size_t largest(void *nic, bool v6)
+{
+    const struct virtio_net *n = nic;
+    if (!virtio_has(&n->v, v6 ? NET_F_GUEST_TSO6 : NET_F_GUEST_TSO4))
+        return 0;
+    return virtio_has(&n->v, NET_F_MRG_RXBUF) ? (size_t)MRG_CHAINS * NET_FRAME_SMALL
+                                              : NET_FRAME_MAX;
 }
 
 static void rx_ready(void *opaque)
@@ -399,6 +429,8 @@ static uint64_t features(struct virtio_device *v)
     uint64_t f = VIRTIO_BIT(NET_F_MAC);
     f |= n->csum ? VIRTIO_BIT(NET_F_CSUM) : 0;
     f |= n->guest_csum ? VIRTIO_BIT(NET_F_GUEST_CSUM) : 0;
+    f |= n->guest_csum && n->guest_tso4 ? VIRTIO_BIT(NET_F_GUEST_TSO4) : 0;
+    f |= n->guest_csum && n->guest_tso6 ? VIRTIO_BIT(NET_F_GUEST_TSO6) : 0;
     f |= n->csum && n->host_tso4 ? VIRTIO_BIT(NET_F_HOST_TSO4) : 0;
     f |= n->csum && n->host_tso6 ? VIRTIO_BIT(NET_F_HOST_TSO6) : 0;
     f |= n->mrg_rxbuf ? VIRTIO_BIT(NET_F_MRG_RXBUF) : 0;
@@ -456,6 +488,8 @@ static void gone(void *nic)
 
 static const struct nic_ops nic_ops = {
     .receive = receive,
+    .receive_large = receive_large,
+    .largest = largest,
     .can_send = can_send,
     .link_changed = link_changed,
     .gone = gone,
@@ -535,6 +569,8 @@ static const struct field fields[] = {
     FIELD(struct virtio_net, duplex, .kind = F_STR, .use = FIELD_PROP, .help = "full or half"),
     SWITCH(csum, true),
     SWITCH(guest_csum, true),
+    SWITCH(guest_tso4, true),
+    SWITCH(guest_tso6, true),
     SWITCH(host_tso4, true),
     SWITCH(host_tso6, true),
     SWITCH(mrg_rxbuf, true),

@@ -47,7 +47,7 @@ int vq_chain_add(struct virtqueue *q, struct vq_chain *c, const struct vq_desc *
 static int read_desc(struct virtqueue *q, gpa_t table, unsigned i, struct vq_desc *d)
 {
     uint8_t raw[16];
-    if (dma_read(q->dev->dma, table + 16ull * i, raw, sizeof raw))
+    if (dma_near_read(&q->near, q->dev->dma, table + 16ull * i, raw, sizeof raw))
         return vq_broken(q, "a descriptor is not in RAM");
     *d = (struct vq_desc){ld_le64(raw), ld_le32(raw + 8), ld_le16(raw + 12), ld_le16(raw + 14)};
     return 0;
@@ -112,7 +112,7 @@ static int split_collect(struct virtqueue *q, struct vq_chain *c)
 static int split_waiting(struct virtqueue *q)
 {
     uint16_t idx;
-    if (dma_load16(q->dev->dma, q->driver + 2, &idx))
+    if (dma_near_load16(&q->near, q->dev->dma, q->driver + 2, &idx))
         return vq_broken(q, "the available ring is not in RAM");
     uint16_t n = idx - q->last_avail;
     if (n > q->size)
@@ -127,7 +127,7 @@ static void split_arm(struct virtqueue *q)
         return;
     q->armed = q->last_avail;
     q->armed_valid = true;
-    if (dma_store16(q->dev->dma, q->device + 4 + 8ull * q->size, q->last_avail))
+    if (dma_near_store16(&q->near, q->dev->dma, q->device + 4 + 8ull * q->size, q->last_avail))
         vq_broken(q, "the used ring is not in RAM");
 }
 
@@ -150,6 +150,17 @@ bool vq_empty(struct virtqueue *q)
     return !virtio_running(q->dev) || !q->enabled || waiting_or_armed(q) <= 0;
 }
 
+bool vq_moved(struct virtqueue *q)
+{
+    uint16_t before = q->moved_to;
+    if (packed(q)) {
+        q->moved_to = q->last_avail;
+        return q->moved_to != before || vq_packed_available(q);
+    }
+    return dma_near_load16(&q->near, q->dev->dma, q->driver + 2, &q->moved_to) ||
+           q->moved_to != before;
+}
+
 int vq_pop(struct virtqueue *q, struct vq_chain *c)
 {
     if (!virtio_running(q->dev) || !q->enabled)
@@ -162,7 +173,7 @@ int vq_pop(struct virtqueue *q, struct vq_chain *c)
     if (packed(q))
         return vq_packed_pop(q, c);
     uint16_t slot = q->last_avail & (q->size - 1);
-    if (dma_load16(q->dev->dma, q->driver + 4 + 2ull * slot, &c->head))
+    if (dma_near_load16(&q->near, q->dev->dma, q->driver + 4 + 2ull * slot, &c->head))
         return vq_broken(q, "the available ring is not in RAM");
     if (c->head >= q->size)
         return vq_broken(q, "the available ring names no descriptor");
@@ -194,7 +205,7 @@ void vq_stage(struct virtqueue *q, unsigned n, struct vq_token t, uint32_t writt
     st_le32(e, t.head);
     st_le32(e + 4, written);
     uint16_t slot = (uint16_t)(q->used_idx + n) & (q->size - 1);
-    if (dma_write(q->dev->dma, q->device + 4 + 8ull * slot, e, sizeof e))
+    if (dma_near_write(&q->near, q->dev->dma, q->device + 4 + 8ull * slot, e, sizeof e))
         vq_broken(q, "the used ring is not in RAM");
 }
 
@@ -207,7 +218,7 @@ void vq_publish(struct virtqueue *q, unsigned n)
         return;
     }
     q->used_idx += n;
-    if (dma_store16(q->dev->dma, q->device + 2, q->used_idx))
+    if (dma_near_store16(&q->near, q->dev->dma, q->device + 2, q->used_idx))
         vq_broken(q, "the used ring is not in RAM");
 }
 
@@ -221,7 +232,8 @@ static bool split_wants_interrupt(struct virtqueue *q, bool seen, uint16_t befor
 {
     uint16_t v;
     bool by_index = virtio_has(q->dev, VIRTIO_F_EVENT_IDX);
-    if (dma_load16(q->dev->dma, q->driver + (by_index ? 4 + 2ull * q->size : 0), &v)) {
+    if (dma_near_load16(&q->near, q->dev->dma, q->driver + (by_index ? 4 + 2ull * q->size : 0),
+                        &v)) {
         vq_broken(q, "the available ring is not in RAM");
         return false;
     }
@@ -285,14 +297,15 @@ struct copy {
 static int copy_out(void *opaque, gpa_t a, uint64_t at, uint64_t len)
 {
     struct copy *k = opaque;
-    return dma_read(k->q->dev->dma, a, k->to + at, len) ? vq_broken(k->q, "a buffer is not in RAM")
-                                                        : 0;
+    return dma_near_read(&k->q->near, k->q->dev->dma, a, k->to + at, len)
+               ? vq_broken(k->q, "a buffer is not in RAM")
+               : 0;
 }
 
 static int copy_in(void *opaque, gpa_t a, uint64_t at, uint64_t len)
 {
     struct copy *k = opaque;
-    return dma_write(k->q->dev->dma, a, k->from + at, len)
+    return dma_near_write(&k->q->near, k->q->dev->dma, a, k->from + at, len)
                ? vq_broken(k->q, "a buffer is not in writable RAM")
                : 0;
 }

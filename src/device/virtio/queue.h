@@ -26,11 +26,13 @@ struct virtqueue {
     bool avail_wrap, used_wrap; // packed
     uint16_t armed;             // the event index last written for the driver
     bool armed_valid;
+    uint16_t moved_to;                 // of vq_moved
     uint16_t staged_idx, staged_flags; // packed: vq_stage before vq_publish
     bool staged_wrap;
     // Ours.
     uint16_t index;
     struct virtio_device *dev;
+    struct space_near near; // where its last access was; device locked
     struct loop_work work;
     struct doorbell_entry *bell;        // while enabled: kicks need not come by our registers
     uint64_t kicks, chains, interrupts; // for `info virtio`
@@ -63,6 +65,7 @@ int vq_pop(struct virtqueue *q, struct vq_chain *c);
 // Put back the chain taken last (no room for it at the back end now).
 void vq_unpop(struct virtqueue *q, const struct vq_chain *c);
 bool vq_empty(struct virtqueue *q); // nothing available; re-arms the kick
+bool vq_moved(struct virtqueue *q); // the driver made something available since the last call
 // Give a chain back with `written` bytes of its in part filled. The driver sees it at vq_flush.
 void vq_push(struct virtqueue *q, struct vq_token t, uint32_t written);
 // The same for several chains that become visible together: stage 0, 1, …; then publish.

@@ -10,7 +10,7 @@ enum { EVENT_ENABLE, EVENT_DISABLE, EVENT_DESC };
 static int available(struct virtqueue *q, uint16_t at, bool wrap)
 {
     uint16_t flags;
-    if (dma_load16(q->dev->dma, q->desc + 16ull * at + 14, &flags))
+    if (dma_near_load16(&q->near, q->dev->dma, q->desc + 16ull * at + 14, &flags))
         return vq_broken(q, "the descriptor ring is not in RAM");
     return !!(flags & PACKED_AVAIL) == wrap && !!(flags & PACKED_USED) != wrap;
 }
@@ -28,8 +28,9 @@ void vq_packed_arm(struct virtqueue *q)
         return;
     q->armed = off_wrap;
     q->armed_valid = true;
-    if (dma_store16(q->dev->dma, q->device, off_wrap) ||
-        dma_store16(q->dev->dma, q->device + 2, by_index ? EVENT_DESC : EVENT_ENABLE))
+    if (dma_near_store16(&q->near, q->dev->dma, q->device, off_wrap) ||
+        dma_near_store16(&q->near, q->dev->dma, q->device + 2,
+                         by_index ? EVENT_DESC : EVENT_ENABLE))
         vq_broken(q, "the device event area is not in RAM");
 }
 
@@ -50,7 +51,7 @@ int vq_packed_pop(struct virtqueue *q, struct vq_chain *c)
     unsigned n = 0;
     for (;;) {
         uint8_t raw[16];
-        if (dma_read(q->dev->dma, q->desc + 16ull * at, raw, sizeof raw))
+        if (dma_near_read(&q->near, q->dev->dma, q->desc + 16ull * at, raw, sizeof raw))
             return vq_broken(q, "the descriptor ring is not in RAM");
         struct vq_desc d = {ld_le64(raw), ld_le32(raw + 8), ld_le16(raw + 14), ld_le16(raw + 12)};
         c->head = d.next;
@@ -97,8 +98,8 @@ void vq_packed_stage(struct virtqueue *q, unsigned n, struct vq_token t, uint32_
     uint8_t e[6];
     st_le32(e, written);
     st_le16(e + 4, t.head);
-    if (dma_write(q->dev->dma, at + 8, e, sizeof e) ||
-        (n && dma_store16(q->dev->dma, at + 14, flags)))
+    if (dma_near_write(&q->near, q->dev->dma, at + 8, e, sizeof e) ||
+        (n && dma_near_store16(&q->near, q->dev->dma, at + 14, flags)))
         vq_broken(q, "the descriptor ring is not in writable RAM");
     if (!n)
         q->staged_flags = flags;
@@ -107,7 +108,8 @@ void vq_packed_stage(struct virtqueue *q, unsigned n, struct vq_token t, uint32_
 
 void vq_packed_publish(struct virtqueue *q)
 {
-    if (dma_store16(q->dev->dma, q->desc + 16ull * q->used_idx + 14, q->staged_flags))
+    if (dma_near_store16(&q->near, q->dev->dma, q->desc + 16ull * q->used_idx + 14,
+                         q->staged_flags))
         vq_broken(q, "the descriptor ring is not in writable RAM");
     if (q->staged_wrap != q->used_wrap)
         q->signalled_valid = false; // indices before and after a wrap do not compare
@@ -118,8 +120,8 @@ void vq_packed_publish(struct virtqueue *q)
 bool vq_packed_wants_interrupt(struct virtqueue *q, bool seen, uint16_t before)
 {
     uint16_t off_wrap, flags;
-    if (dma_load16(q->dev->dma, q->driver, &off_wrap) ||
-        dma_load16(q->dev->dma, q->driver + 2, &flags)) {
+    if (dma_near_load16(&q->near, q->dev->dma, q->driver, &off_wrap) ||
+        dma_near_load16(&q->near, q->dev->dma, q->driver + 2, &flags)) {
         vq_broken(q, "the driver event area is not in RAM");
         return false;
     }

@@ -10,6 +10,10 @@
 
 #define RX_QUEUE (1 * MiB)
 
+enum { TCP_CHECKSUM = 16 }; // where it is in the header
+
+static void drain(void *opaque);
+
 static struct user_netdev *of(struct netdev *n)
 {
     return container_of(n, struct user_netdev, n);
@@ -104,7 +108,10 @@ static int get_revents(int index, void *opaque)
 static void serve(void *opaque)
 {
     struct user_netdev *u = opaque;
+    u->serving = true;
     slirp_pollfds_poll(u->slirp, 0, get_revents, u);
+    u->serving = false;
+    drain(u);
     for (size_t i = 0; i < u->polls.len; i++)
         u->polls.data[i]->ready = 0;
     refill(u);
@@ -126,28 +133,62 @@ static void register_fd(int fd, void *opaque)
 
 // Frames.
 
+// What has been put together, if anything. False: no room for it now.
+static bool deliver_joined(struct user_netdev *u)
+{
+    struct net_join *j = &u->join;
+    const struct net_offload o = {.csum = true,
+                                  .csum_start = (uint16_t)j->tcp,
+                                  .csum_offset = TCP_CHECKSUM,
+                                  .segment = j->segment};
+    if (!j->segment)
+        return true;
+    if (j->count > 1 ? !netdev_deliver_large(&u->n, j->frame, j->len, &o, j->v6)
+                     : !netdev_deliver(&u->n, j->frame, j->len))
+        return false;
+    j->segment = 0;
+    return true;
+}
+
+// Takes the oldest frame, and those that follow it in its connection, to `join`. False: it is none
+// of those that can be joined, or the NIC does not want them.
+static bool join(struct user_netdev *u, const uint8_t *frame, size_t len)
+{
+    if (!netdev_largest(&u->n, false) || !net_join_begin(&u->join, frame, len))
+        return false;
+    size_t most = netdev_largest(&u->n, u->join.v6);
+    do
+        frames_pop(&u->rx);
+    while ((frame = frames_peek(&u->rx, &len)) && net_join_add(&u->join, frame, len, most));
+    net_join_end(&u->join);
+    return true;
+}
+
 static void drain(void *opaque)
 {
     struct user_netdev *u = opaque;
     const uint8_t *frame;
     size_t len;
-    while ((frame = frames_peek(&u->rx, &len)) && netdev_deliver(&u->n, frame, len))
-        frames_pop(&u->rx);
+    while (deliver_joined(u) && (frame = frames_peek(&u->rx, &len)))
+        if (!join(u, frame, len)) {
+            if (!netdev_deliver(&u->n, frame, len))
+                break;
+            frames_pop(&u->rx);
+        }
     if (u->rx_full && u->rx.used < u->rx.cap / 4) {
         u->rx_full = false;
         loop_defer(&u->refill);
     }
 }
 
+// Frames are handed over in runs, since those of one connection then become one.
 static ssize_t frame_for_guest(const void *frame, size_t len, void *opaque)
 {
     struct user_netdev *u = opaque;
-    if (!u->n.sending && frames_empty(&u->rx) && netdev_deliver(&u->n, frame, len))
-        return (ssize_t)len;
     if (!frames_put(&u->rx, frame, len))
         u->n.dropped++; // TCP sends it again
     u->rx_full |= u->rx.used > u->rx.cap / 2;
-    if (u->n.sending)
+    if (!u->serving)
         loop_defer(&u->drain);
     return (ssize_t)len;
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "net/frames.h"
-#include "net/net.h"
+#include "net/segment.h"
 #include "net/user/fragment.h"
 #include "base/vec.h"
 #include <slirp/libslirp.h>
@@ -21,14 +21,16 @@ struct user_netdev {
     Slirp *slirp;
     struct in_addr net, mask;
     bool restricted;
-    struct frame_queue rx; // frames for a NIC that is busy
+    struct frame_queue rx; // frames for the NIC
+    struct net_join join;  // being put together; its `segment` says that there is one
     bool rx_full;          // host sockets are not read until the queue has drained
     VEC(struct user_poll *) polls;
     size_t hint; // where the next descriptor of a refill was last time
     unsigned round;
-    struct loop_work serve;    // libslirp has descriptors to look at
-    struct loop_work refill;   // what to wait for may have changed
-    struct loop_work drain;    // frames made while one of the guest's was taken
+    struct loop_work serve;  // libslirp has descriptors to look at
+    struct loop_work refill; // what to wait for may have changed
+    struct loop_work drain;  // frames made outside of `serve`
+    bool serving;
     struct loop_timer timeout; // libslirp's own timers
     struct fragments fragments;
     uint8_t gather[NET_FRAME_MAX];

@@ -140,9 +140,10 @@ static void test_split_level(void **state)
 PROGRAM(kicks, ".code32\n mov $0xd0000050, %esi\n mov $5, %ecx\n 1: movl $7, (%esi)\n"
                "loop 1b\n movl $8, (%esi)\n out %al, $0xf4\n 2: hlt\n jmp 2b");
 
-static void rang(void *opaque)
+static bool rang(void *opaque)
 {
     ++*(unsigned *)opaque;
+    return true;
 }
 
 static void test_doorbell(void **state)
@@ -176,6 +177,65 @@ static void test_doorbell(void **state)
     assert_int_equal(r.mmio_writes, 1 + 6);
     loop_run_once(r.loop, 0);
     assert_int_equal(rings, 0);
+    rig_close(&r);
+}
+
+// A guest that knocks when told to.
+PROGRAM(knocks, ".code32\n mov $0xd0000050, %esi\n 1: pause\n cmpl $0, 0x80000\n je 1b\n"
+                "movl $0, 0x80000\n movl $7, (%esi)\n out %al, $0xf4\n jmp 1b");
+
+struct knocked {
+    unsigned rings;
+    bool work;
+};
+
+static bool knocked(void *opaque)
+{
+    struct knocked *k = opaque;
+    k->rings++;
+    return k->work;
+}
+
+static void knock(struct rig *r, unsigned nth)
+{
+    uint32_t go = 1;
+    ram_write(r->ram, 0x80000, &go, 4);
+    assert_true(rig_wait(r, &r->done, nth));
+}
+
+// A guest that rings for nothing is heard less often, but always heard; and at once again when
+// there is something to do.
+static void test_idle_doorbell(void **state)
+{
+    enum { OFTEN = 40 };
+    struct rig r;
+    struct knocked k = {0};
+    rig_open(&r, NULL, 1);
+    rig_load(&r, CODE, knocks, knocks_end);
+    struct doorbell d = {.off = 0x50, .size = 4, .loop = r.loop, .ring = knocked, .opaque = &k};
+    struct doorbell_entry *b = doorbell_add(r.mmio, &d);
+    rig_start(&r, CODE, X86_START_PVH);
+    unsigned n = 0;
+    for (; n < OFTEN; n++) {
+        unsigned before = k.rings;
+        knock(&r, n + 1);
+        loop_run_once(r.loop, 0);
+        for (unsigned i = 0; i < 200 && k.rings == before; i++)
+            loop_run_once(r.loop, 5);
+        assert_true(k.rings > before);
+    }
+    k.work = true;
+    knock(&r, ++n);
+    for (unsigned i = 0; i < 4; i++)
+        loop_run_once(r.loop, 5);
+    for (unsigned i = 0; i < 20; i++) {
+        unsigned before = k.rings;
+        knock(&r, ++n);
+        loop_run_once(r.loop, 0);
+        assert_int_equal(k.rings, before + 1);
+    }
+    doorbell_remove(b);
+    loop_run_once(r.loop, 0);
     rig_close(&r);
 }
 
@@ -364,11 +424,12 @@ int main(int argc, char **argv)
     if (argc > 1)
         cmocka_set_skip_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_interrupts), cmocka_unit_test(test_split_interrupts),
-        cmocka_unit_test(test_level),      cmocka_unit_test(test_split_level),
-        cmocka_unit_test(test_doorbell),   cmocka_unit_test(test_dirty_bitmap),
-        cmocka_unit_test(test_dirty_ring), cmocka_unit_test(test_two_cpus),
-        cmocka_unit_test(test_debugger),   cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_interrupts),   cmocka_unit_test(test_split_interrupts),
+        cmocka_unit_test(test_level),        cmocka_unit_test(test_split_level),
+        cmocka_unit_test(test_doorbell),     cmocka_unit_test(test_idle_doorbell),
+        cmocka_unit_test(test_dirty_bitmap), cmocka_unit_test(test_dirty_ring),
+        cmocka_unit_test(test_two_cpus),     cmocka_unit_test(test_debugger),
+        cmocka_unit_test(test_pause),
     };
     return rig_unavailable() ? 0 : cmocka_run_group_tests(tests, NULL, NULL);
 }

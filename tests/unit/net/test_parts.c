@@ -212,6 +212,80 @@ static void segments_add_up(void **state)
     }
 }
 
+// What was cut is joined to what it was, with the sum of the pseudo header where the checksum was.
+static void joined_again(void **state)
+{
+    static uint8_t f[70000], s[2000];
+    static struct net_join j;
+    for (unsigned kind = 0; kind < 8; kind++) {
+        bool v6 = kind & 1, vlan = kind & 2;
+        size_t payload = kind == 7 ? 64000 : 10000 + kind;
+        size_t len = large_frame(f, v6, vlan, kind & 4 ? 12 : 0, payload), head = len - payload;
+        size_t ip = vlan ? 18 : 14, tcp = ip + (v6 ? 40 : 20);
+        struct net_cut c;
+        struct iovec iov[2];
+        f[tcp + 13] = 0x18; // PSH ACK
+        assert_true(net_cut_begin(&c, f, len, 1448));
+        for (unsigned i = 0; net_cut_peek(&c, iov); i++, net_cut_next(&c)) {
+            memcpy(s, iov[0].iov_base, head);
+            memcpy(s + head, iov[1].iov_base, iov[1].iov_len);
+            size_t n = head + iov[1].iov_len;
+            assert_true(i ? net_join_add(&j, s, n, NET_FRAME_MAX) : net_join_begin(&j, s, n));
+        }
+        assert_false(net_join_add(&j, s, head + 1448, NET_FRAME_MAX)); // the push ended it
+        net_join_end(&j);
+        assert_int_equal(j.segment, 1448);
+        assert_int_equal(j.count, (payload + 1447) / 1448);
+        assert_int_equal(j.len, len);
+        assert_memory_equal(j.frame + head, f + head, payload);
+        assert_int_equal(j.frame[tcp + 13], 0x18);
+        assert_int_equal(ld_be16(j.frame + ip + (v6 ? 4 : 2)), len - (v6 ? tcp : ip));
+        assert_true(v6 || slow_sum(j.frame + ip, 20, 0) == 0xffff);
+        struct net_offload o = {
+            .csum = true, .csum_start = (uint16_t)tcp, .csum_offset = 16, .segment = 1448};
+        assert_true(net_complete_checksum(j.frame, j.len, &o));
+        uint32_t pseudo = slow_sum(j.frame + ip + (v6 ? 8 : 12), v6 ? 32 : 8, 0);
+        pseudo = slow_sum(NULL, 0, pseudo + 6 + (uint32_t)(len - tcp));
+        assert_int_equal(slow_sum(j.frame + tcp, len - tcp, pseudo), 0xffff);
+    }
+}
+
+// Each reason not to join.
+static void not_joined(void **state)
+{
+    static const struct {
+        unsigned at;
+        uint8_t flip;
+    } differs[] = {{3, 1},  {26, 1}, {30, 1}, {34, 1}, {37, 1},    {41, 1},   {45, 1},
+                   {47, 1}, {47, 2}, {48, 1}, {53, 1}, {14, 0x40}, {15, 0xc}, {22, 1}};
+    static uint8_t a[2000], b[2000];
+    static struct net_join j;
+    size_t len = large_frame(a, false, false, 0, 1000);
+    a[47] = 0x10;
+    st_be16(a + 16, (uint16_t)(len - 14));
+    memcpy(b, a, len);
+    st_be32(b + 38, ld_be32(a + 38) + 1000);
+    assert_true(net_join_begin(&j, a, len));
+    assert_true(net_join_add(&j, b, len, NET_FRAME_MAX));
+    for (size_t i = 0; i < ARRAY_SIZE(differs); i++) {
+        assert_true(net_join_begin(&j, a, len));
+        b[differs[i].at] ^= differs[i].flip;
+        assert_false(net_join_add(&j, b, len, NET_FRAME_MAX));
+        b[differs[i].at] ^= differs[i].flip;
+    }
+    assert_false(net_join_add(&j, b, len, len + 999)); // larger than wanted
+    for (unsigned flags = 0; flags < 256; flags++) {   // only data with an acknowledgement
+        a[47] = (uint8_t)flags;
+        assert_int_equal(net_join_begin(&j, a, len), (flags & ~8u) == 0x10);
+    }
+    a[47] = 0x10;
+    st_be16(a + 20, 0x2000); // a fragment
+    assert_false(net_join_begin(&j, a, len));
+    st_be16(a + 20, 0);
+    assert_false(net_join_begin(&j, a, len - 1)); // cut short
+    assert_int_equal(j.segment, 0);
+}
+
 static void bad_offloads(void **state)
 {
     static uint8_t f[2000];
@@ -245,6 +319,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(checksums),      cmocka_unit_test(segments_add_up),
+        cmocka_unit_test(joined_again),   cmocka_unit_test(not_joined),
         cmocka_unit_test(bad_offloads),   cmocka_unit_test(frame_queue_keeps_order),
         cmocka_unit_test(nic_option),     cmocka_unit_test(net_option_pairs),
         cmocka_unit_test(net_option_hub), cmocka_unit_test(net_option_errors),
