@@ -19,6 +19,7 @@
 #include "device/virtio/mmio.h"
 #include "isa/arm/arm.h"
 
+#include <elf.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -553,11 +554,15 @@ static int virt_finish(struct machine *m, struct err *e)
     unsigned highest = v->secure ? 3 : v->virtualization ? 2 : 1;
     if (!c->kernel && (c->initrd || c->append))
         return err_set(e, "-initrd and -append need -kernel");
+    // Before Linux 3.17 kernels gave no size and lay 512 KiB into RAM, where raw code goes as well.
+    const struct boot_loading l = {
+        .machine = EM_AARCH64, .cpu = "AArch64", .base = m->ram_base, .raw_offset = 512 * KiB};
     if (!v->firmware) {
-        if (boot_load_arm64(m, c->kernel, &v->kernel, e) ||
+        if (boot_load_linux(m, c->kernel, &l, &v->kernel, e) ||
             (c->initrd && boot_place_initrd(m, v->kernel.high, &v->initrd, &v->initrd_len, e)))
             return -1;
     }
+    m->nothing_to_run = !c->kernel && !c->bios && !c->pflash[0];
     if (fill_fw_cfg(v, e) || place_dtb(v, e))
         return -1;
     v->entry_level = v->kernel.linux_image ? (v->virtualization ? 2 : 1) : highest;

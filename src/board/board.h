@@ -102,6 +102,7 @@ struct machine {
     struct ram *secure_ram; // or NULL; the board's
     gpa_t ram_base;
     bool own_clock;
+    bool nothing_to_run; // the board's: neither a kernel nor firmware was given
     void *priv; // the board's
     VEC(struct machine_image) images;
 };
@@ -130,9 +131,10 @@ struct machine_image {
     gpa_t at;
     size_t len;
     uint8_t *data; // or NULL: a file's, and zeros after them
-    int fd;
+    int fd;        // -1: none
     uint64_t off;
     size_t file_len;
+    bool packed; // all of the file, unpacked
 };
 // Takes over `data` (malloc). -1 when it does not lie in RAM or overlaps another image.
 int machine_place(struct machine *m, const char *name, gpa_t at, uint8_t *data, size_t len,
@@ -141,6 +143,10 @@ int machine_place(struct machine *m, const char *name, gpa_t at, uint8_t *data, 
 // to `len`. `fd` stays the caller's.
 int machine_place_file(struct machine *m, const char *name, gpa_t at, int fd, uint64_t off,
                        size_t file_len, size_t len, struct err *e) MUST_CHECK;
+// The same of what a whole file unpacks to (boot/file.h): `data`, taken over, are for the first
+// reset.
+int machine_place_packed(struct machine *m, const char *name, gpa_t at, int fd, uint8_t *data,
+                         size_t len, struct err *e) MUST_CHECK;
 int machine_load_images(struct machine *m, struct err *e) MUST_CHECK; // for machine_reset
 void machine_free_images(struct machine *m);
 // RAM at `base`, mapped in `memory`; sets ram and ram_base.

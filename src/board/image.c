@@ -1,6 +1,7 @@
 // What belongs in RAM at every reset: bytes that were made here, or those of a file, which are not
 // kept in memory but read again each time.
 #include "board/board.h"
+#include "board/boot/file.h"
 #include "base/log.h"
 #include "memory/ram.h"
 
@@ -55,6 +56,38 @@ int machine_place_file(struct machine *m, const char *name, gpa_t at, int fd, ui
     return 0;
 }
 
+int machine_place_packed(struct machine *m, const char *name, gpa_t at, int fd, uint8_t *data,
+                         size_t len, struct err *e)
+{
+    int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (own < 0) {
+        free(data);
+        return err_errno(e, errno, "%s", name);
+    }
+    if (machine_place(m, name, at, data, len, e)) {
+        close(own);
+        return -1;
+    }
+    struct machine_image *im = &m->images.data[m->images.len - 1];
+    im->fd = own;
+    im->packed = true;
+    return 0;
+}
+
+static int unpack_file(struct machine *m, const struct machine_image *im, struct err *e)
+{
+    struct boot_file f;
+    int r = 0;
+    if (boot_file_again(im->name, im->fd, ram_size(m->ram), &f, e))
+        return -1;
+    if (f.len == im->len)
+        ram_write(m->ram, im->at - m->ram_base, f.data, f.len);
+    else
+        r = err_set(e, "%s: its file has changed since it was opened", im->name);
+    boot_file_free(&f);
+    return r;
+}
+
 static int read_file(struct machine *m, const struct machine_image *im, struct err *e)
 {
     enum { CHUNK = 256 * KiB };
@@ -83,11 +116,15 @@ static int read_file(struct machine *m, const struct machine_image *im, struct e
 int machine_load_images(struct machine *m, struct err *e)
 {
     for (size_t i = 0; i < m->images.len; i++) {
-        const struct machine_image *im = &m->images.data[i];
+        struct machine_image *im = &m->images.data[i];
         if (im->data)
             ram_write(m->ram, im->at - m->ram_base, im->data, im->len);
-        else if (read_file(m, im, e))
+        else if (im->packed ? unpack_file(m, im, e) : read_file(m, im, e))
             return -1;
+        if (im->packed) {
+            free(im->data);
+            im->data = NULL;
+        }
     }
     return 0;
 }

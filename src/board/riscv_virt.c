@@ -205,11 +205,12 @@ static int rvirt_create(struct machine *m, struct err *e)
 
 // ---- boot ----
 
-static int fill_fw_cfg(struct rvirt *v, struct err *e)
+// Firmware in flash starts the kernel itself; any other has it in RAM.
+static int fill_fw_cfg(struct rvirt *v, bool flash, struct err *e)
 {
     boot_offer_facts(v->m, v->fw_cfg);
-    if (boot_offer_smbios(v->m, v->fw_cfg, e) || boot_offer_kernel(v->m, v->fw_cfg, e) ||
-        (v->acpi && rvirt_build_acpi(v, e)))
+    if (boot_offer_smbios(v->m, v->fw_cfg, e) || (v->acpi && rvirt_build_acpi(v, e)) ||
+        (flash && boot_offer_kernel(v->m, v->fw_cfg, e)))
         return -1;
     return boot_offer_user_files(v->m, v->fw_cfg, e);
 }
@@ -219,7 +220,7 @@ static int rvirt_finish(struct machine *m, struct err *e)
     struct rvirt *v = of(m);
     const gpa_t flash = m->config.pflash[0] ? rvirt_slots[RVIRT_FLASH].base : 0;
     struct boot_file dtb = {0};
-    if (riscv_boot_load(&v->boot, flash, e) || fill_fw_cfg(v, e) ||
+    if (riscv_boot_load(&v->boot, flash, e) || fill_fw_cfg(v, flash, e) ||
         (m->config.dtb ? boot_read_dtb(m->config.dtb, &dtb, e)
                        : rvirt_build_fdt(v, &dtb.data, &dtb.len, e)))
         return -1;

@@ -37,6 +37,14 @@ def image_header(machine_size):
     return b"\0" * 16 + machine_size.to_bytes(8, "little") + b"\0" * 32 + b"ARM\x64" + b"\0" * 4
 
 
+def nothing_to_run():
+    """It starts, since clients make such machines; but it says so, unless its state comes from elsewhere."""
+    for args, lines in (([], 1), (["-bios", "/bin/true"], 0), (["-incoming", "defer"], 0)):
+        r = subprocess.run([PROGRAM] + BASE + args + ["-S", "-monitor", "stdio"], input="quit\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=20)
+        said = [l for l in r.stderr.splitlines() if "nothing to run" in l]
+        assert r.returncode == 0 and len(said) == lines and len(r.stderr.splitlines()) == lines, (args, r.returncode, r.stderr)
+
+
 def truncated_kernel():
     with open(path("Image"), "wb") as f:
         f.write(image_header(1 << 20)[:62])
@@ -101,6 +109,7 @@ def port_in_use():
 CASES = [
     ("missing kernel", case(["-kernel", "/nonexistent"], "kernel", "/nonexistent", "No such file")),
     ("truncated kernel", truncated_kernel),
+    ("nothing to run", nothing_to_run),
     ("kernel for another architecture", case(["-kernel", "/bin/true"], "/bin/true", "AArch64")),
     ("missing initrd", case(["-kernel", "/bin/true", "-initrd", "/nonexistent"], "")),
     ("missing firmware", case(["-bios", "/nonexistent"], "/nonexistent")),

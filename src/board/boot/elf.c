@@ -1,6 +1,7 @@
 // ELF executables as kernels (System V ABI, "Program Loading"; only what a loader without virtual
 // memory needs: the file header and PT_LOAD segments, placed at their physical addresses).
 #include "base/bits.h"
+#include "board/boot/file.h"
 #include "board/boot/kernel.h"
 
 #include <elf.h>
@@ -28,28 +29,28 @@ static const char *machine_name(unsigned em)
     }
 }
 
-static int place_segment(struct machine *m, const uint8_t *data, int fd, const Elf64_Phdr *ph,
+static int place_segment(struct machine *m, const struct boot_file *f, const Elf64_Phdr *ph,
                          struct err *e)
 {
-    if (fd >= 0)
-        return machine_place_file(m, "kernel segment", ph->p_paddr, fd, ph->p_offset, ph->p_filesz,
-                                  ph->p_memsz, e);
+    if (f->fd && !f->packed)
+        return machine_place_file(m, "kernel segment", ph->p_paddr, f->fd, ph->p_offset,
+                                  ph->p_filesz, ph->p_memsz, e);
     uint8_t *copy = xalloc(ph->p_memsz); // bss is zeroed with it at each reset
-    memcpy(copy, data + ph->p_offset, ph->p_filesz);
+    memcpy(copy, f->data + ph->p_offset, ph->p_filesz);
     return machine_place(m, "kernel segment", ph->p_paddr, copy, ph->p_memsz, e);
 }
 
-static int load_segment(struct machine *m, const char *path, const uint8_t *data, size_t len,
-                        int fd, const Elf64_Phdr *ph, struct boot_kernel *k, struct err *e)
+static int load_segment(struct machine *m, const char *path, const struct boot_file *f,
+                        const Elf64_Phdr *ph, struct boot_kernel *k, struct err *e)
 {
-    if (ph->p_offset > len || ph->p_filesz > len - ph->p_offset)
+    if (ph->p_offset > f->len || ph->p_filesz > f->len - ph->p_offset)
         return err_set(e, "kernel %s: ELF file is truncated", path);
     if (ph->p_memsz < ph->p_filesz || ph->p_memsz > ram_size(m->ram))
         return err_set(e, "kernel %s: ELF segment of 0x%" PRIx64 " bytes does not fit into RAM",
                        path, (uint64_t)ph->p_memsz);
     if (!ph->p_memsz)
         return 0;
-    if (place_segment(m, data, fd, ph, e))
+    if (place_segment(m, f, ph, e))
         return err_prefix(e, "%s", path);
     k->low = MIN(k->low, (gpa_t)ph->p_paddr);
     k->high = MAX(k->high, (gpa_t)(ph->p_paddr + ph->p_memsz));
@@ -151,9 +152,11 @@ static Elf64_Sym read_symbol(const uint8_t *data, uint64_t at)
 
 // ---- kernels ----
 
-int boot_load_elf(struct machine *m, const char *path, const uint8_t *data, size_t len, int fd,
-                  unsigned machine, struct boot_kernel *k, struct err *e)
+int boot_load_elf(struct machine *m, const char *path, const struct boot_file *f, unsigned machine,
+                  struct boot_kernel *k, struct err *e)
 {
+    const uint8_t *data = f->data;
+    const size_t len = f->len;
     Elf64_Ehdr h;
     if (len < SELFMAG || memcmp(data, ELFMAG, SELFMAG))
         return 1;
@@ -175,7 +178,7 @@ int boot_load_elf(struct machine *m, const char *path, const uint8_t *data, size
     *k = (struct boot_kernel){.entry = h.e_entry, .low = UINT64_MAX};
     for (unsigned i = 0; i < h.e_phnum; i++) {
         Elf64_Phdr ph = read_segment(data, h.e_phoff + i * each);
-        if (ph.p_type == PT_LOAD && load_segment(m, path, data, len, fd, &ph, k, e))
+        if (ph.p_type == PT_LOAD && load_segment(m, path, f, &ph, k, e))
             return -1;
     }
     if (!k->high)

@@ -37,33 +37,80 @@ int boot_file_open(const char *what, const char *path, uint64_t max, uint64_t *l
     return fd;
 }
 
-int boot_file_read(const char *what, const char *path, uint64_t max, struct boot_file *f,
-                   struct err *e)
+// False: it cannot be read, or is shorter by now.
+static bool read_all(int fd, uint64_t size, struct boot_file *f)
 {
-    uint64_t size;
-    int fd = boot_file_open(what, path, max, &size, e);
-    if (fd < 0)
-        return -1;
-    f->len = 0;
-    f->data = xalloc((size_t)size + 1);
+    *f = (struct boot_file){.data = xalloc((size_t)size + 1)};
     while (f->len < size) {
-        ssize_t n = read(fd, f->data + f->len, (size_t)size - f->len);
+        ssize_t n = pread(fd, f->data + f->len, (size_t)size - f->len, (off_t)f->len);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             break;
         f->len += (size_t)n;
     }
-    close(fd);
     if (f->len == size)
+        return true;
+    boot_file_free(f);
+    return false;
+}
+
+int boot_file_read_open(const char *what, const char *path, uint64_t max, struct boot_file *f,
+                        struct err *e)
+{
+    uint64_t size;
+    int fd = boot_file_open(what, path, max, &size, e);
+    if (fd < 0)
+        return -1;
+    if (read_all(fd, size, f)) {
+        f->fd = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        close(fd);
+        return f->fd < 0 ? err_errno(e, errno, "%s %s", what, path) : 0;
+    }
+    close(fd);
+    return err_set(e, "%s %s: read error", what, path);
+}
+
+int boot_file_read(const char *what, const char *path, uint64_t max, struct boot_file *f,
+                   struct err *e)
+{
+    if (boot_file_read_open(what, path, max, f, e))
+        return -1;
+    close(f->fd);
+    f->fd = 0;
+    return 0;
+}
+
+int boot_file_again(const char *name, int fd, uint64_t max, struct boot_file *f, struct err *e)
+{
+    struct stat st;
+    if (fstat(fd, &st) || !read_all(fd, MIN((uint64_t)st.st_size, max), f))
+        return err_set(e, "%s: its file cannot be read", name);
+    if (!boot_file_unpack(name, max, f, e))
         return 0;
     boot_file_free(f);
-    return err_set(e, "%s %s: read error", what, path);
+    return -1;
+}
+
+int boot_file_place(struct machine *m, const char *name, gpa_t at, struct boot_file *f,
+                    struct err *e)
+{
+    struct boot_file own = *f;
+    *f = (struct boot_file){0};
+    int r = !own.fd      ? machine_place(m, name, at, own.data, own.len, e)
+            : own.packed ? machine_place_packed(m, name, at, own.fd, own.data, own.len, e)
+                         : machine_place_file(m, name, at, own.fd, 0, own.len, own.len, e);
+    if (!own.fd || own.packed)
+        own.data = NULL;
+    boot_file_free(&own);
+    return r;
 }
 
 void boot_file_free(struct boot_file *f)
 {
     free(f->data);
+    if (f->fd > 0)
+        close(f->fd);
     *f = (struct boot_file){0};
 }
 
@@ -72,6 +119,7 @@ static void replace(struct boot_file *f, uint8_t *data, size_t len)
     free(f->data);
     f->data = data;
     f->len = len;
+    f->packed = true;
 }
 
 static int unpack_gzip(const char *path, uint64_t max, struct boot_file *f, struct err *e)
@@ -138,6 +186,7 @@ int boot_file_unpack(const char *path, uint64_t max, struct boot_file *f, struct
             return err_set(e, "kernel %s: EFI zboot image is truncated", path);
         memmove(f->data, f->data + at, n);
         f->len = n;
+        f->packed = true;
     }
     if (f->len >= 18 && f->data[0] == 0x1f && f->data[1] == 0x8b)
         return unpack_gzip(path, max, f, e);
@@ -148,10 +197,11 @@ int boot_file_unpack(const char *path, uint64_t max, struct boot_file *f, struct
 
 int boot_place_initrd(struct machine *m, gpa_t above, gpa_t *at, uint64_t *len, struct err *e)
 {
-    struct boot_file f;
-    if (boot_file_read("initrd", m->config.initrd, ram_size(m->ram), &f, e))
+    int fd = boot_file_open("initrd", m->config.initrd, ram_size(m->ram), len, e);
+    if (fd < 0)
         return -1;
     *at = align_up(MAX(m->ram_base + MIN(m->config.ram_size / 2, 128 * MiB), above), 4096);
-    *len = f.len;
-    return machine_place(m, "initrd", *at, f.data, f.len, e);
+    int r = machine_place_file(m, "initrd", *at, fd, 0, *len, *len, e);
+    close(fd);
+    return r;
 }

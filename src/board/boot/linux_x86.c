@@ -242,17 +242,16 @@ static int finish_elf(struct machine *m, const char *initrd, uint32_t pvh,
 }
 
 // Packed or not. Only of what was packed a copy is kept.
-static int load_elf(struct machine *m, const char *path, const char *initrd, int fd,
-                    struct x86_boot *b, struct err *e)
+static int load_elf(struct machine *m, const char *path, const char *initrd, struct x86_boot *b,
+                    struct err *e)
 {
     struct boot_file f;
     struct boot_kernel k;
-    if (boot_file_read("kernel", path, b->low_ram, &f, e))
+    if (boot_file_read_open("kernel", path, b->low_ram, &f, e))
         return -1;
-    bool plain = f.len >= SELFMAG && !memcmp(f.data, ELFMAG, SELFMAG);
     int r = boot_file_unpack(path, b->low_ram, &f, e);
     if (!r)
-        r = boot_load_elf(m, path, f.data, f.len, plain ? fd : -1, EM_X86_64, &k, e);
+        r = boot_load_elf(m, path, &f, EM_X86_64, &k, e);
     if (!r)
         r = finish_elf(m, initrd, pvh_entry(f.data, f.len), &k, b, e);
     else if (r == 1)
@@ -274,7 +273,7 @@ int boot_load_x86(struct machine *m, const char *kernel, const char *initrd, str
     ssize_t n = pread(fd, head, sizeof head, 0);
     int r = n >= 0x268 && !memcmp(head + BP_MAGIC, "HdrS", 4)
                 ? load_bzimage(m, kernel, initrd, head, fd, len, b, e)
-                : load_elf(m, kernel, initrd, fd, b, e);
+                : load_elf(m, kernel, initrd, b, e);
     close(fd);
     return r;
 }

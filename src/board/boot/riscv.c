@@ -121,89 +121,30 @@ static int load_firmware(struct riscv_boot *b, struct err *e)
                        "-bios default: %s is missing; install the package opensbi, or give "
                        "-bios FILE or -bios none",
                        m->isa->elf64 ? opensbi_paths[0] : opensbi32_paths[0]);
-    if (boot_file_read("firmware", path, ram_size(m->ram), &f, e))
+    if (boot_file_read_open("firmware", path, ram_size(m->ram), &f, e))
         return -1;
     b->has_firmware = true;
     note_symbols(b, &f);
-    int r = boot_load_elf(m, path, f.data, f.len, -1, EM_RISCV, &b->firmware, e);
+    int r = boot_load_elf(m, path, &f, EM_RISCV, &b->firmware, e);
     if (r != 1) {
         boot_file_free(&f);
         return r;
     }
     b->firmware =
         (struct boot_kernel){.entry = m->ram_base, .low = m->ram_base, .high = m->ram_base + f.len};
-    return machine_place(m, "firmware", m->ram_base, f.data, f.len, e);
+    return boot_file_place(m, "firmware", m->ram_base, &f, e);
 }
 
-// Linux's own boot protocol (Documentation/arch/riscv/boot-image-header.rst): the 64-byte header
-// says how far from a 2 MiB boundary the image goes and how much memory it needs.
-enum {
-    HEADER_SIZE = 64,
-    HEADER_TEXT_OFFSET = 8,
-    HEADER_IMAGE_SIZE = 16,
-    HEADER_MAGIC = 56,
-};
-
-static bool is_image(const struct boot_file *f)
+static void look_at_kernel(void *opaque, const struct boot_file *f)
 {
-    return f->len >= HEADER_SIZE && !memcmp(f->data + HEADER_MAGIC, "RSC\x05", 4);
-}
-
-// Does it at least look like something else that is commonly given by mistake?
-static const char *foreign_kind(const struct boot_file *f)
-{
-    if (f->len >= 0x206 && !memcmp(f->data + 0x202, "HdrS", 4))
-        return "an x86 Linux kernel (bzImage)";
-    if (f->len >= HEADER_SIZE && !memcmp(f->data + HEADER_MAGIC, "ARM\x64", 4))
-        return "an arm64 Linux kernel";
-    return NULL;
-}
-
-static int place_image(struct machine *m, const char *path, gpa_t base, struct boot_file *f,
-                       struct boot_kernel *k, struct err *e)
-{
-    uint64_t offset = 0, size = f->len, room = m->ram_base + ram_size(m->ram) - base;
-    if (is_image(f)) {
-        offset = ld_le64(f->data + HEADER_TEXT_OFFSET) & (2 * MiB - 1);
-        size = MAX(ld_le64(f->data + HEADER_IMAGE_SIZE), size);
-        k->linux_image = true;
-    }
-    if (base > m->ram_base + ram_size(m->ram) || offset > room || size > room - offset)
-        return err_set(e,
-                       "kernel %s: needs %" PRIu64 " MiB of RAM above 0x%" PRIx64
-                       ", the machine has %" PRIu64 " MiB in all (-m)",
-                       path, (size + MiB - 1) / MiB, base, ram_size(m->ram) / MiB);
-    k->entry = k->low = base + offset;
-    k->high = k->low + size;
-    int r = machine_place(m, "kernel", k->low, f->data, f->len, e);
-    *f = (struct boot_file){0};
-    return r;
+    note_symbols(opaque, f);
 }
 
 static int load_kernel(struct riscv_boot *b, const char *path, gpa_t base, struct err *e)
 {
-    struct machine *m = b->m;
-    struct boot_kernel *k = &b->kernel;
-    struct boot_file f;
-    const uint64_t limit = ram_size(m->ram);
-    if (boot_file_read("kernel", path, limit, &f, e))
-        return -1;
-    *k = (struct boot_kernel){0};
-    int r = -1;
-    const char *foreign = NULL;
-    if (!f.len)
-        err_set(e, "kernel %s: file is empty", path);
-    else if (boot_file_unpack(path, limit, &f, e))
-        r = -1;
-    else if (note_symbols(b, &f),
-             (r = boot_load_elf(m, path, f.data, f.len, -1, EM_RISCV, k, e)) != 1)
-        ;
-    else if ((foreign = foreign_kind(&f)))
-        r = err_set(e, "kernel %s: this is %s, this machine is RISC-V", path, foreign);
-    else
-        r = place_image(m, path, base, &f, k, e);
-    boot_file_free(&f);
-    return r;
+    const struct boot_loading l = {
+        .machine = EM_RISCV, .cpu = "RISC-V", .base = base, .look = look_at_kernel, .opaque = b};
+    return boot_load_linux(b->m, path, &l, &b->kernel, e);
 }
 
 int riscv_boot_load(struct riscv_boot *b, gpa_t flash, struct err *e)
@@ -221,6 +162,7 @@ int riscv_boot_load(struct riscv_boot *b, gpa_t flash, struct err *e)
         (load_kernel(b, c->kernel, base, e) ||
          (c->initrd && boot_place_initrd(m, b->kernel.high, &b->initrd, &b->initrd_len, e))))
         return -1;
+    m->nothing_to_run = !direct && !flash && !b->has_firmware;
     b->next = direct ? b->kernel.entry : flash;
     b->entry = b->has_firmware ? b->firmware.entry : b->next ? b->next : m->ram_base;
     return 0;

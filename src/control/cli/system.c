@@ -549,6 +549,11 @@ static int start(struct startup *s, struct err *e)
     vm_hold_io(s->vm); // a loaded machine's requests wait until all of it is there
     int r = load_or_wait(s, e);
     vm_release_io(s->vm);
+    if (!r && s->vm->machine->nothing_to_run && !s->c.incoming && !s->c.loadvm)
+        log_warn(
+            "machine '%s' has nothing to run: give it a kernel (-kernel), or firmware (-bios or "
+            "-drive if=pflash) that boots its disks",
+            s->config.board->name);
     return r ? r : open_monitors(s, e);
 }
 

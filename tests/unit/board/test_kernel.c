@@ -15,6 +15,8 @@
 #include "board/boot/kernel.h"
 
 enum { RAM_BASE = 0x40000000, RAM_SIZE = 64 << 20 };
+static const struct boot_loading arm64 = {
+    .machine = EM_AARCH64, .cpu = "AArch64", .base = RAM_BASE, .raw_offset = 0x80000};
 static char path[] = "/tmp/test_kernel_XXXXXX";
 
 static void write_file(const void *data, size_t len)
@@ -48,7 +50,7 @@ static void refused(const char *words)
     struct err e;
     struct boot_kernel k;
     struct machine *m = machine();
-    assert_int_equal(boot_load_arm64(m, path, &k, &e), -1);
+    assert_int_equal(boot_load_linux(m, path, &arm64, &k, &e), -1);
     if (!strstr(e.msg, words) || strchr(e.msg, '\n'))
         fail_msg("'%s' does not say '%s' in one line", e.msg, words);
     machine_done(m);
@@ -59,12 +61,32 @@ static void accepted(gpa_t entry, gpa_t low, gpa_t high, bool linux_image)
     struct err e;
     struct boot_kernel k;
     struct machine *m = machine();
-    if (boot_load_arm64(m, path, &k, &e))
+    if (boot_load_linux(m, path, &arm64, &k, &e))
         fail_msg("%s", e.msg);
     assert_int_equal(k.entry, entry);
     assert_int_equal(k.low, low);
     assert_int_equal(k.high, high);
     assert_int_equal(k.linux_image, linux_image);
+    machine_done(m);
+}
+
+// What lies in RAM after each of two resets is `want`, and nothing of it is kept beside.
+static void placed_twice(const uint8_t *want, size_t len)
+{
+    struct err e;
+    struct boot_kernel k;
+    struct machine *m = machine();
+    uint8_t *got = xalloc(len);
+    if (boot_load_linux(m, path, &arm64, &k, &e))
+        fail_msg("%s", e.msg);
+    for (unsigned n = 0; n < 2; n++) {
+        ram_zero(m->ram, 0, RAM_SIZE);
+        assert_int_equal(machine_load_images(m, &e), 0);
+        ram_read(m->ram, k.low - RAM_BASE, got, len);
+        assert_memory_equal(got, want, len);
+        assert_null(m->images.data[0].data);
+    }
+    free(got);
     machine_done(m);
 }
 
@@ -84,11 +106,13 @@ static void test_image(void **state)
     size_t n = make_image(b, 0, 1 << 20);
     write_file(b, n);
     accepted(RAM_BASE, RAM_BASE, RAM_BASE + (1 << 20), true);
+    placed_twice(b, n);
     // Packed with gzip, whole and cut short
     gzFile z = gzopen(path, "wb");
     assert_int_equal(gzwrite(z, b, (unsigned)n), n);
     gzclose(z);
     accepted(RAM_BASE, RAM_BASE, RAM_BASE + (1 << 20), true);
+    placed_twice(b, n);
     FILE *f = fopen(path, "r");
     size_t len = fread(packed, 1, sizeof packed, f);
     fclose(f);
