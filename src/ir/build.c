@@ -5,7 +5,7 @@
 #include "ir/build.h"
 #include "ir/simplify.h"
 
-const struct ir_switches ir_switches_all = {true, true, true, true, true, true, true, false};
+const struct ir_switches ir_switches_all = {true, true, true, true, true, true, true, true, false};
 
 static void forget_slots(struct ir_build *b)
 {
@@ -35,7 +35,8 @@ void ir_build_begin(struct ir_build *b, struct ir_region *r, const struct ir_swi
     b->r = r;
     b->sw = *sw;
     if (r->plain) // the same control flow
-        b->sw = (struct ir_switches){.superblocks = sw->superblocks, .loops = sw->loops};
+        b->sw = (struct ir_switches){
+            .superblocks = sw->superblocks, .loops = sw->loops, .fp_state = sw->fp_state};
     b->pc = b->high_pc = r->pc;
     b->mode = r->mode;
     b->ended = b->follow = false;
@@ -234,6 +235,11 @@ ir_ref ir_ldenv(struct ir_build *b, unsigned type, unsigned offset)
 void ir_stenv(struct ir_build *b, unsigned offset, ir_ref v, unsigned mo_size)
 {
     b->fp_barrier = append(b, node(IR_stenv, IR_VOID, mo_size, v, 0, 0, offset));
+}
+
+void ir_set_fflags(struct ir_build *b, ir_ref v, unsigned aux)
+{
+    b->fp_barrier = append(b, node(IR_setfflags, IR_VOID, aux, v, 0, 0, 0));
 }
 
 // ---- snapshots ----

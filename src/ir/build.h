@@ -14,7 +14,8 @@ enum {
 };
 
 struct ir_switches { // -accel tcg,opt-…=off; all on by default
-    bool fold, value_numbering, forward_slots, superblocks, loops, calls, plain_pairs, spans;
+    bool fold, value_numbering, forward_slots, superblocks, loops, calls, fp_state, plain_pairs,
+        spans;
 };
 extern const struct ir_switches ir_switches_all;
 
@@ -84,6 +85,7 @@ void ir_put(struct ir_build *b, unsigned slot,
             ir_ref v); // not the pc slot: exits and snapshots set it
 ir_ref ir_ldenv(struct ir_build *b, unsigned type, unsigned offset);
 void ir_stenv(struct ir_build *b, unsigned offset, ir_ref v, unsigned mo_size);
+void ir_set_fflags(struct ir_build *b, ir_ref v, unsigned aux);
 
 ir_ref ir_load(struct ir_build *b, unsigned type, ir_ref addr, unsigned mo);
 void ir_store(struct ir_build *b, ir_ref addr, ir_ref v, unsigned mo);

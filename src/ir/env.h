@@ -174,6 +174,13 @@ enum fp_flag {
     FP_INEXACT = 16,
     FP_DENORMAL = 32
 };
+// Between enum fp_flag's order of its five lowest and the mirrored one.
+static inline uint32_t fp_flags_ordered(uint32_t flags, bool mirrored)
+{
+    uint32_t m =
+        (flags & 1) << 4 | (flags & 2) << 2 | (flags & 4) | (flags & 8) >> 2 | (flags >> 4 & 1);
+    return (mirrored ? m : flags) & 31;
+}
 // How NaN results are formed.
 enum fp_nan {
     FP_NAN_ARM,     // first SNaN operand quieted, else first QNaN; default NaN positive

@@ -46,7 +46,7 @@
     X(fadd)                                                                                        \
     X(fsub)                                                                                        \
     X(fmul) X(fdiv) X(fsqrt) X(fma) X(fneg) X(fabs) X(fmin) X(fmax) X(fminnm) X(fmaxnm) X(fcmp)    \
-        X(frint) X(f2f) X(f2h) X(h2f) X(f2i) X(i2f) X(fbits) X(bitsf) X(vfadd) X(vfsub) X(vfmul)   \
+        X(frint) X(f2f) X(f2h) X(h2f) X(f2i) X(i2f) X(fbits) X(bitsf) X(fbox) X(funbox) X(vfadd) X(vfsub) X(vfmul)   \
             X(vfdiv) X(vfsqrt) X(vfma) X(vfneg) X(vfabs) X(vfmin) X(vfmax) X(vfminnm) X(vfmaxnm)   \
                 X(vfaddp) X(vfcmpeq) X(vfcmpge) X(vfcmpgt) X(vfrint) X(vf2i) X(vi2f) X(vfcvtl)     \
                     X(vfcvtn)

@@ -47,6 +47,16 @@ static void set(union ir_val *r, uint64_t v)
     *r = (union ir_val){.u64 = {v, 0}};
 }
 
+// Minimum or maximum number, aux as in ops.def.
+static uint64_t
+number(struct sf_env *s, const struct sf_format *f, uint64_t x, uint64_t y, unsigned aux,
+       uint64_t (*fn)(struct sf_env *, const struct sf_format *, uint64_t, uint64_t))
+{
+    bool x_nan = sf_is_nan(f, x), y_nan = sf_is_nan(f, y);
+    uint64_t r = fn(s, f, x, y);
+    return !(aux & FPA_NANMAX) || x_nan == y_nan ? r : x_nan ? y : x;
+}
+
 // x, y, z: operands; s: the environment; f: the format of the result.
 #define SCALAR(name, expr)                                                                         \
     EVAL(name)                                                                                     \
@@ -65,8 +75,8 @@ SCALAR(fsqrt, sf_sqrt(&s, f, x))
 SCALAR(fma, sf_fma(&s, f, x, y, z, false))
 SCALAR(fmin, sf_min(&s, f, x, y))
 SCALAR(fmax, sf_max(&s, f, x, y))
-SCALAR(fminnm, sf_minnm(&s, f, x, y))
-SCALAR(fmaxnm, sf_maxnm(&s, f, x, y))
+SCALAR(fminnm, number(&s, f, x, y, aux, sf_minnm))
+SCALAR(fmaxnm, number(&s, f, x, y, aux, sf_maxnm))
 SCALAR(frint, sf_round_int(&s, f, x, aux &FPA_SIGNAL))
 #undef SCALAR
 
@@ -88,6 +98,16 @@ EVAL(fbits)
 EVAL(bitsf)
 {
     set(result, abc[0].u64[0]);
+}
+
+EVAL(fbox)
+{
+    set(result, abc[0].u32[0] | 0xffffffffull << 32);
+}
+
+EVAL(funbox)
+{
+    set(result, abc[0].u32[1] == ~0u ? abc[0].u32[0] : 0x7fc00000);
 }
 
 EVAL(fcmp)

@@ -302,6 +302,14 @@ static void execute(const struct machine *m, const struct ir_insn *n, union ir_v
                integer ? MO_SIZE_BYTES(n->aux) : type_bytes(type));
         break;
     }
+    case IR_fflags:
+        m->e->exec->fp_sync(m->e);
+        *result = (union ir_val){.u64 = {fp_flags_ordered(m->e->fp.flags, n->aux), 0}};
+        break;
+    case IR_setfflags:
+        m->e->exec->fp_sync(m->e);
+        m->e->fp.flags = fp_flags_ordered(m->v[n->a].u32[0], n->aux);
+        break;
     case IR_call:
         if (n->imm)
             snap_store(m, n->imm, NULL);

@@ -88,7 +88,8 @@ enum {
     FPA_NAN = 3 << FPA_NAN_SHIFT,
     FPA_SIGNAL = 1 << 13, // compare: quiet NaNs raise invalid too; round to integral: raise inexact
     FPA_UNSIGNED = 1 << 14, // conversions: the integer side is unsigned
-    FPA_NANMAX = 1 << 15,   // to integer: NaN gives the largest value (RISC-V), else 0 (Arm)
+    FPA_NANMAX = 1 << 15,   // to integer: NaN gives the largest value (RISC-V), else 0 (Arm);
+                            // minimum and maximum number: signalling NaNs give way, too
 };
 #define FPA_RM_FIXED(rm) (((rm) + 1) << FPA_RM_SHIFT)
 #define FPA_NAN_MODE(n)  ((n) << FPA_NAN_SHIFT)

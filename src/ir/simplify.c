@@ -199,6 +199,8 @@ static ir_ref extend(struct ir_build *b, unsigned op, unsigned type, unsigned fr
 static ir_ref truncate(struct ir_build *b, ir_ref x)
 {
     struct ir_insn n = *node(b, x);
+    if (n.op == IR_fbits && node(b, n.a)->op == IR_fbox)
+        return ir_emit(b, IR_fbits, IR_I32, 0, node(b, n.a)->a, IR_NONE, IR_NONE);
     if (n.op != IR_zext && n.op != IR_sext)
         return IR_NONE;
     if (n.aux < 32)
@@ -261,6 +263,8 @@ static ir_ref unary(struct ir_build *b, unsigned op, unsigned type, unsigned aux
         if (n.op == IR_vlow)
             return ir_vlow(b, type, n.a);
         return n.op == IR_bitsf ? n.a : IR_NONE;
+    case IR_funbox:
+        return n.op == IR_fbox ? n.a : IR_NONE;
     case IR_bitsf:
         if (n.op == IR_vlow)
             return ir_vlow(b, type, n.a);

@@ -4,26 +4,44 @@
 
 enum { MXCSR_DEFAULT = 0x1f80, MXCSR_FLAGS = 0x3f, MXCSR_RC_SHIFT = 13 };
 
+// What MXCSR's flags are called.
+static uint32_t flags_of(uint32_t mxcsr)
+{
+    static const uint8_t flag[6] = {FP_INVALID,   0,         FP_DIVZERO, FP_OVERFLOW,
+                                    FP_UNDERFLOW, FP_INEXACT};
+    uint32_t flags = 0;
+    for (unsigned n = 0; n < 6; n++)
+        flags |= mxcsr >> n & 1 ? flag[n] : 0u;
+    return flags;
+}
+
 void jit_fp_init(struct jit_vcpu *v)
 {
     static const uint64_t k[FP_CONSTS] = {
-        [FPC_ABS64] = 0x7fffffffffffffff,  [FPC_ABS32] = 0x7fffffff7fffffff,
-        [FPC_SIGN64] = 0x8000000000000000, [FPC_SIGN32] = 0x8000000080000000,
-        [FPC_MIN64] = 0x0010000000000000,  [FPC_MIN32] = 0x0080000000800000,
+        [FPC_ABS64] = 0x7fffffffffffffff,
+        [FPC_ABS32] = 0x7fffffff7fffffff,
+        [FPC_SIGN64] = 0x8000000000000000,
+        [FPC_SIGN32] = 0x8000000080000000,
+        [FPC_MIN64] = 0x0010000000000000,
+        [FPC_MIN32] = 0x0080000000800000,
+        [FPC_ONES] = ~0ull,
+        [FPC_BOX] = 0xffffffff00000000,
     };
     for (unsigned n = 0; n < FP_CONSTS; n++)
         v->fp_const[n].u64[0] = v->fp_const[n].u64[1] = k[n];
+    v->fp_const[FPC_BOX].u64[1] = 0;
+    for (unsigned n = 0; n < 64; n++)
+        for (unsigned mirrored = 0; mirrored < 2; mirrored++) {
+            v->fp_flags_host[mirrored][n] = (uint8_t)fp_flags_ordered(flags_of(n), mirrored);
+            v->fp_flags_env[mirrored][n] = (uint8_t)fp_flags_ordered(n, mirrored);
+        }
     v->mxcsr_c = v->mxcsr = MXCSR_DEFAULT;
 }
 
 void jit_fp_sync(struct env *e)
 {
-    static const uint8_t flag[6] = {FP_INVALID,   0,         FP_DIVZERO, FP_OVERFLOW,
-                                    FP_UNDERFLOW, FP_INEXACT};
     struct jit_vcpu *v = jit_vcpu_of(e);
-    for (unsigned n = 0; n < 6; n++)
-        if (v->mxcsr >> n & 1)
-            e->fp.flags |= flag[n];
+    e->fp.flags |= flags_of(v->mxcsr);
     v->mxcsr &= ~(uint32_t)MXCSR_FLAGS;
 }
 

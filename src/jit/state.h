@@ -100,7 +100,17 @@ struct jit_regs {
 };
 
 // Constants translated code works with, in every lane.
-enum { FPC_ABS64, FPC_ABS32, FPC_SIGN64, FPC_SIGN32, FPC_MIN64, FPC_MIN32, FP_CONSTS };
+enum {
+    FPC_ABS64,
+    FPC_ABS32,
+    FPC_SIGN64,
+    FPC_SIGN32,
+    FPC_MIN64,
+    FPC_MIN32,
+    FPC_ONES,
+    FPC_BOX, // of a boxed single: the low lane's high half
+    FP_CONSTS
+};
 
 // Added to the ISA's mode: floating point is not what the host does (flushing, other roundings).
 #define JIT_MODE_STRICT_FP (1ull << 62)
@@ -114,6 +124,8 @@ struct jit_vcpu {
     union ir_val spill[JIT_SPILLS];
     struct jit_regs regs; // at the last slow access or fault
     union ir_val fp_const[FP_CONSTS];
+    // Sticky flags, by MXCSR's six bits and by those of env.fp, in either order (fp_flags_ordered).
+    uint8_t fp_flags_host[2][64], fp_flags_env[2][64];
     union ir_val scratch[4]; // of out-of-line operations: operands, result
 
     // ---- only C code from here ----

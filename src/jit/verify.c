@@ -138,7 +138,10 @@ static void shadow_store128(struct env *e, gva_t va, v128 v, unsigned mo)
     shadow_put(e, va, (union ir_val){.v = v}, mo);
 }
 
-static const struct env_exec_ops shadow_ops = {.load = shadow_load,
+static void shadow_fp_sync(struct env *e) {} // everything is in env.fp
+
+static const struct env_exec_ops shadow_ops = {.fp_sync = shadow_fp_sync,
+                                               .load = shadow_load,
                                                .store = shadow_store,
                                                .load128 = shadow_load128,
                                                .store128 = shadow_store128};

@@ -133,7 +133,7 @@ struct rv_cpu {
     uint8_t vxrm;
     bool vxsat;
     uint16_t vlenb;
-    uint8_t frm;                                // fcsr.frm as written
+    uint32_t frm;                               // fcsr.frm as written
     uint64_t features[(RV_FEATURES + 63) / 64]; // bit set of enum rv_feature
     bool debug_step;                            // the debugger steps this hart
     bool rv32;                                  // XLEN is 32 at machine level, and so everywhere

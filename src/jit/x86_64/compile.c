@@ -40,7 +40,9 @@ static bool kept_out(const struct jit_config *s, unsigned op)
 {
     bool vector = op >= IR_vzext && op <= IR_vfcvtn,
          crypto = (op >= IR_aese && op <= IR_sha256m2) || op == IR_vpmull || op == IR_crc32;
-    return (vector && s->no_inline_vectors) || (crypto && s->no_inline_crypto);
+    bool box = op == IR_fbox || op == IR_funbox;
+    return (box && s->no_boxes) || (vector && s->no_inline_vectors) ||
+           (crypto && s->no_inline_crypto);
 }
 
 struct cg *cg_new(struct jit *j)

@@ -131,6 +131,60 @@ RULE(fbits)
         vec2(c, X_66 | X_0F | 0x6e | (in->type == IR_F64 ? X_W : 0), d - 16, rm_reg(a));
 }
 
+RULE(fbox)
+{
+    int a = cg_use(c, cg_insn(c, i)->a) - 16, d = cg_def(c, i) - 16;
+    vec3i(c, X_66 | X_3A | 0x0c, d, a, fp_const(FPC_ONES), 0xe); // blendps
+}
+
+RULE(funbox)
+{
+    int a = cg_use(c, cg_insn(c, i)->a) - 16, d = cg_def(c, i) - 16;
+    x_op(&c->as, X_0F | 0x28, d, rm_reg(a));
+    vec2(c, X_66 | X_38 | 0x17, a, fp_const(FPC_BOX)); // ptest
+    slow_if(c, i, CC_AE);
+}
+
+// ---- sticky flags: those of env.fp and of MXCSR ----
+
+// MXCSR's, in the order asked for.
+static void host_flags(struct cg *c, int d, unsigned mirrored)
+{
+    x_op(&c->as, X_0F | 0xae, 3, rm_env(VOFF(mxcsr))); // stmxcsr
+    x_mov(&c->as, 0, d, rm_env(VOFF(mxcsr)));
+    x_alui(&c->as, 0, ALU_AND, rm_reg(d), 63);
+    x_op(&c->as, X_0F | 0xb6, d, rm_env_at(VOFF(fp_flags_host[mirrored]), d, 0)); // movzx
+}
+
+RULE(fflags)
+{
+    unsigned mirrored = cg_insn(c, i)->aux & 1;
+    int t = cg_tmp(c), d = cg_def(c, i);
+    host_flags(c, d, mirrored);
+    x_mov(&c->as, 0, t, rm_env((int32_t)offsetof(struct env, fp.flags)));
+    x_alui(&c->as, 0, ALU_AND, rm_reg(t), 63);
+    x_op(&c->as, X_0F | 0xb6, t, rm_env_at(VOFF(fp_flags_env[mirrored]), t, 0));
+    x_alu_rr(&c->as, 0, ALU_OR, d, t);
+}
+
+// MXCSR is loaded only where it has flags that are to go: that is slow.
+RULE(setfflags)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    int a = cg_use(c, in->a), t = cg_tmp(c), u = cg_tmp(c);
+    host_flags(c, t, in->aux & 1);
+    x_mov_rr(&c->as, 0, u, a);
+    x_alui(&c->as, 0, ALU_AND, rm_reg(u), 31);
+    x_alu_rr(&c->as, 0, ALU_OR, t, u);
+    x_alu_rr(&c->as, 0, ALU_CMP, t, u);
+    uint8_t *none = x_jcc8(&c->as, CC_E);
+    x_alui(&c->as, 0, ALU_AND, rm_env(VOFF(mxcsr)), ~63);
+    x_op(&c->as, X_0F | 0xae, 2, rm_env(VOFF(mxcsr))); // ldmxcsr
+    as_bind8(&c->as, none);
+    x_op(&c->as, X_0F | 0xb6, u, rm_env_at(VOFF(fp_flags_env[in->aux & 1]), u, 0));
+    x_store(&c->as, 0, rm_env((int32_t)offsetof(struct env, fp.flags)), u);
+}
+
 // Both orders combined: equal operands give the same, zeros of two signs the right one.
 RULE(fminmax)
 {
@@ -208,11 +262,11 @@ RULE(frint)
 RULE(f2f)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    if (strict(c) || in->aux & FPA_RM) {
+    unsigned from = cg_insn(c, in->a)->type;
+    if (strict(c) || (in->aux & FPA_RM && !wide(in->type))) { // widening is exact
         cg_eval(c, i);
         return;
     }
-    unsigned from = cg_insn(c, in->a)->type;
     int a = cg_use(c, in->a) - 16, d = cg_def(c, i) - 16;
     vec3(c, scalar(from) | 0x5a, d, a, rm_reg(a));
     check(c, i, in->type, d, !wide(in->type));
@@ -263,8 +317,8 @@ RULE(i2f)
 {
     const struct ir_insn *in = cg_insn(c, i);
     unsigned wide_in = cg_w(c, in->a);
-    bool uns = in->aux & FPA_UNSIGNED;
-    if (strict(c) || in->aux & 0x7f || in->aux & FPA_RM) {
+    bool uns = in->aux & FPA_UNSIGNED, exact = !wide_in && wide(in->type);
+    if (strict(c) || in->aux & 0x7f || (in->aux & FPA_RM && !exact)) {
         cg_eval(c, i);
         return;
     }

@@ -422,7 +422,7 @@ static void random_node(struct ir_build *b, struct pool *p)
         op = 1 + (unsigned)rnd(IR_vneg);
     while (!ir_eval[op] || ir_op_info[op].effects & FX_FP || op == IR_vrev || op == IR_vduplane);
     const struct ir_op_info *info = &ir_op_info[op];
-    if (info->result == C_FP || info->a == C_FP)
+    if (info->result == C_FP || info->a == C_FP || op == IR_fbox || op == IR_funbox)
         return;
     unsigned type = operand_type(info->result, 0), a = operand_type(info->a, type),
              c2 = operand_type(info->b, type), c3 = operand_type(info->c, type);

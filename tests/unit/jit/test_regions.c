@@ -110,7 +110,7 @@ static unsigned fp_aux(unsigned op)
         aux |= rnd(2) ? FPA_SIGNAL : 0;
     if (op == IR_f2i || op == IR_i2f || op == IR_vf2i || op == IR_vi2f)
         aux |= rnd(2) ? FPA_UNSIGNED : 0;
-    if (op == IR_f2i)
+    if (op == IR_f2i || op == IR_fminnm || op == IR_fmaxnm)
         aux |= rnd(2) ? FPA_NANMAX : 0;
     if (op == IR_f2i || op == IR_i2f)
         aux |= rnd(3) ? 0 : rnd(32);
@@ -209,10 +209,8 @@ static unsigned random_aux(unsigned op, unsigned type, unsigned in)
         return rnd(2) | FPA_NAN_MODE(rnd(2));
     default:
         return op >= IR_vzext ? vector_aux(op, type, in)
-               : op >= IR_fadd && op <= IR_bitsf && op != IR_fneg && op != IR_fabs &&
-                       op != IR_fbits && op != IR_bitsf
-                   ? fp_aux(op)
-                   : 0;
+               : op >= IR_fadd && op < IR_fbits && op != IR_fneg && op != IR_fabs ? fp_aux(op)
+                                                                                  : 0;
     }
 }
 

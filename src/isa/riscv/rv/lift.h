@@ -58,6 +58,7 @@ bool rv_lift_vec_ready(struct lift *l, const struct rv_insn *i); // the same for
 // Floating-point registers as bits (lift_fp.c): I64 for doubles, I32 for singles, which are checked
 // when read and boxed when written.
 ir_ref rv_fp_bits(struct lift *l, bool dbl, unsigned n);
+void rv_fp_set(struct lift *l, unsigned n, ir_ref v); // F32, which is boxed, or F64
 void rv_fp_set_bits(struct lift *l, unsigned n, ir_ref v);
 
 // Bytes of the instruction, 0 when not all of them are there; false in *known for no instruction.

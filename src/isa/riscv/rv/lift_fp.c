@@ -18,35 +18,27 @@ static ir_ref register_bits(struct lift *l, unsigned n)
     return cast(l, IR_fbits, IR_I64, ir_get(l->b, RV_F0 + n));
 }
 
+static ir_ref read(struct lift *l, bool dbl, unsigned n)
+{
+    ir_ref v = ir_get(l->b, RV_F0 + n);
+    return dbl ? v : cast(l, IR_funbox, IR_F32, v);
+}
+
 ir_ref rv_fp_bits(struct lift *l, bool dbl, unsigned n)
 {
-    ir_ref v = register_bits(l, n);
-    if (dbl)
-        return v;
-    ir_ref boxed = ir_cmp(l->b, CMP_UGE, v, ir_i64(l->b, 0xffffffffull << 32));
-    return ir_select(l->b, boxed, ir_trunc(l->b, v), ir_i32(l->b, 0x7fc00000));
+    return cast(l, IR_fbits, dbl ? IR_I64 : IR_I32, read(l, dbl, n));
+}
+
+void rv_fp_set(struct lift *l, unsigned n, ir_ref v)
+{
+    if (ir_type_of(l->b, v) == IR_F32)
+        v = cast(l, IR_fbox, IR_F64, v);
+    ir_put(l->b, RV_F0 + n, v);
 }
 
 void rv_fp_set_bits(struct lift *l, unsigned n, ir_ref v)
 {
-    if (ir_type_of(l->b, v) == IR_I32)
-        v = ir_or(l->b, ir_zext(l->b, IR_I64, v, 32), ir_i64(l->b, 0xffffffffull << 32));
-    ir_put(l->b, RV_F0 + n, cast(l, IR_bitsf, IR_F64, v));
-}
-
-static ir_ref read(struct lift *l, bool dbl, unsigned n)
-{
-    if (dbl)
-        return ir_get(l->b, RV_F0 + n);
-    return cast(l, IR_bitsf, IR_F32, rv_fp_bits(l, false, n));
-}
-
-static void write(struct lift *l, unsigned n, ir_ref v)
-{
-    if (ir_type_of(l->b, v) == IR_F64)
-        ir_put(l->b, RV_F0 + n, v);
-    else
-        rv_fp_set_bits(l, n, cast(l, IR_fbits, IR_I32, v));
+    rv_fp_set(l, n, cast(l, IR_bitsf, ir_type_of(l->b, v) == IR_I32 ? IR_F32 : IR_F64, v));
 }
 
 // The aux bits of the instruction's rounding mode; false: it is reserved, and the exception has
@@ -72,14 +64,14 @@ void rv_lift_fp_two(struct lift *l, const struct rv_insn *i)
     if (!rounding(l, i, &aux))
         return;
     ir_ref x = read(l, i->dbl, i->rs1), y = read(l, i->dbl, i->rs2);
-    write(l, i->rd, ir_f2(l->b, op, aux, x, y));
+    rv_fp_set(l, i->rd, ir_f2(l->b, op, aux, x, y));
 }
 
 void rv_lift_fp_sqrt(struct lift *l, const struct rv_insn *i)
 {
     unsigned aux;
     if (rounding(l, i, &aux))
-        write(l, i->rd, ir_f1(l->b, IR_fsqrt, aux, read(l, i->dbl, i->rs1)));
+        rv_fp_set(l, i->rd, ir_f1(l->b, IR_fsqrt, aux, read(l, i->dbl, i->rs1)));
 }
 
 // FMADD, FMSUB (addend negated), FNMSUB (product negated), FNMADD (both).
@@ -93,13 +85,18 @@ void rv_lift_fp_three(struct lift *l, const struct rv_insn *i)
         x = ir_f1(l->b, IR_fneg, 0, x);
     if (kind == 1 || kind == 3)
         z = ir_f1(l->b, IR_fneg, 0, z);
-    write(l, i->rd, ir_emit(l->b, IR_fma, type_of(i), aux, x, y, z));
+    rv_fp_set(l, i->rd, ir_emit(l->b, IR_fma, type_of(i), aux, x, y, z));
 }
 
 void rv_lift_fp_sign(struct lift *l, const struct rv_insn *i)
 {
     unsigned kind = i->id - (i->dbl ? RV_FSGNJ_D : RV_FSGNJ_S);
     unsigned type = i->dbl ? IR_I64 : IR_I32;
+    if (i->rs1 == i->rs2) { // FMV, FNEG and FABS
+        ir_ref v = read(l, i->dbl, i->rs1);
+        rv_fp_set(l, i->rd, kind ? ir_f1(l->b, kind == 1 ? IR_fneg : IR_fabs, 0, v) : v);
+        return;
+    }
     ir_ref sign = ir_const(l->b, type, i->dbl ? 1ull << 63 : 1u << 31);
     ir_ref x = rv_fp_bits(l, i->dbl, i->rs1), y = rv_fp_bits(l, i->dbl, i->rs2);
     if (kind == 2) {
@@ -111,21 +108,12 @@ void rv_lift_fp_sign(struct lift *l, const struct rv_insn *i)
     rv_fp_set_bits(l, i->rd, ir_or(l->b, ir_andn(l->b, x, sign), ir_and(l->b, y, sign)));
 }
 
-// The number when one operand is a NaN of either kind; the IR's own operation says so of quiet ones
-// and raises what there is to raise.
 void rv_lift_fp_minmax(struct lift *l, const struct rv_insn *i)
 {
-    struct ir_build *b = l->b;
-    unsigned aux = FPA_NAN_MODE(FP_NAN_DEFAULT);
+    unsigned aux = FPA_NAN_MODE(FP_NAN_DEFAULT) | FPA_NANMAX;
     bool least = i->id == RV_FMIN_S || i->id == RV_FMIN_D;
     ir_ref x = read(l, i->dbl, i->rs1), y = read(l, i->dbl, i->rs2);
-    ir_ref v = ir_f2(b, least ? IR_fminnm : IR_fmaxnm, aux, x, y);
-    ir_ref x_nan = ir_fcond(b, COND_VS, ir_emit(b, IR_fcmp, IR_FLAGS, aux, x, x, IR_NONE));
-    ir_ref y_nan = ir_fcond(b, COND_VS, ir_emit(b, IR_fcmp, IR_FLAGS, aux, y, y, IR_NONE));
-    ir_ref nan = i->dbl ? ir_const(b, IR_F64, 0x7ff8ull << 48) : ir_const(b, IR_F32, 0x7fc00000);
-    v = ir_select(b, y_nan, x, v);
-    v = ir_select(b, x_nan, ir_select(b, y_nan, nan, y), v);
-    write(l, i->rd, v);
+    rv_fp_set(l, i->rd, ir_f2(l->b, least ? IR_fminnm : IR_fmaxnm, aux, x, y));
 }
 
 void rv_lift_fp_compare(struct lift *l, const struct rv_insn *i)
@@ -205,7 +193,7 @@ void rv_lift_fp_convert(struct lift *l, const struct rv_insn *i)
     if (!rounding(l, i, &aux))
         return;
     ir_ref v = read(l, !widens, i->rs1);
-    write(l, i->rd, ir_emit(l->b, IR_f2f, widens ? IR_F64 : IR_F32, aux, v, IR_NONE, IR_NONE));
+    rv_fp_set(l, i->rd, ir_emit(l->b, IR_f2f, widens ? IR_F64 : IR_F32, aux, v, IR_NONE, IR_NONE));
 }
 
 void rv_lift_fp_to_int(struct lift *l, const struct rv_insn *i)
@@ -226,5 +214,5 @@ void rv_lift_fp_from_int(struct lift *l, const struct rv_insn *i)
         return;
     aux |= i->uns ? FPA_UNSIGNED : 0;
     ir_ref v = i->wide ? rv_x(l, i->rs1) : rv_w(l, i->rs1);
-    write(l, i->rd, ir_emit(l->b, IR_i2f, type_of(i), aux, v, IR_NONE, IR_NONE));
+    rv_fp_set(l, i->rd, ir_emit(l->b, IR_i2f, type_of(i), aux, v, IR_NONE, IR_NONE));
 }

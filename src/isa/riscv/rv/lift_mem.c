@@ -28,14 +28,11 @@ void rv_lift_fp_load(struct lift *l, const struct rv_insn *i)
         rv_fp_set_bits(l, i->rd, ir_or(l->b, v, ir_i64(l->b, ~0xffffull)));
         return;
     }
-    if (i->id == RV_FLD) {
+    if (i->id == RV_FLD)
         v = ir_load(l->b, IR_F64, address(l, i), MO_64);
-    } else {
-        v = ir_load(l->b, IR_I64, address(l, i), MO_32);
-        v = ir_or(l->b, v, ir_i64(l->b, ~0ull << 32));
-        v = ir_emit(l->b, IR_bitsf, IR_F64, 0, v, IR_NONE, IR_NONE);
-    }
-    ir_put(l->b, RV_F0 + i->rd, v);
+    else
+        v = ir_load(l->b, IR_F32, address(l, i), MO_32);
+    rv_fp_set(l, i->rd, v);
 }
 
 // A single is stored as it lies in the register, boxed or not.

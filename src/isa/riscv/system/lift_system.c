@@ -117,6 +117,29 @@ static void write_direct(struct lift *l, const struct rv_csr *r, enum csr_op op,
         rv_set(l, rd, old);
 }
 
+// fflags and reads of frm, where floating point is on and, for writes, xstatus.FS says dirty.
+static bool lift_fp_csr(struct lift *l, const struct rv_insn *i, enum csr_op op, ir_ref operand)
+{
+    unsigned off = RV_MODE_FS_OFF | (op == CSR_READ ? 0 : RV_MODE_FS_CLEAN);
+    if (!l->b->sw.fp_state || l->mode & off || !rv_has(rv_cpu(l->env), RV_FEAT_F) || rv_narrow(l))
+        return false;
+    if (i->csr == RV_CSR_FRM && op == CSR_READ) {
+        rv_set(l, i->rd,
+               ir_zext(l->b, IR_I64, ir_ldenv(l->b, IR_I32, offsetof(struct rv_cpu, frm)), 32));
+        return true;
+    }
+    if (i->csr != RV_CSR_FFLAGS)
+        return false;
+    ir_ref old = ir_emit(l->b, IR_fflags, IR_I32, 1, IR_NONE, IR_NONE, IR_NONE);
+    ir_ref v = op == CSR_READ ? IR_NONE : ir_trunc(l->b, operand);
+    if (op == CSR_SET || op == CSR_CLEAR)
+        v = op == CSR_SET ? ir_or(l->b, old, v) : ir_andn(l->b, old, v);
+    if (op != CSR_READ)
+        ir_set_fflags(l->b, v, 1);
+    rv_set(l, i->rd, ir_zext(l->b, IR_I64, old, 32));
+    return true;
+}
+
 void rv_lift_csr(struct lift *l, const struct rv_insn *i)
 {
     bool immediate = i->id == RV_CSRRWI || i->id == RV_CSRRSI || i->id == RV_CSRRCI;
@@ -126,6 +149,8 @@ void rv_lift_csr(struct lift *l, const struct rv_insn *i)
         op = CSR_WRITE;
     else if (immediate ? i->uimm5 : i->rs1)
         op = i->id == RV_CSRRS || i->id == RV_CSRRSI ? CSR_SET : CSR_CLEAR;
+    if (lift_fp_csr(l, i, op, operand))
+        return;
     const struct rv_csr *r = direct(l, i->csr, op != CSR_READ);
     if (op == CSR_READ)
         rv_set(l, i->rd,
