@@ -300,7 +300,9 @@ struct jit {
     uint32_t next; // offset of the next free byte
     uint8_t *meta; // blocks, their links and side tables: META_RATIO bytes for each of the cache
 
-    pthread_mutex_t lock; // translation, linking, code pages, arenas
+    pthread_mutex_t lock;               // translation, linking, code pages, arenas
+    struct jit_vcpu *_Atomic locked_by; // the vCPU whose thread has it, as far as one has
+    unsigned lock_depth;
     struct block *_Atomic *hash;
     struct map pages; // host page number -> struct code_page
     struct map rams;  // RAM blocks with a listener

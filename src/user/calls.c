@@ -41,6 +41,14 @@ const uint16_t calls_generic[CALLS_GENERIC] = {
 #undef NUMBER
 };
 
+int64_t call_host(struct thread *t, long nr, const uint64_t args[6])
+{
+    t->in_host_call = true;
+    int64_t r = host_call(nr, args, &t->captured);
+    t->in_host_call = false;
+    return r;
+}
+
 // ---- arguments ----
 
 // From registers to one value for each argument.
@@ -82,7 +90,7 @@ static int64_t pass_converted(struct thread *t, const struct call *c, const uint
             return -EFAULT;
         args[i] = (uint64_t)(uintptr_t)host[i];
     }
-    int64_t r = host_call(c->host, args, &t->captured);
+    int64_t r = call_host(t, c->host, args);
     for (unsigned i = 0; i < CALL_ARGS && r >= 0; i++) {
         uint8_t k = c->kinds[i];
         if (k & K_OUT && a[i] && !layout_same(t, k & K_LAYOUT) &&
@@ -120,7 +128,7 @@ int64_t call_pass(struct thread *t, enum call_id id, const uint64_t *a)
     }
     if (path < CALL_ARGS)
         return pass_with_path(t, c, a, args, path);
-    return convert ? pass_converted(t, c, a, args) : host_call(c->host, args, &t->captured);
+    return convert ? pass_converted(t, c, a, args) : call_host(t, c->host, args);
 }
 
 void call_guest(struct thread *t)

@@ -61,8 +61,9 @@ enum call_id {
 };
 extern const struct call calls[CALLS];
 
-#define CALL_HOST(t, name, ...)                                                                    \
-    host_call(SYS_##name, (const uint64_t[6]){__VA_ARGS__}, &(t)->captured)
+// A system call of the host on the program's behalf; the result as host_call has it.
+int64_t call_host(struct thread *t, long nr, const uint64_t args[6]);
+#define CALL_HOST(t, name, ...) call_host(t, SYS_##name, (const uint64_t[6]){__VA_ARGS__})
 // A guest address as an argument of CALL_HOST.
 static inline uint64_t call_ptr(struct thread *t, uint64_t addr)
 {

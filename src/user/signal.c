@@ -138,13 +138,19 @@ static bool fatal_by_default(int sig)
     return !(others & SIG_BIT(sig));
 }
 
+// Of this signal the host is not to kill the program: a debugger is told before, and a child of
+// vfork may hold what its parent needs.
+static bool dies_by_us(const struct thread *t, int sig)
+{
+    return (t->u->debug || t->borrowed) && fatal_by_default(sig);
+}
+
 static int install(int sig, const struct guest_action *a)
 {
     struct kernel_action k = {.restorer = RESTORER, .mask = ~FAULTS};
     if (is_fault(sig))
         return 0;
-    // A debugger is told before the program dies of a signal.
-    bool caught = user_self->u->debug && !a->handler && fatal_by_default(sig);
+    bool caught = !a->handler && dies_by_us(user_self, sig);
     if (a->handler <= 1 && !caught) // SIG_DFL, SIG_IGN
         k.handler = (void (*)(int, siginfo_t *, void *))(uintptr_t)a->handler;
     else
@@ -171,6 +177,13 @@ int64_t signal_action(struct thread *t, int sig, const struct guest_action *set,
     if (old)
         *old = before;
     return r;
+}
+
+void signal_borrowed(struct thread *t)
+{
+    for (int sig = 1; sig <= GUEST_SIGNALS; sig++)
+        if (!t->sighand->action[sig].handler && sig != SIGKILL)
+            install(sig, &t->sighand->action[sig]);
 }
 
 void signal_reclaim(struct thread *t)
@@ -217,6 +230,7 @@ void signal_die(struct thread *t, int sig)
     if (t->u->debug)
         debug_end(t->u, 0, sig);
     robust_process_ends(t);
+    t->done = true;
     struct rlimit none = {0};
     uint64_t one = SIG_BIT(sig);
     setrlimit(RLIMIT_CORE, &none); // it would be a core of the emulator
@@ -336,7 +350,7 @@ static void deliver_one(struct thread *t)
     struct guest_action a = take_action(t, sig);
     if (a.handler > 1)
         handle(t, sig, &info, &a);
-    else if (a.handler == 0 && (is_fault(sig) || (t->u->debug && fatal_by_default(sig))))
+    else if (a.handler == 0 && (is_fault(sig) || dies_by_us(t, sig)))
         signal_die(t, sig);
     else if (a.handler == 0)
         send_again(t, sig, &info);

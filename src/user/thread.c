@@ -135,6 +135,7 @@ void thread_end(struct thread *t, int status)
     bool is_main = t->is_main;
     signal_block_all(&old);
     leave_memory(t);
+    t->done = true;
     if (is_main) // its host thread is the process's own, and stays as a zombie like Linux's
         syscall(SYS_exit, status);
     t->u->accel->ops->thread_leave(t->u->accel, t->env);
@@ -231,7 +232,7 @@ static void child_of_fork(struct thread *t, const struct clone_request *r)
         }
     t->robust_list = 0;
     u->undertaker = 0; // the parent's
-    atomic_fetch_and(&u->robust_needs, ~(unsigned)ROBUST_LIST);
+    u->has_robust_list = false;
     t->is_main = true;
     t->clear_tid = r->flags & CLONE_CHILD_CLEARTID ? r->child_tid : 0;
     u->abi->child(t->env, t->env, r->stack, r->flags & CLONE_SETTLS ? &r->tls : NULL);
@@ -258,6 +259,8 @@ static int64_t clone_fork(struct thread *t, const struct clone_request *r)
     struct err e = {0};
     uint64_t mask;
     int pidfd = -1;
+    if (u->would_share_memory)
+        robust_shares_memory(u);
     signal_block_all(&mask);
     mutex_lock(&u->threads_lock);
     bool prepared = !dbt_fork_prepare(u->accel, &e); // before mm.lock, as translating threads do
@@ -295,8 +298,23 @@ struct vfork_start {
 static int vfork_child(void *arg)
 {
     struct vfork_start *s = arg;
+    signal_borrowed(s->t);
     signal_restore(s->mask);
     thread_run(s->t);
+}
+
+// The child was killed, and not between two guest instructions, where it takes every other signal:
+// it may have held a lock, or left a table half changed. Linux, too, kills those that share memory
+// with a process that it has to kill.
+static _Noreturn void lost_child(void)
+{
+    static const char line[] =
+        "myna: a child of vfork was killed while it worked on memory that it shared with its "
+        "parent, which cannot go on\n";
+    ssize_t n = write(STDERR_FILENO, line, sizeof line - 1);
+    (void)n;
+    for (;;)
+        kill(getpid(), SIGKILL);
 }
 
 static int64_t clone_vfork(struct thread *t, const struct clone_request *r)
@@ -319,7 +337,8 @@ static int64_t clone_vfork(struct thread *t, const struct clone_request *r)
     signal_block_all(&s.mask);
     pthread_mutex_init(&own.lock, NULL);
     t->sighand = &own;
-    t->is_main = true;
+    t->is_main = t->borrowed = true;
+    t->done = false;
     t->clear_tid = r->flags & CLONE_CHILD_CLEARTID ? r->child_tid : 0;
     t->robust_list = 0;
     u->abi->child(t->env, t->env, r->stack, r->flags & CLONE_SETTLS ? &r->tls : NULL);
@@ -328,6 +347,8 @@ static int64_t clone_vfork(struct thread *t, const struct clone_request *r)
                     (int)(CLONE_VM | CLONE_VFORK | (r->flags & CLONE_PIDFD)) | r->exit_signal, &s,
                     &pidfd);
     int64_t result = pid < 0 ? -errno : pid;
+    if (pid > 0 && !t->done && !t->in_host_call && !dbt_stopped_in_guest(t->env))
+        lost_child();
     // The child has gone: everything as it was, but for what it captured of our own signals.
     exec_release(t);
     *t = before;

@@ -62,9 +62,11 @@ struct user {
     uint64_t arg_start, arg_end, env_start, env_end, auxv, auxv_size, stack_low, stack_high;
     uint64_t sigreturn_code; // guest address of the instructions that return from a signal
 
-    struct debug *debug;           // -g, or NULL
-    _Atomic unsigned robust_needs; // ROBUST_*
-    int undertaker;                // a process, or 0 (program/robust.c)
+    struct debug *debug; // -g, or NULL
+    // Memory shared with other processes, for writing; with those that will be forked; a robust
+    // list is known.
+    _Atomic bool shares_memory, would_share_memory, has_robust_list;
+    int undertaker; // a process, or 0 (program/robust.c)
     uint8_t *undertaker_stack;
     pthread_mutex_t threads_lock;
     struct thread **threads; // by CPU number
@@ -82,11 +84,11 @@ struct thread {
     bool saved_mask_valid;
     uint64_t alt_sp, alt_size;
     int alt_flags;
-    uint64_t clear_tid, robust_list, robust_len;
+    uint64_t clear_tid, robust_list;
     // A host signal on its way to the guest: while it is here all others are blocked.
     _Atomic int captured;
     siginfo_t captured_info;
-    bool fetch_fault; // the fetch in env->fault was refused
+    bool fetch_fault;               // the fetch in env->fault was refused
     uint64_t fault_addr, fault_esr; // of the latest memory fault, as the signal frame shows it
     // A call to be repeated after a signal: in any case, or as the signal's action wants it.
     enum { RESTART_NOT, RESTART_ASK, RESTART_ALWAYS } restart;
@@ -94,8 +96,11 @@ struct thread {
     // The debugger's (debug.c): held back at a resume, stepping; the signal that goes on to us.
     bool debug_held, debug_step;
     int debug_signal;
-    int tid;                   // of its host thread
-    struct exec_request *exec; // in progress: a vfork child leaves it behind
+    int tid; // of its host thread
+    // A child of vfork has all this from its parent, which must be able to go on when the child is
+    // killed.
+    bool borrowed, in_host_call, done; // done: it executes another program or ends
+    struct exec_request *exec;         // in progress: a vfork child leaves it behind
 };
 
 extern _Thread_local struct thread *user_self;
@@ -112,9 +117,8 @@ _Noreturn void thread_end(struct thread *t, int status);
 int64_t thread_clone(struct thread *t, const struct clone_request *r);
 
 // ---- program/robust.c ----
-enum { ROBUST_SHARED = 1, ROBUST_LIST = 2 };
-// The process has writable shared memory; a thread has a list of robust mutexes.
-void robust_needs(struct user *u, unsigned what);
+void robust_shares_memory(struct user *u); // with other processes, for writing
+void robust_has_list(struct user *u);      // a thread has told where it is
 void robust_thread_ends(struct thread *t);
 void robust_process_ends(struct thread *t); // it is about to
 void robust_suspend(struct user *u);        // the process becomes another program
@@ -123,6 +127,7 @@ void robust_resume(struct user *u);         // it did not
 // ---- signal.c ----
 void signal_init(struct user *u, struct thread *t); // what the process was started with
 void signal_thread_init(void);                      // on each thread, after the accelerator's
+void signal_borrowed(struct thread *t);             // a child of vfork begins
 // After a thread was made, signals blocked: the host's C library takes signals for itself then that
 // are the guest's.
 void signal_reclaim(struct thread *t);

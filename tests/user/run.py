@@ -22,7 +22,8 @@ os.makedirs(work, exist_ok=True)
 # Not every C library has static PIE.
 start = subprocess.run([compiler, "-print-file-name=rcrt1.o"], capture_output=True, text=True).stdout.strip()
 kinds = (("static", ["-static"]), ("dynamic", [])) + ((("static-pie", ["-static-pie"]),) if os.path.exists(start) else ())
-for name in ("faults", "memory", "processes", "signals", "tagged", "threads"):
+# Under -accel dbt,verify=on a child of vfork has a lock all the time, and its parent dies with it.
+for name in ("faults", "memory", "processes", "signals", "tagged", "threads") + (() if options else ("vforks",)):
     for kind, flags in kinds:
         out = os.path.join(work, name + "-" + kind)
         subprocess.run([compiler, "-D_GNU_SOURCE", "-O1", "-pthread", "-w", "-o", out, os.path.join(HERE, name + ".c")] + flags, check=True)

@@ -226,7 +226,7 @@ static int64_t vector_call(struct thread *t, long nr, const uint64_t *a, uint64_
     int64_t r = iov_read(t, a[1], a[2], &v);
     if (!r) {
         const uint64_t args[6] = {a[0], (uint64_t)(uintptr_t)v, a[2], a[3], 0, flags};
-        r = host_call(nr, args, &t->captured);
+        r = call_host(t, nr, args);
     }
     free(v);
     return r;
@@ -342,7 +342,7 @@ static int64_t epoll_wait_call(struct thread *t, long nr, const uint64_t *a, uin
         return r;
     struct epoll_event *e = xcalloc(n, sizeof *e);
     const uint64_t args[6] = {a[0], (uint64_t)(uintptr_t)e, n, timeout, arg, 8};
-    r = host_call(nr, args, &t->captured);
+    r = call_host(t, nr, args);
     size_t size = layout_size(t, LAYOUT_epoll_event);
     for (int64_t i = 0; i < r; i++)
         if (!layout_write(t, LAYOUT_epoll_event, a[1] + (uint64_t)i * size, &e[i]))

@@ -12,7 +12,7 @@ enum { ANY_MSG_STAT = 13, ANY_SHM_STAT = 15, ANY_SEM_STAT = 20 };
 
 int64_t sys_shmat(struct thread *t, const uint64_t *a)
 {
-    robust_needs(t->u, ROBUST_SHARED);
+    robust_shares_memory(t->u);
     return mm_shm_attach(&t->u->mm, (int)a[0], a[1], (int)a[2]);
 }
 
@@ -31,7 +31,7 @@ static int64_t control(struct thread *t, long nr, const uint64_t *a, unsigned n,
     if (sets && !layout_read(t, id, addr, &s))
         return -EFAULT;
     args[n - 1] = (uint64_t)(uintptr_t)&s;
-    int64_t r = host_call(nr, args, &t->captured);
+    int64_t r = call_host(t, nr, args);
     return r >= 0 && !sets && !layout_write(t, id, addr, &s) ? -EFAULT : r;
 }
 

@@ -19,8 +19,11 @@ int64_t sys_mmap(struct thread *t, const uint64_t *a)
     if (a[2] & ~7ull)
         return -EINVAL;
     int64_t r = mm_map(&t->u->mm, a[0], a[1], (int)a[2], (int)a[3], (int)a[4], a[5]);
-    if (r > 0 && type != MAP_PRIVATE && a[2] & PROT_WRITE)
-        robust_needs(t->u, ROBUST_SHARED);
+    bool shared = r > 0 && type != MAP_PRIVATE && a[2] & PROT_WRITE;
+    if (shared && a[3] & MAP_ANONYMOUS)
+        t->u->would_share_memory = true;
+    else if (shared)
+        robust_shares_memory(t->u);
     return r;
 }
 
@@ -100,7 +103,7 @@ static int64_t process_vm(struct thread *t, long nr, const uint64_t *a)
     if (!r) {
         const uint64_t args[6] = {
             a[0], (uint64_t)(uintptr_t)local, a[2], (uint64_t)(uintptr_t)remote, a[4], a[5]};
-        r = host_call(nr, args, &t->captured);
+        r = call_host(t, nr, args);
     }
     free(local);
     free(remote);

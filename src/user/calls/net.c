@@ -126,7 +126,7 @@ static int64_t message(struct thread *t, long nr, int fd, uint64_t addr, int fla
     bool converted = m.msg_control != passed;
     const uint64_t args[6] = {(uint64_t)fd, (uint64_t)(uintptr_t)&m, (uint64_t)flags};
     if (!r)
-        r = host_call(nr, args, &t->captured);
+        r = call_host(t, nr, args);
     if (r >= 0 && receives) {
         int64_t back = converted ? control_to_guest(t, control, control_len, &m) : 0;
         g.msg_namelen = m.msg_namelen;

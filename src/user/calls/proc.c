@@ -69,6 +69,7 @@ int64_t sys_exit_group(struct thread *t, const uint64_t *a)
     uint64_t mask;
     signal_block_all(&mask);
     robust_process_ends(t);
+    t->done = true;
     syscall(SYS_exit_group, (int)a[0]);
     __builtin_unreachable();
 }
@@ -128,7 +129,7 @@ int64_t sys_set_robust_list(struct thread *t, const uint64_t *a)
     if (a[1] != layout_size(t, LAYOUT_robust_list))
         return -EINVAL;
     t->robust_list = a[0];
-    robust_needs(t->u, ROBUST_LIST);
+    robust_has_list(t->u);
     return 0;
 }
 

@@ -1,8 +1,12 @@
 // Robust mutexes (Linux, Documentation/locking/robust-futexes.rst): what a thread holds when it
-// dies is marked and handed on. The host's kernel cannot follow the program's lists, so we do. For
-// a process that is killed with SIGKILL an undertaker does it: a process that shares its memory,
-// holds none of its files, is nobody's ordinary child, and waits for its end. Only processes with
-// writable shared memory have one, since only there can a mutex outlive them.
+// dies is marked and handed on. The host's kernel has such lists, and their layout is the same for
+// 64-bit guests, but the pointers in them are guest addresses: the kernel would look for an entry
+// at that address of the host, not at mm.base plus it. So we walk the lists ourselves. For a
+// process that is killed with SIGKILL an undertaker does it: a process that shares its memory,
+// holds none of its files, is nobody's ordinary child, and waits for its end. A process has one as
+// soon as it shares memory with other processes, since only there can a mutex outlive it, and a
+// thread of it has told where its list will be. A mutex is taken without a system call, so it
+// cannot be started later.
 #include "user/guest.h"
 #include "user/host_call.h"
 #include "user/layout_host.h"
@@ -171,17 +175,24 @@ static void start(struct user *u) {}
 
 static void start_if_needed(struct user *u)
 {
+    if (!u->shares_memory || !u->has_robust_list || u->undertaker || getpid() != u->pid)
+        return;
     mutex_lock(&u->threads_lock);
-    if (u->robust_needs == (ROBUST_SHARED | ROBUST_LIST) && !u->undertaker && getpid() == u->pid)
+    if (!u->undertaker)
         start(u);
     mutex_unlock(&u->threads_lock);
 }
 
-void robust_needs(struct user *u, unsigned what)
+void robust_shares_memory(struct user *u)
 {
-    unsigned before = atomic_fetch_or(&u->robust_needs, what);
-    if ((before | what) == (ROBUST_SHARED | ROBUST_LIST) && !u->undertaker)
-        start_if_needed(u);
+    u->shares_memory = true;
+    start_if_needed(u);
+}
+
+void robust_has_list(struct user *u)
+{
+    u->has_robust_list = true;
+    start_if_needed(u);
 }
 
 void robust_suspend(struct user *u)
