@@ -12,6 +12,8 @@ struct accel;
 struct buf;
 struct isa;
 struct isa_config;
+struct isa_state;
+struct reader;
 struct vcpu;
 
 // What an accelerator is told of. All on the main loop's thread with the vCPUs paused, but for
@@ -51,6 +53,10 @@ struct accel_ops {
     void (*sync)(struct accel *a, struct env *e);
     // The accelerator's own interrupt controllers; NULL or -1: it has none.
     int (*irqchip)(struct accel *a, struct accel_irqchip *out, struct err *e);
+    // What it holds of the machine beside the CPUs, as bytes: controllers, clocks. Nothing runs; a
+    // load comes after the devices' and before the CPUs'. NULL: nothing.
+    void (*save)(struct accel *a, struct buf *out);
+    int (*load)(struct accel *a, struct reader *r, struct err *e);
     void (*print)(struct accel *a, struct buf *out); // `info jit`; may be NULL
     bool watches;                                    // stops at env.watchpoints
 };
@@ -74,4 +80,11 @@ void accel_close(struct accel *a);
 int accel_breakpoint(struct accel *a, uint64_t pc, bool insert);
 // Before the vCPUs are made or after; -1: this accelerator leaves interrupts to devices.
 int accel_irqchip(struct accel *a, struct accel_irqchip *out, struct err *e) MUST_CHECK;
+// What an accelerator saves of the machine, under its name; false: nothing.
+bool accel_save(struct accel *a, struct buf *out);
+int accel_load(struct accel *a, struct reader *r, struct err *e) MUST_CHECK;
+// Parts of a structure with their names and sizes, and back: any order, none twice the size.
+void accel_parts_save(const struct isa_state *parts, const void *of, struct buf *out);
+int accel_parts_load(const struct isa_state *parts, void *of, struct reader *r,
+                     struct err *e) MUST_CHECK;
 extern const struct accel_ops *const accels[]; // NULL-terminated

@@ -1,6 +1,6 @@
 // A vCPU's state as bytes: the parts that its ISA's table names, each with its size, and whether it
 // is switched on. The ISA's own functions bring the table's bytes up to date and take them in, on
-// the vCPU's thread.
+// the vCPU's thread. What an accelerator itself holds is kept in the same form.
 #include "accel/vcpu.h"
 #include "base/buf.h"
 
@@ -20,18 +20,23 @@ static int check_isa(const struct isa *isa, struct err *e)
                                 isa->name);
 }
 
+void accel_parts_save(const struct isa_state *parts, const void *of, struct buf *out)
+{
+    for (const struct isa_state *s = parts; s->name; s++) {
+        size_t n = strlen(s->name);
+        buf_u8(out, (uint8_t)n);
+        buf_put(out, s->name, n);
+        buf_le32(out, s->bytes);
+        buf_put(out, (const char *)of + s->offset, s->bytes);
+    }
+    buf_u8(out, 0);
+}
+
 static void save(struct vcpu *v, void *arg)
 {
     struct call *c = arg;
     v->isa->state_out(v->env);
-    for (const struct isa_state *s = v->isa->state; s->name; s++) {
-        size_t n = strlen(s->name);
-        buf_u8(c->out, (uint8_t)n);
-        buf_put(c->out, s->name, n);
-        buf_le32(c->out, s->bytes);
-        buf_put(c->out, (const char *)v->env + s->offset, s->bytes);
-    }
-    buf_u8(c->out, 0);
+    accel_parts_save(v->isa->state, v->env, c->out);
 }
 
 int vcpu_save(struct vcpu *v, struct buf *out, struct err *e)
@@ -44,34 +49,55 @@ int vcpu_save(struct vcpu *v, struct buf *out, struct err *e)
     return 0;
 }
 
-static const struct isa_state *find(const struct isa *isa, const char *name, size_t n)
+static const struct isa_state *find(const struct isa_state *parts, const char *name, size_t n)
 {
-    for (const struct isa_state *s = isa->state; s->name; s++)
+    for (const struct isa_state *s = parts; s->name; s++)
         if (!strncmp(s->name, name, n) && !s->name[n])
             return s;
     return NULL;
 }
 
-static int load_parts(struct vcpu *v, struct reader *r, struct err *e)
+int accel_parts_load(const struct isa_state *parts, void *of, struct reader *r, struct err *e)
 {
     for (uint8_t n; (n = rd_u8(r));) {
         const char *name = rd_skip(r, n);
         uint32_t bytes = rd_le32(r);
         const void *data = rd_skip(r, bytes);
-        const struct isa_state *s = name && data ? find(v->isa, name, n) : NULL;
+        const struct isa_state *s = name && data ? find(parts, name, n) : NULL;
         if (!name || !data)
             return err_set(e, "the saved state is cut short");
         if (!s || s->bytes != bytes)
             return err_set(e, "saved register '%.*s' is not one of this CPU", n, name);
-        memcpy((char *)v->env + s->offset, data, bytes);
+        memcpy((char *)of + s->offset, data, bytes);
     }
     return r->bad || reader_left(r) ? err_set(e, "the saved state has another size") : 0;
+}
+
+bool accel_save(struct accel *a, struct buf *out)
+{
+    if (!a->ops->save)
+        return false;
+    size_t n = strlen(a->ops->name);
+    buf_u8(out, (uint8_t)n);
+    buf_put(out, a->ops->name, n);
+    a->ops->save(a, out);
+    return true;
+}
+
+int accel_load(struct accel *a, struct reader *r, struct err *e)
+{
+    uint8_t n = rd_u8(r);
+    const char *name = rd_skip(r, n);
+    if (!name || n != strlen(a->ops->name) || memcmp(name, a->ops->name, n) || !a->ops->load)
+        return err_set(e, "the saved machine ran under -accel %.*s; this one does not",
+                       name ? n : 1, name ? name : "?");
+    return a->ops->load(a, r, e) ? err_prefix(e, "-accel %s", a->ops->name) : 0;
 }
 
 static void load(struct vcpu *v, void *arg)
 {
     struct call *c = arg;
-    c->result = load_parts(v, c->in, c->e);
+    c->result = accel_parts_load(v->isa->state, v->env, c->in, c->e);
     if (!c->result)
         c->result = v->isa->state_in(v->env, c->e);
 }

@@ -306,6 +306,23 @@ static int kvm_irqchip(struct accel *a, struct accel_irqchip *out, struct err *e
     return kvm_arch_lines(a->priv, out, e);
 }
 
+// The guest's clock, then the controllers.
+static void kvm_save(struct accel *a, struct buf *out)
+{
+    struct kvm *k = a->priv;
+    buf_u8(out, k->clock_kept);
+    buf_le64(out, k->clock.clock);
+    kvm_arch_save(k, out);
+}
+
+static int kvm_load(struct accel *a, struct reader *r, struct err *e)
+{
+    struct kvm *k = a->priv;
+    k->clock_kept = rd_u8(r) && kvm_has(k, KVM_CAP_ADJUST_CLOCK);
+    k->clock = (struct kvm_clock_data){.clock = rd_le64(r)};
+    return kvm_arch_load(k, r, e);
+}
+
 const struct accel_ops accel_kvm = {
     .name = "kvm",
     .desc = "the host kernel's virtual machines",
@@ -320,4 +337,6 @@ const struct accel_ops accel_kvm = {
     .notice = kvm_notice,
     .sync = kvm_vcpu_sync,
     .irqchip = kvm_irqchip,
+    .save = kvm_save,
+    .load = kvm_load,
 };

@@ -57,18 +57,6 @@ static int supported_cpuid(struct kvm *k, struct err *e)
     return 0;
 }
 
-// What a reset puts back: the controllers as the kernel has just made them.
-static void keep_reset_state(struct kvm *k)
-{
-    struct kvm_x86 *x = kvm_x86(k);
-    x->chips_known = true;
-    for (unsigned i = 0; i < ARRAY_SIZE(x->chips); i++) {
-        x->chips[i].chip_id = i;
-        x->chips_known &= !kvm_ioctl(k->vm, KVM_GET_IRQCHIP, &x->chips[i]);
-    }
-    x->pit_known = kvm_has(k, KVM_CAP_PIT_STATE2) && !kvm_ioctl(k->vm, KVM_GET_PIT2, &x->pit);
-}
-
 // Local APICs in the kernel, the I/O APIC here; no 8259 and no 8254.
 static int split_irqchip(struct kvm *k, struct err *e)
 {
@@ -91,7 +79,7 @@ static int make_irqchip(struct kvm *k, struct err *e)
     struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
     if (kvm_has(k, KVM_CAP_PIT2) && kvm_ioctl(k->vm, KVM_CREATE_PIT2, &pit))
         return err_errno(e, errno, "KVM_CREATE_PIT2");
-    keep_reset_state(k);
+    kvm_x86_chips_made(k);
     for (uint32_t i = 0; i < 2 * PIC_PINS; i++)
         kvm_route_line(k, i, i < PIC_PINS ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
                        i % PIC_PINS);
@@ -140,21 +128,6 @@ int kvm_arch_lines(struct kvm *k, struct accel_irqchip *out, struct err *e)
         out->line[i] = kvm_x86(k)->ioapic ? kvm_ioapic_line(kvm_x86(k)->ioapic, (unsigned)i)
                                           : (struct irq){kvm_line_set, k, i};
     return 0;
-}
-
-// 8259s, I/O APIC and 8254 as they were made.
-void kvm_arch_reset(struct kvm *k)
-{
-    struct kvm_x86 *x = kvm_x86(k);
-    if (x->ioapic)
-        kvm_ioapic_reset(x->ioapic);
-    if (k->irqchip != KVM_IRQCHIP_ON)
-        return;
-    for (unsigned i = 0; i < ARRAY_SIZE(x->chips); i++)
-        if (x->chips_known && kvm_ioctl(k->vm, KVM_SET_IRQCHIP, &x->chips[i]))
-            log_warn("-accel kvm: an interrupt controller cannot be reset: %s", strerror(errno));
-    if (x->pit_known && kvm_ioctl(k->vm, KVM_SET_PIT2, &x->pit))
-        log_warn("-accel kvm: the timer chip cannot be reset: %s", strerror(errno));
 }
 
 // Every vCPU: a guest that was paused is told, so that its watchdogs forgive the gap.

@@ -170,6 +170,29 @@ static const struct mmio_ops ops = {
 
 // ---- life ----
 
+void kvm_ioapic_save(struct kvm_ioapic *io, struct kvm_ioapic_saved *to)
+{
+    mutex_lock(&io->lock);
+    *to = (struct kvm_ioapic_saved){.select = io->select, .id = io->id, .lines = io->lines};
+    memcpy(to->entry, io->entry, sizeof io->entry);
+    mutex_unlock(&io->lock);
+}
+
+void kvm_ioapic_load(struct kvm_ioapic *io, const struct kvm_ioapic_saved *from)
+{
+    enum { KNOWN = E_WRITABLE | E_REMOTE_IRR };
+    mutex_lock(&io->lock);
+    io->select = from->select & 0xff;
+    io->id = from->id & 15;
+    io->lines = from->lines;
+    for (unsigned pin = 0; pin < KVM_IOAPIC_PINS; pin++) {
+        io->entry[pin] = from->entry[pin] & (0xffull << E_DEST_SHIFT | KNOWN);
+        struct message m = message_of(io->entry[pin]);
+        kvm_route_msi(io->k, pin, m.addr, m.data);
+    }
+    mutex_unlock(&io->lock);
+}
+
 void kvm_ioapic_reset(struct kvm_ioapic *io)
 {
     mutex_lock(&io->lock);

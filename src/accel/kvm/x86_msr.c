@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { TSC_DEADLINE = 0x6e0 };
+
 struct batch {
     struct kvm_msrs head;
     struct kvm_msr_entry entries[X86_MSRS_MAX];
@@ -118,4 +120,14 @@ void kvm_x86_msrs_push(struct kvm_vcpu *v, const struct x86_state *old)
             drop(k, b.entries[at++].index, "write", &kvm_x86(k)->warned_set);
     }
     mutex_unlock(&k->lock);
+}
+
+void kvm_x86_deadline_push(struct kvm_vcpu *v)
+{
+    const uint64_t *deadline = x86_msr_value(&kvm_x86_cpu(v)->s, TSC_DEADLINE);
+    struct batch b = {.head.nmsrs = 1, .entries[0] = {.index = TSC_DEADLINE}};
+    if (!deadline || !*deadline)
+        return;
+    b.entries[0].data = *deadline;
+    kvm_ioctl(v->fd, KVM_SET_MSRS, &b);
 }

@@ -251,6 +251,8 @@ int kvm_arch_push(struct kvm_vcpu *v, struct err *e)
     if (v->kvm->irqchip != KVM_IRQCHIP_OFF && DIFFERS(lapic) &&
         kvm_ioctl(v->fd, KVM_SET_LAPIC, s->lapic))
         failed = "KVM_SET_LAPIC";
+    if (DIFFERS(lapic))
+        kvm_x86_deadline_push(v);
     if (DIFFERS(activity) && push_activity(v, s->activity))
         failed = "KVM_SET_MP_STATE";
     if (DIFFERS(debug) && push_debug(v, &s->debug))

@@ -31,6 +31,14 @@ static void put_machine(struct state_out *o, struct machine *m)
     buf_free(&b);
 }
 
+static void put_accel(struct state_out *o, struct machine *m)
+{
+    struct buf b = {0};
+    if (accel_save(m->accel, &b))
+        state_section(o, "accelerator", &b);
+    buf_free(&b);
+}
+
 int vm_save_state(struct vm *vm, struct state_out *o, struct err *e)
 {
     struct machine *m = vm->machine;
@@ -40,6 +48,7 @@ int vm_save_state(struct vm *vm, struct state_out *o, struct err *e)
     if (m->secure_ram)
         state_save_ram(o, m->secure_ram);
     state_save_devices(o, &m->tree);
+    put_accel(o, m);
     for (unsigned i = 0; i < m->vcpus->n && !o->error; i++) {
         char name[32];
         struct buf b = {0};
@@ -60,6 +69,7 @@ int vm_save_state(struct vm *vm, struct state_out *o, struct err *e)
 struct load {
     struct machine *m;
     struct buf cpus[512]; // taken in last: their timers need the clock, their lines the devices
+    struct buf accel;     // just before them
     bool described;
     unsigned n_devices;
 };
@@ -118,6 +128,11 @@ static int load_section(struct load *l, const char *name, struct buf *payload, s
         return state_load_ram(ram, payload, e);
     if (!strncmp(name, "cpu:", 4))
         return keep_cpu(l, name + 4, payload, e);
+    if (!strcmp(name, "accelerator")) {
+        l->accel.len = 0;
+        buf_put(&l->accel, payload->data, payload->len);
+        return 0;
+    }
     if (!strncmp(name, "device:", 7)) {
         l->n_devices++;
         return state_load_device(&l->m->tree, name, payload, e);
@@ -148,6 +163,9 @@ static int take_in(struct load *l, struct err *e)
     for (size_t i = 0; i < m->tree.devices.len; i++)
         if (device_loaded(m->tree.devices.data[i], e))
             return -1;
+    struct reader chips = reader_of(l->accel.data, l->accel.len);
+    if (l->accel.len && accel_load(m->accel, &chips, e))
+        return -1;
     for (unsigned i = 0; i < m->vcpus->n; i++) {
         struct reader r = reader_of(l->cpus[i].data, l->cpus[i].len);
         if (vcpu_load(m->vcpus->v[i], &r, e))
@@ -178,6 +196,7 @@ int vm_load_state(struct vm *vm, struct state_in *i, struct err *e)
         if (r)
             machine_reset(vm->machine);
     }
+    buf_free(&l->accel);
     for (size_t k = 0; k < ARRAY_SIZE(l->cpus); k++)
         buf_free(&l->cpus[k]);
     free(l);

@@ -403,6 +403,7 @@ static int base_post_load(struct device *d, struct err *e)
         if (virtio_has(v, VIRTIO_F_RING_PACKED) &&
             (q->last_avail >= q->size || q->used_idx >= q->size))
             return err_set(e, "%s: saved indices of queue %u are out of range", d->type->name, i);
+        hang_bell(v, q);
         loop_defer(&q->work);
     }
     return 0;

@@ -66,6 +66,14 @@ static int find_feature(const char *name, size_t len)
     return -1;
 }
 
+const char *x86_feature_in(const uint32_t words[X86_WORDS])
+{
+    for (unsigned i = 0; i < X86_FEATURES; i++)
+        if (words[features[i].word] >> features[i].bit & 1)
+            return features[i].name;
+    return NULL;
+}
+
 static void set_feature(uint32_t *words, unsigned f, bool on)
 {
     uint32_t b = 1u << features[f].bit;

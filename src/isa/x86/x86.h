@@ -140,8 +140,10 @@ struct x86_cpu {
     struct x86_state s;
     struct x86_cpuid cpuid[X86_CPUID_MAX];
     unsigned n_cpuid;
-    uint32_t words[X86_WORDS]; // features on
-    bool debug_step;           // the debugger steps this CPU
+    uint32_t words[X86_WORDS];       // features on
+    bool debug_step;                 // the debugger steps this CPU
+    uint32_t saved_words[X86_WORDS]; // state.c
+    struct x86_msr_value saved_msrs[X86_MSRS_MAX];
     struct isa_config config;
 };
 static inline struct x86_cpu *x86_cpu(struct env *e)
@@ -168,7 +170,16 @@ extern const struct isa_model x86_models[];
 
 const char *x86_gdb_xml(struct env *e, const char *annex); // gdb.c
 
+// ---- state.c ----
+
+extern const struct isa_state x86_state[];
+void x86_state_out(struct env *e);
+int x86_state_in(struct env *e, struct err *err);
+
 // ---- model.c, cpuid.c ----
+
+// The name of one of the features in these words; NULL: there is none.
+const char *x86_feature_in(const uint32_t words[X86_WORDS]);
 
 // -cpu: resolves the model and its properties into c->words and c->cpuid.
 int x86_model_apply(struct x86_cpu *c, const char *name, struct opts *o, struct err *e);

@@ -3,6 +3,7 @@
 #include "rig.h"
 
 #include "base/bits.h"
+#include "base/buf.h"
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -239,6 +240,115 @@ static void test_idle_doorbell(void **state)
     rig_close(&r);
 }
 
+// ---- saved and brought back ----
+
+// Counts in eax and in an SSE register, its interrupt controllers and timer set up, until told to
+// say where it is. What it finds in the registers then depends on all of them.
+PROGRAM(wanders, ".code32\n mov $0x34, %al\n out %al, $0x43\n mov $0x12, %al\n out %al, $0x40\n"
+                 "mov $0x34, %al\n out %al, $0x40\n" // a rate for the timer chip
+                 "mov $0xfec00000, %esi\n movl $0x14, (%esi)\n movl $0x12345, 0x10(%esi)\n"
+                 "movl $0x77, 0xfee00080\n" // task priority
+                 "mov $0x174, %ecx\n mov $0xabcd, %eax\n xor %edx, %edx\n wrmsr\n"
+                 "mov %cr4, %eax\n or $0x600, %eax\n mov %eax, %cr4\n"
+                 "mov $0x600dcafe, %eax\n mov %eax, 0x80010\n movups 0x80010, %xmm3\n mov $0x5a5a, "
+                 "%ebx\n out %al, $0xf4\n"
+                 "1: inc %ebp\n mov %ebp, 0x80004\n cmpl $0, 0x80000\n je 1b\n"
+                 "movups %xmm3, 0x80020\n mov 0x80020, %eax\n out %eax, $0x10\n mov %ebx, %eax\n "
+                 "out %eax, $0x10\n"
+                 "mov $0x174, %ecx\n rdmsr\n out %eax, $0x10\n"
+                 "mov 0xfee00080, %eax\n out %eax, $0x10\n"
+                 "mov $0xfec00000, %esi\n movl $0x14, (%esi)\n mov 0x10(%esi), %eax\n"
+                 "out %eax, $0x10\n mov %ebp, %eax\n out %eax, $0x10\n out %al, $0xf4\n"
+                 "2: hlt\n jmp 2b");
+
+static void saved_from(struct rig *r, struct buf *chips, struct buf *cpu, uint8_t *ram)
+{
+    struct err e = {0};
+    vcpus_pause(r->vcpus);
+    assert_true(accel_save(r->accel, chips));
+    if (vcpu_save(r->vcpus->v[0], cpu, &e))
+        fail_msg("%s", e.msg);
+    ram_read(r->ram, 0, ram, RAM_SIZE);
+}
+
+static void saved_with(const char *options)
+{
+    struct rig a, b;
+    struct err e = {0};
+    struct buf chips = {0}, cpu = {0};
+    uint8_t *ram = xalloc(RAM_SIZE);
+    uint32_t then, now, go = 1;
+    rig_open(&a, options, 1);
+    rig_load(&a, CODE, wanders, wanders_end);
+    rig_start(&a, CODE, X86_START_PVH);
+    assert_true(rig_wait(&a, &a.done, 1));
+    saved_from(&a, &chips, &cpu, ram);
+    memcpy(&then, ram + 0x80004, 4);
+    rig_close(&a);
+
+    rig_open(&b, options, 1);
+    ram_write(b.ram, 0, ram, RAM_SIZE);
+    vcpu_reset(b.vcpus->v[0]);
+    struct reader of_chips = reader_of(chips.data, chips.len),
+                  of_cpu = reader_of(cpu.data, cpu.len);
+    if (accel_load(b.accel, &of_chips, &e) || vcpu_load(b.vcpus->v[0], &of_cpu, &e))
+        fail_msg("%s", e.msg);
+    vcpus_resume(b.vcpus);
+    for (unsigned i = 0; i < 500 && (ram_read(b.ram, 0x80004, &now, 4), now - then < 50); i++)
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    assert_true(now - then >= 50); // it goes on where it was
+    ram_write(b.ram, 0x80000, &go, 4);
+    assert_true(rig_wait(&b, &b.done, 1));
+    static const uint32_t expected[] = {0x600dcafe, 0x5a5a, 0xabcd, 0x77, 0x12345};
+    assert_int_equal(b.n_said, 6);
+    for (unsigned i = 0; i < ARRAY_SIZE(expected); i++)
+        assert_int_equal(b.said[i], expected[i]);
+    assert_true(b.said[5] >= now);
+    rig_close(&b);
+    buf_free(&chips);
+    buf_free(&cpu);
+    free(ram);
+}
+
+static void test_saved(void **state)
+{
+    saved_with("kvm");
+}
+static void test_saved_split(void **state)
+{
+    saved_with("kvm,kernel-irqchip=split");
+}
+
+// What does not fit is refused with the reason.
+static void test_saved_elsewhere(void **state)
+{
+    struct rig r;
+    struct err e = {0};
+    struct buf chips = {0}, cpu = {0};
+    rig_open(&r, "kvm,kernel-irqchip=split", 1);
+    vcpus_pause(r.vcpus);
+    assert_true(accel_save(r.accel, &chips));
+    assert_int_equal(vcpu_save(r.vcpus->v[0], &cpu, &e), 0);
+    rig_close(&r);
+    rig_open(&r, "kvm", 1);
+    struct reader in = reader_of(chips.data, chips.len);
+    assert_int_equal(accel_load(r.accel, &in, &e), -1);
+    assert_non_null(strstr(e.msg, "kernel-irqchip=split"));
+    in = reader_of(chips.data, chips.len - 1);
+    assert_int_equal(accel_load(r.accel, &in, &e), -1);
+    chips.data[1] ^= 1; // another accelerator's name
+    in = reader_of(chips.data, chips.len);
+    assert_int_equal(accel_load(r.accel, &in, &e), -1);
+    rig_close(&r);
+    rig_open_cpu(&r, "kvm", 1, "kvm64", NULL); // less than max
+    in = reader_of(cpu.data, cpu.len);
+    assert_int_equal(vcpu_load(r.vcpus->v[0], &in, &e), -1);
+    assert_non_null(strstr(e.msg, "which this one has not"));
+    rig_close(&r);
+    buf_free(&chips);
+    buf_free(&cpu);
+}
+
 // ---- dirty pages ----
 
 // Waits for a word, then writes one word on each of 40 pages that a generator picks.
@@ -424,12 +534,13 @@ int main(int argc, char **argv)
     if (argc > 1)
         cmocka_set_skip_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_interrupts),   cmocka_unit_test(test_split_interrupts),
-        cmocka_unit_test(test_level),        cmocka_unit_test(test_split_level),
-        cmocka_unit_test(test_doorbell),     cmocka_unit_test(test_idle_doorbell),
-        cmocka_unit_test(test_dirty_bitmap), cmocka_unit_test(test_dirty_ring),
-        cmocka_unit_test(test_two_cpus),     cmocka_unit_test(test_debugger),
-        cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_interrupts),      cmocka_unit_test(test_split_interrupts),
+        cmocka_unit_test(test_level),           cmocka_unit_test(test_split_level),
+        cmocka_unit_test(test_doorbell),        cmocka_unit_test(test_idle_doorbell),
+        cmocka_unit_test(test_saved),           cmocka_unit_test(test_saved_split),
+        cmocka_unit_test(test_saved_elsewhere), cmocka_unit_test(test_dirty_bitmap),
+        cmocka_unit_test(test_dirty_ring),      cmocka_unit_test(test_two_cpus),
+        cmocka_unit_test(test_debugger),        cmocka_unit_test(test_pause),
     };
     return rig_unavailable() ? 0 : cmocka_run_group_tests(tests, NULL, NULL);
 }
