@@ -33,6 +33,8 @@ io)
     echo NEW-SUM $(sha256sum </tmp/new) ;;
 count)
     echo COUNTING; i=0; while true; do i=$((i+1)); echo $i; usleep 20000; done ;;
+live)
+    i=0; while true; do i=$((i+1)); echo 3 >/proc/sys/vm/drop_caches; echo LIVE $i $(dd if=/dev/vda bs=64k count=1 2>/dev/null | sha256sum | cut -c1-64); done ;;
 esac
 echo %s $(uname -m) $(nproc) $(grep -o 'virtio_mmio.device=512@' /proc/cmdline | wc -l)
 [ $what = reboot ] && reboot -f
@@ -42,6 +44,7 @@ echo %s $(uname -m) $(nproc) $(grep -o 'virtio_mmio.device=512@' /proc/cmdline |
 # in all 256 buses, twice, port by port.
 OUTER = r"""
 SUM=@SUM@
+BLOCK=@BLOCK@
 A="console=ttyS0 quiet panic=-1 pci=noearly"
 vm() { # NAME ARGUMENTS
     LOG=/tmp/$1; shift
@@ -102,6 +105,26 @@ control() {
     verdict "SIGTERM ends it" '[ $? = 0 ] && [ ! -e /tmp/pid ]'
     kill $holder
 }
+# Saved in the midst of disk requests, it goes on in another process.
+saved() {
+    mkfifo /tmp/monitor2; sleep 1000 <>/tmp/monitor2 & holder=$!
+    qemu-img create -f qcow2 /tmp/saved.qcow2 16M >/dev/null; qemu-img convert -n -f raw -O qcow2 /guest/data /tmp/saved.qcow2
+    M="-M microvm -smp 2 -kernel /guest/vmlinux -drive if=none,id=d,file=/tmp/saved.qcow2 -device virtio-blk-pci,drive=d -monitor stdio -pidfile /tmp/pid2"
+    vm saved $M -append "$A do=live" </tmp/monitor2 & run=$!
+    LOG=/tmp/saved
+    until_says LIVE 5
+    echo "migrate file:/tmp/state" >/tmp/monitor2
+    n=0; until grep -aq "Migration status: completed" $LOG.err || [ $n = 60 ]; do echo "info migrate" >/tmp/monitor2; usleep 500000; n=$((n+1)); done
+    last=$(grep -ac LIVE $LOG)
+    kill -TERM $(cat /tmp/pid2); wait $run
+    vm again $M -append "$A do=live" -incoming file:/tmp/state </tmp/monitor2 & run=$!
+    LOG=/tmp/again
+    until_says "LIVE.*$BLOCK" 20
+    first=$(sed -n "s/.*LIVE \\([0-9]*\\) .*/\\1/p" $LOG | head -n 1)
+    verdict "saved, it goes on in another process" '[ -n "$first" ] && [ $first -ge $last ] && [ $(grep -ac "LIVE.*$BLOCK" $LOG) -ge 20 ] && ! grep -aq "panic\|Oops\|stall" $LOG'
+    kill -TERM $(cat /tmp/pid2); wait $run
+    kill $holder
+}
 unit() {
     LOG=/tmp/unit
     for t in @TESTS@; do
@@ -122,7 +145,7 @@ echo TOOK outer
 httpd -p 8080 -h /guest
 mkfifo /tmp/silence; sleep 9999 >/tmp/silence &
 """
-LANES = ["mmio1 control unit linux64", "bzimage pci2 mmio2 pci1 noacpi"]
+LANES = ["mmio1 control unit saved linux64", "bzimage pci2 mmio2 pci1 noacpi"]
 SHORT = ["mmio1", "pci2"]
 
 
@@ -136,7 +159,7 @@ def main():
         extra += [("usr/bin/" + os.path.basename(t), 0o100755, nest.stripped(t)) for t in tests]
         extra += [nest.copied(lib, lib.lstrip("/")) for lib in nest.libraries(tests[0]) if "cmocka" in lib]
         extra += [("guest/linux64", 0o100644, nest.without_notes(nest.vmlinux(guests.kernel("amd64"))))]
-    script = OUTER.replace("@SUM@", SUM).replace("@TESTS@", " ".join(TESTS)) + "lane %s & first=$!\nlane %s\nwait $first\n" % tuple(lanes)
+    script = OUTER.replace("@SUM@", SUM).replace("@BLOCK@", hashlib.sha256(DATA[:1 << 16]).hexdigest()).replace("@TESTS@", " ".join(TESTS)) + "lane %s & first=$!\nlane %s\nwait $first\n" % tuple(lanes)
     results, detail, ended = [], [], set()
     for line in nest.run(nest.image(os.path.join(DIR, "myna"), script, extra), 300, echo="echo" in sys.argv):
         m = re.search(r"CASE (.*): (PASS|FAIL)$", line)
