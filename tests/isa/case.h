@@ -5,10 +5,10 @@
 
 #include <stdint.h>
 
+#define WINDOW_VA 0x82000000u               // memory the cases may touch ...
+#define CODE_VA   (WINDOW_VA + WINDOW_SIZE) // ... and the code, near enough for literal loads
 enum {
-    WINDOW_VA = 0x20000000, // memory the cases may touch ...
     WINDOW_SIZE = 8192,
-    CODE_VA = WINDOW_VA + WINDOW_SIZE, // ... and the code, near enough for literal loads
     CODE_STRIDE = 768,                 // bytes of code a case has, the final breakpoint included
     MAX_CASES = 1024,
     STATE_WORDS = 100,

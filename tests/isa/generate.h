@@ -22,7 +22,7 @@ uint64_t rng_fp(struct rng *r, unsigned bits);
 uint64_t rng_packed_fp(struct rng *r);
 
 // A sequence is made of units: an instruction with what prepares its operands.
-enum { MAX_UNITS = 16, UNIT_BYTES = 64 };
+enum { MAX_UNITS = 16, UNIT_BYTES = 80 };
 struct unit {
     uint8_t code[UNIT_BYTES];
     unsigned size;

@@ -1,7 +1,7 @@
 // See guest.h.
 #include "guest.h"
 
-static const struct diff_guest *const guests[] = {&diff_arm, &diff_riscv};
+static const struct diff_guest *const guests[] = {&diff_arm, &diff_riscv32, &diff_riscv64};
 
 const struct diff_guest *diff_guest_find(const char *name)
 {

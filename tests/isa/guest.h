@@ -44,6 +44,6 @@ struct diff_guest {
     void (*map)(struct env *e, struct ram *ram, uint64_t base, uint64_t table);
 };
 
-extern const struct diff_guest diff_arm, diff_riscv;
+extern const struct diff_guest diff_arm, diff_riscv32, diff_riscv64;
 // By the ISA's name, or NULL.
 const struct diff_guest *diff_guest_find(const char *name);

@@ -10,7 +10,9 @@
 #include "base/buf.h"
 #include "jit/jit.h"
 
-enum { USER_SIZE = 1 << 30, RAM_BASE = WINDOW_VA, RAM_SIZE = 4 << 20, TABLE = RAM_SIZE - 8192 };
+#define USER_SIZE 0xc0000000ul
+#define RAM_BASE  WINDOW_VA
+enum { RAM_SIZE = 4 << 20, TABLE = RAM_SIZE - 8192 };
 
 struct jitted {
     struct jit *jit;

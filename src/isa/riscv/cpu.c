@@ -143,11 +143,13 @@ static void set_csr(struct env *e, const struct isa_reg *r, const void *in)
     rv_csr_write(rv_cpu(e), r->arg, ld_le32(in));
 }
 
-// An x register where XLEN is 32: sign-extended in here.
+// An x register, or the pc, where XLEN is 32: in here the first is sign-extended.
 static void set_word(struct env *e, const struct isa_reg *r, const void *in)
 {
-    uint64_t v = (uint64_t)(int64_t)(int32_t)ld_le32(in);
-    set_field(e, r, &v);
+    const uint64_t v = ld_le32(in);
+    const bool is_pc = r->arg == offsetof(struct rv_cpu, pc);
+    if (r->arg != offsetof(struct rv_cpu, x[0]))
+        st_le64((char *)e + r->arg, is_pc ? v : (uint64_t)sign_extend(v, 32));
 }
 
 #define CSR(n, number, csr)                                                                        \

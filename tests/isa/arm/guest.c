@@ -299,9 +299,10 @@ static uint32_t signal_of(const struct env *e)
 static void map(struct env *e, struct ram *ram, uint64_t base, uint64_t table)
 {
     struct arm_cpu *c = arm_cpu(e);
-    uint64_t block = 1 | 1 << 10 | 3 << 8 | 1 << 6, next = (base + table + 4096) | 3;
+    const uint64_t gib = base >> 30;
+    uint64_t block = gib << 30 | 1 | 1 << 10 | 3 << 8 | 1 << 6, next = (base + table + 4096) | 3;
     ram_write(ram, table, &next, sizeof next);
-    ram_write(ram, table + 4096, &block, sizeof block);
+    ram_write(ram, table + 4096 + 8 * gib, &block, sizeof block);
     c->mair[1] = 0xff;
     c->tcr[1] = 16 | 16 << 16 | 1ull << 23 | 1 << 8 | 1 << 10 | 3 << 12 | 1ull << 37;
     c->ttbr0[1] = base + table;

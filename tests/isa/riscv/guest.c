@@ -9,7 +9,7 @@
 #include "isa/riscv/rv/lift.h"
 #include "isa/riscv/vec/vec.h"
 
-enum { VECTOR_VA = WINDOW_VA + 7168 };
+#define VECTOR_VA (WINDOW_VA + 7168)
 
 static bool is_access(unsigned id)
 {
@@ -21,17 +21,27 @@ static bool is(const struct rv_insn *i, const char *cls)
     return !strcmp(rv_info[i->id].cls, cls);
 }
 
+static unsigned xlen(const struct rv_cpu *c)
+{
+    return c->rv32 ? 32 : 64;
+}
+
+// An address of the window, which no LUI of a 64-bit hart reaches: half of it, shifted.
+static void emit_window(struct unit *u, unsigned reg, uint32_t va)
+{
+    uint32_t half = va / 2;
+    unit_add(u, ((half + 0x800) & 0xfffff000) | reg << 7 | 0x37, 4);    // lui
+    unit_add(u, (half & 0xfff) << 20 | reg << 15 | reg << 7 | 0x13, 4); // addi
+    unit_add(u, 1 << 20 | reg << 15 | 1 << 12 | reg << 7 | 0x13, 4);    // slli
+    if (va & 1)
+        unit_add(u, 1 << 20 | reg << 15 | reg << 7 | 0x13, 4); // addi
+}
+
 // ---- vectors: a sequence's config is vtype ----
 
 static bool is_vector(unsigned id)
 {
     return !strncmp(rv_info[id].cls, "vec_", 4);
-}
-
-static void emit_window(struct unit *u, unsigned reg, uint32_t va)
-{
-    unit_add(u, ((va + 0x800) & 0xfffff000) | reg << 7 | 0x37, 4);    // lui
-    unit_add(u, (va & 0xfff) << 20 | reg << 15 | reg << 7 | 0x13, 4); // addi
 }
 
 // All vector registers from the end of the window or to it, by x31.
@@ -117,7 +127,7 @@ static bool emit_vector(const struct rv_cpu *c, struct sequence *s, struct unit 
         uint32_t w = ((uint32_t)rng_next(r) & ~info->mask) | info->value;
         struct rv_insn i = {0};
         struct rv_vconfig config = rv_vconfig_of(rv_vmode_with(0, (unsigned)s->config, 0));
-        if (!rv_decode32(w, 64, &i) || i.id != id)
+        if (!rv_decode32(w, xlen(c), &i) || i.id != id)
             return false;
         bool defined = rv_vec_defined(c, &i, &config) && (s->reserved || rv_vtype_ok(c, s->config));
         if (!defined && (!s->reserved || rng_below(r, 3000)))
@@ -148,6 +158,7 @@ static bool drawn(struct env *e, unsigned id)
         if (!strcmp(i->cls, classes[n]))
             return false;
     return id != RV_C_EBREAK && strcmp(i->group, "Privileged") &&
+           (!i->variant || i->variant == xlen(rv_cpu(e))) &&
            (!i->feature || rv_has(rv_cpu(e), i->feature - 1));
 }
 
@@ -184,8 +195,7 @@ static bool emit_access(struct unit *u, struct rng *r, const struct rv_insn *i, 
     if (is(i, "cas") && !i->rd) // the reference then reads x0 as what memory held
         return false;
     offset &= atomic ? ~15u : ~0u;
-    unit_add(u, (WINDOW_VA + 4096) | base << 7 | 0x37, 4);        // lui base
-    unit_add(u, offset << 20 | base << 15 | base << 7 | 0x13, 4); // addi base, base, offset
+    emit_window(u, base, WINDOW_VA + 4096 + offset);
     if (is(i, "sc")) { // always after an lr: the reference keeps reservations between cases
         uint32_t to = base == 7 ? 6 : 7;
         unit_add(u, 0x1000002f | (w & 0x7000) | base << 15 | to << 7, 4);
@@ -207,7 +217,10 @@ static bool make_unit(struct env *e, struct sequence *s, struct unit *u, unsigne
         return emit_vector(rv_cpu(e), s, u, id, r);
     if (bytes == 2)
         w &= 0xffff;
-    if (!(bytes == 2 ? rv_decode16(w, 64, &i) : rv_decode32(w, 64, &i)) || i.id != id)
+    const unsigned bits = xlen(rv_cpu(e));
+    if (!(bytes == 2 ? rv_decode16(w, bits, &i) : rv_decode32(w, bits, &i)) || i.id != id)
+        return false;
+    if (i.shamt >= bits && rng_below(r, 50)) // reserved
         return false;
     if (bytes == 2)
         i = rv_expand(&i);
@@ -265,19 +278,22 @@ static const struct state_part parts[] = {
     {.name = NULL},
 };
 
-const struct diff_guest diff_riscv = {
-    .isa = &isa_riscv64,
-    .model = "rv64",
-    .reference_cpu = "rv64",
-    .parts = parts,
-    .info = rv_info,
-    .ids = RV_IDS,
-    .end = 0x00100073, // ebreak
-    .nop = 0x0001,     // c.nop
-    .nop_bytes = 2,
-    .drawn = drawn,
-    .begin = begin,
-    .end_with = end_with,
-    .unit = make_unit,
-    .signal = signal_of,
-};
+#define DIFF_GUEST(bits)                                                                           \
+    const struct diff_guest diff_riscv##bits = {                                                   \
+        .isa = &isa_riscv##bits,                                                                   \
+        .model = "rv" #bits,                                                                       \
+        .reference_cpu = "rv" #bits,                                                               \
+        .parts = parts,                                                                            \
+        .info = rv_info,                                                                           \
+        .ids = RV_IDS,                                                                             \
+        .end = 0x00100073, /* ebreak */                                                            \
+        .nop = 0x0001,     /* c.nop */                                                             \
+        .nop_bytes = 2,                                                                            \
+        .drawn = drawn,                                                                            \
+        .begin = begin,                                                                            \
+        .end_with = end_with,                                                                      \
+        .unit = make_unit,                                                                         \
+        .signal = signal_of,                                                                       \
+    };
+DIFF_GUEST(32)
+DIFF_GUEST(64)
