@@ -126,7 +126,8 @@ static bool emit_vector(const struct rv_cpu *c, struct sequence *s, struct unit 
     for (unsigned tries = 0; tries < 300; tries++) {
         uint32_t w = ((uint32_t)rng_next(r) & ~info->mask) | info->value;
         struct rv_insn i = {0};
-        struct rv_vconfig config = rv_vconfig_of(rv_vmode_with(0, (unsigned)s->config, 0));
+        struct rv_vconfig config =
+            rv_vconfig_of(rv_vmode_with(c->rv32 ? RV_MODE_32 : 0, (unsigned)s->config, 0));
         if (!rv_decode32(w, xlen(c), &i) || i.id != id)
             return false;
         bool defined = rv_vec_defined(c, &i, &config) && (s->reserved || rv_vtype_ok(c, s->config));
@@ -157,6 +158,8 @@ static bool drawn(struct env *e, unsigned id)
     for (unsigned n = 0; n < ARRAY_SIZE(classes); n++)
         if (!strcmp(i->cls, classes[n]))
             return false;
+    if (rv_cpu(e)->rv32 && strstr(i->name, "EI64")) // such indexes are reserved there
+        return false;
     return id != RV_C_EBREAK && strcmp(i->group, "Privileged") &&
            (!i->variant || i->variant == xlen(rv_cpu(e))) &&
            (!i->feature || rv_has(rv_cpu(e), i->feature - 1));

@@ -11,6 +11,7 @@ struct rv_vconfig rv_vconfig_of(uint64_t mode)
                                .sew = bits(mode, RV_MODE_VSEW + 1, RV_MODE_VSEW),
                                .lmul = lmul < 4 ? (int)lmul : (int)lmul - 8,
                                .start = bit(mode, RV_MODE_VSTART),
+                               .narrow = mode & RV_MODE_32,
                                .vl_bytes = size ? 1u << (size - 1) : 0};
 }
 
@@ -248,7 +249,7 @@ static bool access_defined(const struct rv_insn *i, const struct rv_vconfig *v)
         return false;
     if (indexed) {
         struct group index = {rv_vs2(i->raw), emul, width};
-        if (!aligned(index) || (v0 && index.reg == 0))
+        if (!aligned(index) || (v0 && index.reg == 0) || (v->narrow && index.eew == 3))
             return false;
         if (!load)
             return data.eew == index.eew ||

@@ -15,6 +15,7 @@ struct rv_vconfig {
     unsigned sew;      // log2 of bytes
     int lmul;          // log2, -3..3
     bool start;        // vstart is not zero
+    bool narrow;       // XLEN is 32
     unsigned vl_bytes; // vl << sew where that is a power of two, else 0: not known
 };
 struct rv_vconfig rv_vconfig_of(uint64_t mode);
