@@ -9,7 +9,7 @@
 #define CODE_VA   (WINDOW_VA + WINDOW_SIZE) // ... and the code, near enough for literal loads
 enum {
     WINDOW_SIZE = 8192,
-    CODE_STRIDE = 768,                 // bytes of code a case has, the final breakpoint included
+    CODE_STRIDE = 768, // bytes of code a case has, the final breakpoint included
     MAX_CASES = 1024,
     STATE_WORDS = 100,
 };

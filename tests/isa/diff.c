@@ -390,10 +390,11 @@ static void parse(int argc, char **argv)
             n++;
     }
     if (!good || !opt.reference || !opt.runner || opt.units < 1 || opt.units > MAX_UNITS) {
-        fprintf(stderr, "usage: diff aarch64|riscv32|riscv64 --reference CMD --runner FILE [--cpu MODEL] "
-                        "[--model MODEL] [--seed N] [--cases N] [--units 1..16] [--only TEXT] "
-                        "[--without NAME,...] [--reserved] [--switches] [--reports N] [--ways "
-                        "BITS] [--coverage] [--ir]\n");
+        fprintf(stderr,
+                "usage: diff aarch64|riscv32|riscv64 --reference CMD --runner FILE [--cpu MODEL] "
+                "[--model MODEL] [--seed N] [--cases N] [--units 1..16] [--only TEXT] "
+                "[--without NAME,...] [--reserved] [--switches] [--reports N] [--ways "
+                "BITS] [--coverage] [--ir]\n");
         exit(2);
     }
     if (!opt.cpu)

@@ -183,6 +183,22 @@ const char *rv_csr_name(unsigned number)
     return r && r->count == 1 ? r->name : NULL;
 }
 
+// What a virtual machine may not do is a virtual instruction if the supervisor of the machine could
+// (with TVM clear), else an illegal one.
+static enum rv_access beyond_guest(struct rv_cpu *c, const struct rv_csr *r, unsigned number)
+{
+    const uint64_t mstatus = c->mstatus;
+    const uint8_t priv = c->priv;
+    c->mstatus &= ~RV_TVM;
+    c->priv = RV_S;
+    c->virt = false;
+    enum rv_access a = rv_aia_qualified(c, r, number);
+    c->mstatus = mstatus;
+    c->priv = priv;
+    c->virt = true;
+    return a == RV_ALLOWED ? RV_VIRTUAL : RV_ILLEGAL;
+}
+
 enum rv_access rv_csr_check(struct rv_cpu *c, const struct rv_csr *r, unsigned number, bool write)
 {
     unsigned need = bits(number, 9, 8); // 2: HS, a supervisor outside a virtual machine
@@ -193,7 +209,7 @@ enum rv_access rv_csr_check(struct rv_cpu *c, const struct rv_csr *r, unsigned n
             return RV_ILLEGAL;
         bool short_of = need > c->priv + (unsigned)(c->priv == RV_S && !c->virt);
         if (short_of)
-            return c->virt ? RV_VIRTUAL : RV_ILLEGAL;
+            return c->virt ? beyond_guest(c, r, number) : RV_ILLEGAL;
     }
     return r->check ? r->check(c, number, write) : RV_ALLOWED;
 }

@@ -121,3 +121,8 @@ RV_CHECK(injected);
 RV_CHECK(ireg);
 RV_CHECK(iselect);
 RV_CHECK(topei);
+RV_CHECK(pmpcfg);
+RV_CHECK(hedelegh);
+// Whether the supervisor of the machine could: what decides between a virtual and an illegal
+// instruction.
+enum rv_access rv_aia_qualified(struct rv_cpu *c, const struct rv_csr *r, unsigned number);

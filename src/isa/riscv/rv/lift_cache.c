@@ -14,10 +14,19 @@ static void check(struct rv_cpu *c, uint64_t field, uint64_t raw)
     if (c->virt && (!(c->henvcfg & field) || (c->priv == RV_U && !(c->senvcfg & field))))
         rv_raise(c, RV_CAUSE_VIRTUAL, raw);
 }
+// Allowed where a load or a store is; where neither is, the exception is a store's.
 static void help_touch(struct env *e, uint64_t va, uint64_t raw)
 {
+    struct env_xlat to;
+    struct env_fault f;
     check(rv_cpu(e), bits(raw, 31, 20) ? RV_CBCFE : RV_CBIE, raw);
-    e->exec->load(e, va, MO_8);
+    if (rv_cpu(e)->config.user_mode) {
+        e->exec->load(e, va, MO_8);
+    } else if (rv_translate(e, va, ENV_READ, MMU_CURRENT, &to, &f) &&
+               rv_translate(e, va, ENV_WRITE, MMU_CURRENT, &to, &f)) {
+        rv_take_fault(e, &f);
+        e->exec->leave(e, LEAVE_AGAIN);
+    }
 }
 static void help_zero(struct env *e, uint64_t va, uint64_t raw)
 {

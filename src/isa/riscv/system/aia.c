@@ -67,14 +67,14 @@ static void file_write(struct rv_cpu *c, int file, unsigned at, uint64_t v)
 }
 
 // Messages arrive while an instruction reads and writes: only bits it names may change.
-static void file_modify(struct rv_cpu *c, int file, unsigned reg, uint64_t v)
+static void file_modify(struct rv_cpu *c, int file, unsigned reg, uint64_t v, uint64_t mask)
 {
     if (reg < EIP_FIRST) {
         file_write(c, file, reg * 8, v);
         return;
     }
-    file_write(c, file, WINDOW_CLEAR + reg * 8, ~v & c->csr_access.touched);
-    file_write(c, file, WINDOW_SET + reg * 8, v & c->csr_access.touched);
+    file_write(c, file, WINDOW_CLEAR + reg * 8, ~v & mask);
+    file_write(c, file, WINDOW_SET + reg * 8, v & mask);
 }
 
 static unsigned top_external(struct rv_cpu *c, int file)
@@ -283,23 +283,35 @@ static unsigned select_of(const struct rv_cpu *c, enum rv_aia_level level)
                                           : c->vs.iselect);
 }
 
+// The arrays are of doublewords under even numbers. Where XLEN is 32 an odd number is a high half.
+static unsigned half_of(const struct rv_cpu *c, unsigned *reg)
+{
+    unsigned shift = c->narrow && *reg & 1 && (*reg <= IPRIO_LAST || *reg >= EIP_FIRST) ? 32 : 0;
+    *reg -= shift / 32;
+    return shift;
+}
+
 static uint64_t ireg_read(struct rv_cpu *c, enum rv_aia_level level)
 {
-    unsigned reg = select_of(c, level);
+    unsigned reg = select_of(c, level), shift = half_of(c, &reg);
     if (reg >= IMSIC_FIRST)
-        return file_read(c, file_of(c, level), reg);
+        return file_read(c, file_of(c, level), reg) >> shift;
     return level != RV_AIA_VS && reg - IPRIO_FIRST < 4
-               ? c->aia.iprio[level][(reg - IPRIO_FIRST) / 2]
+               ? c->aia.iprio[level][(reg - IPRIO_FIRST) / 2] >> shift
                : 0;
 }
 
 static void ireg_write(struct rv_cpu *c, enum rv_aia_level level, uint64_t v)
 {
-    unsigned reg = select_of(c, level), word = (reg - IPRIO_FIRST) / 2;
-    if (reg >= IMSIC_FIRST)
-        file_modify(c, file_of(c, level), reg, v);
-    else if (level != RV_AIA_VS && word < 2)
-        c->aia.iprio[level][word] = v & iprio_mask(level, word);
+    unsigned reg = select_of(c, level), shift = half_of(c, &reg), word = (reg - IPRIO_FIRST) / 2;
+    const uint64_t mask = mask_low(c->narrow ? 32 : 64) << shift;
+    v <<= shift;
+    if (reg >= IMSIC_FIRST) {
+        file_modify(c, file_of(c, level), reg, v, c->csr_access.touched << shift & mask);
+    } else if (level != RV_AIA_VS && word < 2) {
+        uint64_t *at = &c->aia.iprio[level][word];
+        *at = (*at & ~mask) | (v & mask & iprio_mask(level, word));
+    }
     rv_update_interrupts(c);
 }
 
@@ -361,14 +373,14 @@ static enum rv_access check_ireg(struct rv_cpu *c, enum rv_aia_level level)
     if (reg >= IPRIO_FIRST && reg <= IPRIO_LAST) {
         if (level == RV_AIA_VS)
             return hidden;
-        return reg & 1 ? RV_ILLEGAL : rv_state_enabled(c, RV_STATEEN_AIA);
+        return reg & 1 && !c->narrow ? RV_ILLEGAL : rv_state_enabled(c, RV_STATEEN_AIA);
     }
     if (reg < IMSIC_FIRST || reg > EIE_LAST)
         return RV_ILLEGAL;
     enum rv_access a = check_file(c, level);
     if (a != RV_ALLOWED)
         return a;
-    return reg >= EIP_FIRST && reg & 1 ? hidden : RV_ALLOWED;
+    return reg >= EIP_FIRST && reg & 1 && !c->narrow ? hidden : RV_ALLOWED;
 }
 
 RV_CHECK(ireg)
@@ -379,6 +391,16 @@ RV_CHECK(ireg)
     return check_ireg(c, number == RV_CSR_MIREG               ? RV_AIA_M
                          : c->virt || number == RV_CSR_VSIREG ? RV_AIA_VS
                                                               : RV_AIA_S);
+}
+
+// Whether HS-qualified, as section 2.4 has it for these four; others are by their checks.
+enum rv_access rv_aia_qualified(struct rv_cpu *c, const struct rv_csr *r, unsigned number)
+{
+    if (r->check == rv_check_ireg)
+        return rv_state_enabled(c, RV_STATEEN_CSRIND);
+    if (r->check == rv_check_topei)
+        return c->imsic_files ? rv_state_enabled(c, RV_STATEEN_IMSIC) : RV_ALLOWED;
+    return r->check ? r->check(c, number, false) : RV_ALLOWED;
 }
 
 RV_CHECK(iselect)

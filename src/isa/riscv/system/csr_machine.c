@@ -303,7 +303,8 @@ static uint64_t stateen_mask(const struct rv_cpu *c, unsigned n)
     if (n)
         return RV_STATEEN_SE;
     uint64_t aia = rv_has(c, RV_FEAT_SSAIA) ? RV_STATEEN_CSRIND | RV_STATEEN_AIA : 0;
-    return RV_STATEEN_SE | RV_STATEEN_ENVCFG | aia | (c->imsic_files ? RV_STATEEN_IMSIC : 0);
+    uint64_t high = rv_has(c, RV_FEAT_H) ? RV_STATEEN_P1P13 : 0;
+    return RV_STATEEN_SE | RV_STATEEN_ENVCFG | high | aia | (c->imsic_files ? RV_STATEEN_IMSIC : 0);
 }
 
 RV_GET(mstateen)
@@ -324,7 +325,7 @@ RV_GET(hstateen)
 
 RV_SET(hstateen)
 {
-    uint64_t mask = stateen_mask(c, n) & c->mstateen[n];
+    uint64_t mask = stateen_mask(c, n) & ~RV_STATEEN_P1P13 & c->mstateen[n];
     c->hstateen[n] = (c->hstateen[n] & ~mask) | (v & mask);
 }
 
@@ -362,4 +363,9 @@ RV_CHECK(senvcfg)
 RV_CHECK(henvcfg)
 {
     return rv_state_enabled(c, RV_STATEEN_ENVCFG);
+}
+
+RV_CHECK(hedelegh)
+{
+    return rv_state_enabled(c, RV_STATEEN_P1P13);
 }

@@ -59,8 +59,6 @@ bool rv_atp_mode_valid(const struct rv_cpu *c, unsigned mode)
 
 // ---- views and contexts ----
 
-enum { MMU_CURRENT, MMU_GUEST }; // of the executor: as the hart runs; as its virtual machine would
-
 static bool data_elsewhere(const struct rv_cpu *c)
 {
     return c->priv == RV_M && (c->mstatus & RV_MPRV);

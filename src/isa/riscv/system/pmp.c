@@ -77,6 +77,12 @@ unsigned rv_pmp_perms(const struct rv_cpu *c, gpa_t pa, unsigned size, unsigned 
 
 // ---- registers ----
 
+// A 64-bit hart has the even ones.
+RV_CHECK(pmpcfg)
+{
+    return number & 1 && !c->rv32 ? RV_ILLEGAL : RV_ALLOWED;
+}
+
 RV_GET(pmpcfg)
 {
     uint64_t v = 0;

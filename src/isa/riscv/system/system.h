@@ -58,6 +58,7 @@
 #define RV_STATEEN_CSRIND (1ull << 60)
 #define RV_STATEEN_AIA    (1ull << 59)
 #define RV_STATEEN_IMSIC  (1ull << 58)
+#define RV_STATEEN_P1P13  (1ull << 56) // hedelegh
 
 // hvictl
 #define RV_HVICTL_VTI    (1ull << 30)
@@ -144,6 +145,7 @@ void rv_timer_update(struct rv_cpu *c, unsigned n); // after a compare value or 
 
 // ---- mmu.c, pmp.c ----
 
+enum { MMU_CURRENT, MMU_GUEST }; // mmu: as the hart runs; as its virtual machine would
 int rv_translate(struct env *e, gva_t va, enum env_access access, unsigned mmu,
                  struct env_xlat *out, struct env_fault *f);
 void rv_bus_fault(struct env *e, gva_t va, enum env_access access, enum mem_result why,

@@ -39,13 +39,13 @@ enum { FETCH_PAGE = 12, LOAD_PAGE = 13, STORE_PAGE = 15, LOAD_GUEST = 21, VIRTUA
     }
 
 static int number;
-static void expect(int ok)
+__attribute__((unused)) static void expect(int ok)
 {
     number++;
     if (!ok)
         finish(number);
 }
-static void expect_cause(u64 (*fn)(u64), u64 argument, u64 level, u64 cause)
+__attribute__((unused)) static void expect_cause(u64 (*fn)(u64), u64 argument, u64 level, u64 cause)
 {
     seen.cause = ~0ul;
     try(fn, argument, level, 0);

@@ -1,6 +1,19 @@
 // Entry, the trap vector of machine level, and calls of a function at a lower privilege level. The
 // program ends by the host-target interface, or on the virt board (TEST_DEVICE) by its test device:
 // 0 passes, anything else is the case that failed.
+#if __riscv_xlen == 64
+#define LX      ld
+#define SX      sd
+#define BYTES   8
+#define VIRTUAL_STATUS mstatus // where MPV is, and which bit
+#define MPV     39
+#else
+#define LX      lw
+#define SX      sw
+#define BYTES   4
+#define VIRTUAL_STATUS 0x310 // mstatush
+#define MPV     7
+#endif
     .section .text.start
     .globl _start
 _start:
@@ -31,37 +44,47 @@ finish:
     slli    a0, a0, 1
     ori     a0, a0, 1
     la      t0, tohost
-1:  sd      a0, 0(t0)
+1:  SX      a0, 0(t0)
+#if BYTES == 4
+    sw      zero, 4(t0)
+#endif
     j       1b
 
-    // Every trap is noted in `seen` (cause, tval, epc, tval2). An exception resumes at resume_at, at
-    // machine level, as does anything while `escape` is set; an interrupt is masked and goes on.
+    // Every trap is noted in `seen` (cause, tval, epc). An exception resumes at resume_at, at machine
+    // level, or behind its instruction where none was tried; an interrupt is masked and goes on.
     .align 2
 machine_vector:
     csrw    mscratch, t0
     la      t0, seen
-    sd      t1, 40(t0)
+    SX      t1, 5 * BYTES(t0)
     csrr    t1, mcause
-    sd      t1, 0(t0)
+    SX      t1, 0 * BYTES(t0)
     csrr    t1, mtval
-    sd      t1, 8(t0)
+    SX      t1, 1 * BYTES(t0)
     csrr    t1, mepc
-    sd      t1, 16(t0)
-    ld      t1, 32(t0)
+    SX      t1, 2 * BYTES(t0)
+    LX      t1, 4 * BYTES(t0)
     addi    t1, t1, 1
-    sd      t1, 32(t0)
+    SX      t1, 4 * BYTES(t0)
     csrr    t1, mcause
     bltz    t1, 2f
     la      t1, resume_at
-    ld      t1, 0(t1)
+    LX      t1, 0 * BYTES(t1)
+    beqz    t1, 3f
     csrw    mepc, t1
     li      t1, 3 << 11
     csrs    mstatus, t1
-    li      t1, 1 << 39
-    csrc    mstatus, t1
+    li      t1, 1 << MPV
+    csrc    VIRTUAL_STATUS, t1
+    mret
+3:  csrr    t1, mepc
+    addi    t1, t1, 4
+    csrw    mepc, t1
+    LX      t1, 5 * BYTES(t0)
+    csrr    t0, mscratch
     mret
 2:  csrw    mie, zero
-    ld      t1, 40(t0)
+    LX      t1, 5 * BYTES(t0)
     csrr    t0, mscratch
     mret
 
@@ -69,57 +92,59 @@ machine_vector:
     .globl try
 try:
     addi    sp, sp, -128
-    sd      ra, 0(sp)
-    sd      s0, 8(sp)
-    sd      s1, 16(sp)
-    sd      s2, 24(sp)
-    sd      s3, 32(sp)
-    sd      s4, 40(sp)
-    sd      s5, 48(sp)
-    sd      s6, 56(sp)
-    sd      s7, 64(sp)
-    sd      s8, 72(sp)
-    sd      s9, 80(sp)
-    sd      s10, 88(sp)
-    sd      s11, 96(sp)
+    SX      ra, 0 * BYTES(sp)
+    SX      s0, 1 * BYTES(sp)
+    SX      s1, 2 * BYTES(sp)
+    SX      s2, 3 * BYTES(sp)
+    SX      s3, 4 * BYTES(sp)
+    SX      s4, 5 * BYTES(sp)
+    SX      s5, 6 * BYTES(sp)
+    SX      s6, 7 * BYTES(sp)
+    SX      s7, 8 * BYTES(sp)
+    SX      s8, 9 * BYTES(sp)
+    SX      s9, 10 * BYTES(sp)
+    SX      s10, 11 * BYTES(sp)
+    SX      s11, 12 * BYTES(sp)
     la      t0, saved_sp
-    sd      sp, 0(t0)
+    SX      sp, 0 * BYTES(t0)
     la      t0, resume_at
     la      t1, 1f
-    sd      t1, 0(t0)
+    SX      t1, 0 * BYTES(t0)
     csrw    mepc, a0
     li      t0, 3 << 11
     csrc    mstatus, t0
     slli    t0, a2, 11
     csrs    mstatus, t0
     beqz    a3, 2f
-    li      t0, 1 << 39
-    csrs    mstatus, t0
+    li      t0, 1 << MPV
+    csrs    VIRTUAL_STATUS, t0
 2:  mv      a0, a1
     la      ra, leave
     mret
     .align 2
-1:  la      t0, saved_sp
-    ld      sp, 0(t0)
-    ld      ra, 0(sp)
-    ld      s0, 8(sp)
-    ld      s1, 16(sp)
-    ld      s2, 24(sp)
-    ld      s3, 32(sp)
-    ld      s4, 40(sp)
-    ld      s5, 48(sp)
-    ld      s6, 56(sp)
-    ld      s7, 64(sp)
-    ld      s8, 72(sp)
-    ld      s9, 80(sp)
-    ld      s10, 88(sp)
-    ld      s11, 96(sp)
+1:  la      t0, resume_at
+    SX      zero, 0(t0)
+    la      t0, result // of leave, if it came there: a narrower level could not store it
+    SX      t6, 0(t0)
+    la      t0, saved_sp
+    LX      sp, 0 * BYTES(t0)
+    LX      ra, 0 * BYTES(sp)
+    LX      s0, 1 * BYTES(sp)
+    LX      s1, 2 * BYTES(sp)
+    LX      s2, 3 * BYTES(sp)
+    LX      s3, 4 * BYTES(sp)
+    LX      s4, 5 * BYTES(sp)
+    LX      s5, 6 * BYTES(sp)
+    LX      s6, 7 * BYTES(sp)
+    LX      s7, 8 * BYTES(sp)
+    LX      s8, 9 * BYTES(sp)
+    LX      s9, 10 * BYTES(sp)
+    LX      s10, 11 * BYTES(sp)
+    LX      s11, 12 * BYTES(sp)
     addi    sp, sp, 128
     ret
 leave:
     mv      t6, a0
-    la      t0, result
-    sd      a0, 0(t0)
     ecall
 
     .data
