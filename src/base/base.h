@@ -34,6 +34,16 @@
 #define PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #define UNUSED            __attribute__((unused))
 
+// Built for the thread sanitizer, which wants to know about jumps out of frames and signal
+// handlers.
+#ifdef __SANITIZE_THREAD__
+#define THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#define THREAD_SANITIZER __has_feature(thread_sanitizer)
+#else
+#define THREAD_SANITIZER 0
+#endif
+
 // Stops the process with file, line and condition. For our own bugs only: never on a value that
 // came from a guest, an image, the wire or a state stream (SECURITY.md, R8).
 #define BUG_ON(cond)                                                                               \

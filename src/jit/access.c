@@ -137,26 +137,6 @@ static void swap_bytes(union ir_val *v, unsigned size)
     }
 }
 
-static void copy_in(void *dst, const uint8_t *host, unsigned size)
-{
-    switch (size) { // single-copy atomic where aligned
-    case 1:
-        *(uint8_t *)dst = __atomic_load_n(host, __ATOMIC_RELAXED);
-        break;
-    case 2:
-        memcpy(dst, host, 2);
-        break;
-    case 4:
-        memcpy(dst, host, 4);
-        break;
-    case 8:
-        memcpy(dst, host, 8);
-        break;
-    default:
-        host_load128(dst, host);
-    }
-}
-
 static void mmio_read(struct op *o, const struct access *a, gpa_t pa, void *dst, unsigned size)
 {
     for (unsigned k = 0; k < size; k += 8) {
@@ -200,7 +180,7 @@ static void load(struct op *o, union ir_val *out)
         resolve(o, o->va, ENV_READ, &a);
         check_page(o, &a, ENV_READ);
         if (a.host)
-            copy_in(out, a.host, o->size);
+            host_load(out, a.host, o->size);
         else
             mmio_read(o, &a, a.x.pa, out, o->size);
     }
@@ -224,16 +204,7 @@ static bool written_in_place(struct op *o, const struct access *a, const void *s
 static void put(struct op *o, const struct access *a, gpa_t pa, const void *src, unsigned size)
 {
     if (a->host && written_in_place(o, a, src, size)) {
-        if (size == 16)
-            host_store128(a->host, src);
-        else if (size == 8)
-            __atomic_store_n((uint64_t *)__builtin_assume_aligned(a->host, 1),
-                             *(const uint64_t *)src, __ATOMIC_RELAXED);
-        else if (size == 4)
-            __atomic_store_n((uint32_t *)__builtin_assume_aligned(a->host, 1),
-                             *(const uint32_t *)src, __ATOMIC_RELAXED);
-        else
-            memcpy(a->host, src, size);
+        host_store(a->host, src, size);
         if (a->hit.ram)
             ram_wrote(a->hit.ram, a->hit.off, size);
         return;
@@ -432,7 +403,7 @@ void jit_user_fault(struct env *e)
 // ---- the executor's operations ----
 
 // In user mode host memory may not be there: the signal handler then comes back here, with
-// e->fault filled.
+// e->fault filled. The handler blocks nothing, but the thread sanitizer's does.
 static bool guarded(struct op *o, void (*fn)(struct op *o, void *arg), void *arg)
 {
     sigjmp_buf at;
@@ -443,7 +414,7 @@ static bool guarded(struct op *o, void (*fn)(struct op *o, void *arg), void *arg
     struct jit_vcpu *outer = jit_current; // the debugger's thread has none
     jit_current = o->v;
     o->v->probe = &at;
-    bool ok = !sigsetjmp(at, 0);
+    bool ok = !sigsetjmp(at, THREAD_SANITIZER);
     if (ok)
         fn(o, arg);
     o->v->probe = NULL;

@@ -77,6 +77,7 @@ void jit_cache_divide(struct jit *j)
         j->arena[k].start = first + k * each;
         j->arena[k].end = j->arena[k].start + each;
         j->arena[k].meta_start = j->arena[k].meta_next = (size_t)k * meta_each(j);
+        j->arena[k].top = (struct block **)(void *)(j->meta + (size_t)(k + 1) * meta_each(j));
     }
     j->next = j->arena[0].start;
 }
@@ -86,8 +87,9 @@ uint64_t jit_cache_used(const struct jit *j)
     uint64_t n = j->thunk_end;
     for (unsigned k = 0; k < JIT_ARENAS; k++) {
         const struct arena *a = &j->arena[k];
-        if (a->blocks.len) {
-            const struct block *last = a->blocks.data[a->blocks.len - 1];
+        size_t blocks = arena_blocks(a);
+        if (blocks) {
+            const struct block *last = arena_block(a, blocks - 1);
             n += last->code + last->code_size - a->start;
         }
     }
@@ -100,14 +102,16 @@ uint64_t jit_cache_metadata(const struct jit *j)
 {
     uint64_t n = 0;
     for (unsigned k = 0; k < JIT_ARENAS; k++)
-        n += j->arena[k].meta_next - j->arena[k].meta_start;
+        n += j->arena[k].meta_next - j->arena[k].meta_start +
+             arena_blocks(&j->arena[k]) * sizeof(struct block *);
     return n;
 }
 
 static size_t meta_left(const struct jit *j)
 {
     const struct arena *a = &j->arena[j->cur_arena];
-    return a->meta_start + meta_each(j) - a->meta_next;
+    size_t taken = a->meta_next - a->meta_start + (arena_blocks(a) + 1) * sizeof *a->top;
+    return meta_each(j) > taken ? meta_each(j) - taken : 0;
 }
 
 void *jit_meta_take(struct jit *j, size_t size)
@@ -128,19 +132,18 @@ void jit_meta_give_back(struct jit *j, void *p)
 
 static void arena_free_blocks(struct jit *j, struct arena *a)
 {
-    j->n_blocks -= a->blocks.len;
-    for (size_t k = 0; j->c.verify && k < a->blocks.len; k++)
-        jit_verify_drop(a->blocks.data[k]->twin);
-    a->blocks.len = 0;
+    size_t n = arena_blocks(a);
+    j->n_blocks -= n;
+    for (size_t k = 0; j->c.verify && k < n; k++)
+        jit_verify_drop(arena_block(a, k)->twin);
+    atomic_store(&a->n_blocks, 0);
     a->meta_next = a->meta_start;
 }
 
 void jit_cache_exit(struct jit *j)
 {
-    for (unsigned k = 0; k < JIT_ARENAS; k++) {
+    for (unsigned k = 0; k < JIT_ARENAS; k++)
         arena_free_blocks(j, &j->arena[k]);
-        vec_free(&j->arena[k].blocks);
-    }
     map_for_each(&j->pages, s) free(s->val);
     map_free(&j->pages);
     free(j->hash);
@@ -190,15 +193,15 @@ struct block *jit_block_at(struct jit *j, const void *host_pc)
         const struct arena *a = &j->arena[k];
         if (off < a->start || off >= a->end)
             continue;
-        size_t lo = 0, hi = a->blocks.len;
+        size_t n = arena_blocks(a), lo = 0, hi = n;
         while (lo < hi) {
             size_t mid = (lo + hi) / 2;
-            if (a->blocks.data[mid]->code + a->blocks.data[mid]->code_size < off)
+            if (arena_block(a, mid)->code + arena_block(a, mid)->code_size < off)
                 lo = mid + 1;
             else
                 hi = mid;
         }
-        struct block *b = lo < a->blocks.len ? a->blocks.data[lo] : NULL;
+        struct block *b = lo < n ? arena_block(a, lo) : NULL;
         return b && b->code <= off ? b : NULL;
     }
     return NULL;
@@ -262,7 +265,9 @@ void jit_block_add(struct jit *j, struct block *b)
 {
     struct arena *a = &j->arena[j->cur_arena];
     list_init(&b->incoming);
-    vec_push(&a->blocks, b);
+    size_t n = arena_blocks(a);
+    a->top[-1 - (ptrdiff_t)n] = b;
+    atomic_store_explicit(&a->n_blocks, n + 1, memory_order_release);
     j->n_blocks++;
     j->next = (b->code + b->code_size + 15) & ~15u;
     for (unsigned k = 0; k < 2 && b->page[k]; k++) {
@@ -324,9 +329,9 @@ void jit_block_kill(struct jit *j, struct block *b)
 
 static void arena_evict(struct jit *j, struct arena *a)
 {
-    for (size_t k = 0; k < a->blocks.len; k++) {
-        j->evicted += a->blocks.data[k]->valid;
-        jit_block_kill(j, a->blocks.data[k]);
+    for (size_t k = 0; k < arena_blocks(a); k++) {
+        j->evicted += arena_block(a, k)->valid;
+        jit_block_kill(j, arena_block(a, k));
     }
     a->freed_epoch = jit_epoch_next(j);
 }
@@ -360,7 +365,7 @@ void jit_cache_room(struct jit *j, size_t want)
     while (j->next + want > j->arena[j->cur_arena].end || want > meta_left(j)) {
         unsigned from = j->cur_arena;
         struct arena *a = &j->arena[(from + 1) % JIT_ARENAS];
-        if (a->blocks.len) {
+        if (arena_blocks(a)) {
             if (!a->freed_epoch)
                 arena_evict(j, a);
             uint64_t epoch = a->freed_epoch;
@@ -376,7 +381,7 @@ void jit_cache_room(struct jit *j, size_t want)
         j->cur_arena = (from + 1) % JIT_ARENAS;
         j->next = a->start;
         struct arena *ahead = &j->arena[(from + 2) % JIT_ARENAS];
-        if (ahead->blocks.len)
+        if (arena_blocks(ahead))
             arena_evict(j, ahead);
     }
     make_ready(j);

@@ -160,7 +160,7 @@ void jit_code_id_refresh(struct jit_vcpu *v)
         movable_id_refresh(v);
         return;
     }
-    bool shared = v->class->shared;
+    bool shared = v->code_shared = v->class->shared;
     uint64_t mask = jit_env(v)->isa ? jit_env(v)->isa->ctx_space_mask : 0;
     uint64_t ctx = shared ? v->ctx[MMU_MAIN] & ~mask : v->ctx[MMU_MAIN];
     uint64_t h = (ctx ^ v->mode << 7 ^ shared) * 0x9e3779b97f4a7c15ull;
@@ -325,5 +325,5 @@ bool jit_code_page_seen(struct jit_vcpu *v, uint64_t va, const struct code_fetch
     } else if (c->shared == global) {
         v->class_misses = 0;
     }
-    return !c->shared || global;
+    return !v->code_shared || global; // c may be of another opinion by now
 }

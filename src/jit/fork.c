@@ -24,9 +24,10 @@ static int copy_cache(struct jit *j, int fd)
         return -1;
     for (unsigned k = 0; k < JIT_ARENAS; k++) {
         const struct arena *a = &j->arena[k];
-        if (!a->blocks.len)
+        size_t n = arena_blocks(a);
+        if (!n)
             continue;
-        const struct block *last = a->blocks.data[a->blocks.len - 1];
+        const struct block *last = arena_block(a, n - 1);
         if (copy_range(fd, j->rw, a->start, last->code + last->code_size))
             return -1;
     }

@@ -1,10 +1,19 @@
-// Atomic operations on host memory by access size, for guest atomics made from C.
+// Guest memory in one access of the host's by size, plain and atomic, for accesses made from C.
 #pragma once
 
 #include "ir/ir.h"
 
+// Races there are the guest's, and in user mode a fault may end the access: the thread sanitizer
+// must not be at work in between.
+#if THREAD_SANITIZER && defined(__clang__)
+#define TOUCHES_GUEST __attribute__((disable_sanitizer_instrumentation, noinline))
+#else
+#define TOUCHES_GUEST
+#endif
+
 #define HOST_RMW(bits)                                                                             \
-    static inline uint##bits##_t host_rmw##bits(unsigned op, void *p, uint##bits##_t x)            \
+    TOUCHES_GUEST static inline uint##bits##_t host_rmw##bits(unsigned op, void *p,                \
+                                                              uint##bits##_t x)                    \
     {                                                                                              \
         uint##bits##_t *m = p, old, fresh;                                                         \
         switch (op) {                                                                              \
@@ -50,7 +59,7 @@ HOST_RMW(64)
 #if defined(__x86_64__)
 // 16 aligned bytes as one access. Compare-exchange does it on every x86-64-v2 host; the memory is
 // written, so it must be writable, which guest RAM always is for us.
-static inline bool host_cas128(void *p, uint64_t old[2], const uint64_t fresh[2])
+TOUCHES_GUEST static inline bool host_cas128(void *p, uint64_t old[2], const uint64_t fresh[2])
 {
     bool done;
     __asm__ volatile("lock cmpxchg16b %1"
@@ -60,7 +69,7 @@ static inline bool host_cas128(void *p, uint64_t old[2], const uint64_t fresh[2]
     return done;
 }
 #else
-static inline bool host_cas128(void *p, uint64_t old[2], const uint64_t fresh[2])
+TOUCHES_GUEST static inline bool host_cas128(void *p, uint64_t old[2], const uint64_t fresh[2])
 {
     unsigned __int128 o, n;
     memcpy(&o, old, 16);
@@ -72,7 +81,7 @@ static inline bool host_cas128(void *p, uint64_t old[2], const uint64_t fresh[2]
 }
 #endif
 
-static inline void host_load128(void *dst, const void *src)
+TOUCHES_GUEST static inline void host_load128(void *dst, const void *src)
 {
     if ((uintptr_t)src & 15) {
         memcpy(dst, src, 16);
@@ -91,7 +100,7 @@ static inline void host_load128(void *dst, const void *src)
     memcpy(dst, v, 16);
 }
 
-static inline void host_store128(void *dst, const void *src)
+TOUCHES_GUEST static inline void host_store128(void *dst, const void *src)
 {
     if ((uintptr_t)dst & 15) {
         memcpy(dst, src, 16);
@@ -105,7 +114,8 @@ static inline void host_store128(void *dst, const void *src)
 }
 
 // Compare-exchange of 1 to 16 bytes; *old is what memory held.
-static inline bool host_cas(void *p, unsigned size, union ir_val *old, const union ir_val *fresh)
+TOUCHES_GUEST static inline bool host_cas(void *p, unsigned size, union ir_val *old,
+                                          const union ir_val *fresh)
 {
     switch (size) {
     case 1:
@@ -123,4 +133,53 @@ static inline bool host_cas(void *p, unsigned size, union ir_val *old, const uni
     default:
         return host_cas128(p, old->u64, fresh->u64);
     }
+}
+
+// Single-copy atomic where aligned; it need not be.
+TOUCHES_GUEST static inline void host_load(union ir_val *dst, const uint8_t *src, unsigned size)
+{
+#define LOAD(type) __atomic_load_n((const type *)__builtin_assume_aligned(src, 1), __ATOMIC_RELAXED)
+    switch (size) {
+    case 1:
+        dst->u8[0] = LOAD(uint8_t);
+        break;
+    case 2:
+        dst->u16[0] = LOAD(uint16_t);
+        break;
+    case 4:
+        dst->u32[0] = LOAD(uint32_t);
+        break;
+    case 8:
+        dst->u64[0] = LOAD(uint64_t);
+        break;
+    default:
+        host_load128(dst, src);
+    }
+#undef LOAD
+}
+
+TOUCHES_GUEST static inline void host_store(uint8_t *dst, const void *src, unsigned size)
+{
+#define STORE(type)                                                                                \
+    __atomic_store_n((type *)__builtin_assume_aligned(dst, 1), *(const type *)src, __ATOMIC_RELAXED)
+    switch (size) {
+    case 1:
+        STORE(uint8_t);
+        break;
+    case 2:
+        STORE(uint16_t);
+        break;
+    case 4:
+        STORE(uint32_t);
+        break;
+    case 8:
+        STORE(uint64_t);
+        break;
+    case 16:
+        host_store128(dst, src);
+        break;
+    default:
+        memcpy(dst, src, size);
+    }
+#undef STORE
 }

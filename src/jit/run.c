@@ -301,8 +301,8 @@ void jit_flush_all(struct jit *j)
 {
     jit_lock(j);
     for (unsigned k = 0; k < JIT_ARENAS; k++)
-        for (size_t b = 0; b < j->arena[k].blocks.len; b++)
-            jit_block_kill(j, j->arena[k].blocks.data[b]);
+        for (size_t b = 0; b < arena_blocks(&j->arena[k]); b++)
+            jit_block_kill(j, arena_block(&j->arena[k], b));
     jit_epoch_next(j);
     jit_unlock(j);
 }

@@ -171,6 +171,11 @@ void jit_sync(struct env *e)
     jit_wait_flushed(jit_vcpu_of(e)->jit);
 }
 
+static uintptr_t addend(const struct tlb_entry *t)
+{
+    return atomic_load_explicit(&t->addend, memory_order_relaxed);
+}
+
 void jit_tlb_drop_writes(struct jit *j, const uint8_t *host_page)
 {
     for (unsigned k = 0; k < j->c.max_vcpus; k++) {
@@ -180,8 +185,8 @@ void jit_tlb_drop_writes(struct jit *j, const uint8_t *host_page)
         atomic_fetch_add(&v->drops, 1); // odd: its owner must not trust what it moves now
         for (unsigned n = 0; n < TLB_SIZE + TLB_VICTIMS; n++) {
             struct tlb_entry *t = n < TLB_SIZE ? &v->tlb[n] : &v->victim[n - TLB_SIZE];
-            uint64_t tag = atomic_load_explicit(&t->wtag, memory_order_relaxed);
-            if (tag && t->addend + (tag & PAGE_MASK) == (uintptr_t)host_page)
+            uint64_t tag = atomic_load_explicit(&t->wtag, memory_order_acquire);
+            if (tag && addend(t) + (tag & PAGE_MASK) == (uintptr_t)host_page)
                 atomic_store(&t->wtag, 0);
         }
         atomic_fetch_add(&v->drops, 1);
@@ -193,7 +198,7 @@ void jit_tlb_drop_writes(struct jit *j, const uint8_t *host_page)
 static uint8_t *hit(const struct tlb_entry *t, uint64_t tag, gva_t va, enum env_access access)
 {
     uint64_t have = access == ENV_WRITE ? t->wtag : t->rtag;
-    return have == tag ? (uint8_t *)(t->addend + va) : NULL;
+    return have == tag ? (uint8_t *)(addend(t) + va) : NULL;
 }
 
 // Entries that moved while jit_tlb_drop_writes looked for them may have escaped it.
@@ -212,17 +217,22 @@ uint8_t *jit_tlb_host(struct jit_vcpu *v, gva_t va)
     return hit(slot_of(v, va), tag_of(v, va, MMU_MAIN), va, ENV_READ);
 }
 
+static void copy_entry(struct tlb_entry *to, const struct tlb_entry *from)
+{
+    to->extra = from->extra;
+    atomic_store_explicit(&to->addend, addend(from), memory_order_relaxed);
+    atomic_store(&to->rtag, from->rtag);
+    atomic_store(&to->wtag, from->wtag);
+}
+
 static void swap_in(struct jit_vcpu *v, struct tlb_entry *t, struct tlb_entry *from)
 {
     uint32_t drops = atomic_load(&v->drops);
     struct tlb_entry keep;
-    memcpy(&keep, t, sizeof keep);
+    copy_entry(&keep, t);
     drop(t);
-    t->addend = from->addend;
-    t->extra = from->extra;
-    atomic_store(&t->rtag, from->rtag);
-    atomic_store(&t->wtag, from->wtag);
-    memcpy(from, &keep, sizeof keep);
+    copy_entry(t, from);
+    copy_entry(from, &keep);
     check_moved(v, drops, t, from);
 }
 
@@ -271,7 +281,7 @@ static void fill(struct jit_vcpu *v, gva_t va, unsigned mmu, const struct access
     if (old && old != tag && v->key_live[old & ~PAGE_MASK] && !v->jit->c.no_tlb_victims) {
         struct tlb_entry *victim = &v->victim[v->victim_next++ % TLB_VICTIMS];
         uint32_t drops = atomic_load(&v->drops);
-        memcpy(victim, t, sizeof *victim);
+        copy_entry(victim, t);
         check_moved(v, drops, t, victim);
     }
     drop(t);
@@ -279,7 +289,7 @@ static void fill(struct jit_vcpu *v, gva_t va, unsigned mmu, const struct access
     if (size > PAGE_SIZE) {
         note_large(v, va, size);
     }
-    t->addend = (uintptr_t)a->host - va;
+    atomic_store_explicit(&t->addend, (uintptr_t)a->host - va, memory_order_relaxed);
     t->extra = (a->x.global ? TLBX_GLOBAL : 0) | (uint64_t)log2_floor(size) << TLBX_SIZE_SHIFT;
     uint64_t page_off = a->hit.off & PAGE_MASK;
     if (a->x.perms & ENV_READ)

@@ -31,8 +31,8 @@
 #define KEY_STEP    16
 struct tlb_entry {
     _Atomic uint64_t rtag, wtag;
-    uintptr_t addend; // host address minus guest address
-    uint64_t extra;   // TLBX_*
+    _Atomic uintptr_t addend; // host address minus guest address
+    uint64_t extra;           // TLBX_*
 };
 enum {
     TLBX_GLOBAL = 1,
@@ -47,8 +47,8 @@ enum {
 #define JUMP_SIZE (1u << JUMP_BITS)
 struct jump_entry {
     _Atomic uint64_t pc;
-    uint32_t id;
-    uint32_t code; // offset in the code cache
+    _Atomic uint32_t id;
+    _Atomic uint32_t code; // offset in the code cache
 };
 static inline size_t jump_index(uint64_t pc)
 {
@@ -152,6 +152,7 @@ struct jit_vcpu {
     uint64_t mode;
     bool mode_known;
     struct code_class *class;           // of the current mode
+    bool code_shared;                   // code_id is the one for all address spaces
     struct code_class *class_cache[64]; // by hash of the mode: modes come back often
     unsigned class_misses;
     // Where other threads ask for something; `pending` is checked at every pass of the dispatcher.
@@ -256,7 +257,7 @@ struct code_page {
 struct code_class {
     uint64_t mode;
     unsigned index;
-    bool shared, decided;
+    _Atomic bool shared, decided; // by whichever vCPU sees more of its code
 };
 
 struct code_id {
@@ -268,12 +269,22 @@ struct code_id {
 // A part of the code cache that is thrown out as a whole, with what is kept beside its code.
 struct arena {
     uint32_t start, end;
-    VEC(struct block *) blocks;    // by ascending address
-    size_t meta_start, meta_next;  // in j->meta
+    struct block **top;      // its blocks by ascending address are top[-1], top[-2], ...
+    _Atomic size_t n_blocks; // in j->meta, towards what is taken there from the other end
+    size_t meta_start, meta_next;
     size_t code_ready, meta_ready; // up to where memory is there
     unsigned n_slots;              // of its link slots that are taken
     uint64_t freed_epoch;
 };
+// Any thread that is in code of the arena may look; blocks are added under the lock.
+static inline size_t arena_blocks(const struct arena *a)
+{
+    return atomic_load_explicit(&a->n_blocks, memory_order_acquire);
+}
+static inline struct block *arena_block(const struct arena *a, size_t k)
+{
+    return a->top[-1 - (ptrdiff_t)k];
+}
 #define META_RATIO     2
 #define JIT_HASH_BITS  18
 #define JIT_STACK_SIZE (256 * KiB)
@@ -359,7 +370,8 @@ const struct jit_host *jit_host_native(void); // NULL: this host has no back end
 
 // ---- cache.c: blocks ----
 struct block *jit_block_find(struct jit *j, uint64_t pc, uint64_t mode, uintptr_t page);
-struct block *jit_block_at(struct jit *j, const void *host_pc); // by executable address; lock held
+struct block *jit_block_at(struct jit *j,
+                           const void *host_pc); // by executable address; in its code, or lock held
 int jit_cache_init(struct jit *j, struct err *e);
 void jit_cache_divide(struct jit *j); // after the back end has written its fixed code
 void jit_cache_exit(struct jit *j);

@@ -222,8 +222,8 @@ static void jump_fill(struct jit_vcpu *v, uint64_t pc, const struct block *b)
     size_t n = jump_index(pc);
     struct jump_entry *e = &v->jump[n];
     atomic_store(&e->pc, jump_nowhere(n));
-    e->id = v->code_id;
-    e->code = b->code;
+    atomic_store_explicit(&e->id, v->code_id, memory_order_relaxed);
+    atomic_store_explicit(&e->code, b->code, memory_order_relaxed);
     atomic_store(&e->pc, pc);
     if (!atomic_load(&b->valid)) // killed meanwhile: whoever did may have looked here too early
         atomic_store(&e->pc, jump_nowhere(n));

@@ -199,15 +199,30 @@ void host_patch_guard(struct link *l, uint32_t id)
     __atomic_store_n((uint32_t *)l->guard, id, __ATOMIC_RELEASE);
 }
 
+#if THREAD_SANITIZER
+// It keeps a stack of calls of its own, which sees a longjmp but not our way out of helpers.
+static _Thread_local jmp_buf entered;
+#endif
+
 struct run_result host_enter(struct jit *j, struct env *e, uint32_t code)
 {
     struct run_result (*enter)(struct env *, const void *) =
         (struct run_result(*)(struct env *, const void *))(uintptr_t)j->thunk.enter;
+#if THREAD_SANITIZER
+    int why = setjmp(entered);
+    if (why) {
+        __builtin_ia32_ldmxcsr(jit_vcpu_of(e)->mxcsr_c);
+        return (struct run_result){RUN_LEAVE, (unsigned)why - 1};
+    }
+#endif
     return enter(e, j->rx + code);
 }
 
 void host_unwind(struct jit_vcpu *v, enum env_leave why)
 {
+#if THREAD_SANITIZER
+    longjmp(entered, (int)why + 1);
+#endif
     void (*unwind)(struct env *, unsigned) =
         (void (*)(struct env *, unsigned))(uintptr_t)v->jit->thunk.unwind;
     unwind(jit_env(v), why);

@@ -143,8 +143,11 @@ static const struct ir_helper set_ctx = {.name = "ctx",
                                          .n_args = 1,
                                          .args = {IR_I64}};
 
-static void m_lift(struct ir_build *b, uint64_t pc, const uint8_t *in)
+static void m_lift(struct ir_build *b, uint64_t pc, const uint8_t *code)
 {
+    const uint32_t word = __atomic_load_n((const uint32_t *)(const void *)code, __ATOMIC_RELAXED);
+    const uint8_t in[4] = {(uint8_t)word, (uint8_t)(word >> 8), (uint8_t)(word >> 16),
+                           (uint8_t)(word >> 24)};
     unsigned a = S_X0 + in[1], x = S_X0 + in[2], y = S_X0 + in[3];
     int64_t imm = (int8_t)in[3];
     ir_ref addr;

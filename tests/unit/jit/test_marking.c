@@ -43,6 +43,12 @@ static void nuisance_main(void *thread)
     }
 }
 
+// What the other CPU stores to meanwhile.
+static uint32_t look_at(const struct machine *m, uint64_t page)
+{
+    return __atomic_load_n((const uint32_t *)(ram_host(m->ram) + (page << 12)), __ATOMIC_RELAXED);
+}
+
 static void stores_under_way(void **state)
 {
     struct machine *m = m_open(2, (struct jit_config){0});
@@ -66,13 +72,12 @@ static void stores_under_way(void **state)
         uint32_t now = 0;
         while (!now) { // until the writer is there
             sleep_ns(PAUSE_NS);
-            ram_read(m->ram, p << 12, &now, 4);
+            now = look_at(m, p);
         }
         m_run(m, 0, p << 12);
         sleep_ns(2 * PAUSE_NS);
         m_run(m, 0, p << 12);
-        ram_read(m->ram, p << 12, &now, 4);
-        assert_int_equal(m->cpu[0]->x[0], now >> 16);
+        assert_int_equal(m->cpu[0]->x[0], look_at(m, p) >> 16);
     }
     atomic_store(&stop, true);
     pthread_join(nuisance, NULL);
@@ -123,8 +128,7 @@ static void permissions_on_the_move(void **state)
     w->x[6] = STOP;
     pthread_t writer = thread_start("writer", writer_main, m);
     for (unsigned k = 0; k < ROUNDS; k++) {
-        uint32_t before;
-        ram_read(m->ram, P << 12, &before, 4);
+        uint32_t before = look_at(m, P);
         unsigned tries = 0;
         do { // a store is in memory a little before the code there is known to have changed
             if (tries)

@@ -109,7 +109,7 @@ static void make_sum(struct toy *t, struct ir_build *b, uint64_t pc)
 // The constant in the code of the first block.
 static uint8_t *addend_of(struct jit *j)
 {
-    const struct block *b = j->arena[0].blocks.data[0];
+    const struct block *b = arena_block(&j->arena[0], 0);
     uint8_t *code = jit_rw(j, b->code);
     const uint32_t addend = ADDEND;
     for (uint32_t n = 0; n + 4 <= b->code_size; n++)
