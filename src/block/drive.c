@@ -1,6 +1,7 @@
 // Drives and named nodes of one machine: -drive, -blockdev, and how devices find them.
 
 #include "block/job/graph.h"
+#include "block/job/job.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -27,6 +28,11 @@ void drives_on_event(struct drives *ds, drives_event_fn *fn, void *opaque)
 {
     ds->job_event = fn;
     ds->job_opaque = opaque;
+}
+
+struct engine *drives_engine(struct drives *ds)
+{
+    return ds->eng;
 }
 
 static void unregister_node(struct block_node *n)

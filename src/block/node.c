@@ -1,5 +1,6 @@
 // Nodes: opening an image from options, its children, probing, names and lifetimes.
 
+#include "block/job/bitmap.h"
 #include "block/node.h"
 #include "block/image.h"
 #include "block/job/graph.h"
@@ -335,6 +336,7 @@ static void node_free(struct block_node *n)
 {
     if (n->s)
         n->drv->close(n);
+    bitmaps_free(n);
     free(n->s);
     if (n->file)
         node_unref(n->file);
@@ -358,6 +360,7 @@ static struct block_node *node_new(const struct block_inherit *in, struct drives
     n->align = 1;
     co_queue_init(&n->idle);
     gate_init(&n->gate);
+    list_init(&n->bitmaps);
     list_init(&n->link);
     return n;
 }

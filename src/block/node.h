@@ -61,6 +61,7 @@ struct block_image_ops {
     int (*check)(struct block_node *n, struct block_check *c, struct err *e);
     void (*info)(struct block_node *n, struct block_info_sink *s);
     void (*facts)(struct block_node *n, struct block_facts *f);
+    int (*check_bitmap)(struct block_node *n, struct err *e); // can it keep one? NULL: none can
     int (*set_backing)(struct block_node *n, const char *name, const char *format, struct err *e);
     int (*measure)(const struct block_create *c, struct block_measure *m, struct err *e);
 };
@@ -123,7 +124,8 @@ struct block_node {
     unsigned in_flight;
     struct co_queue idle;
     struct gate gate;
-    const char *busy; // the job that holds it, or NULL
+    struct list bitmaps; // struct bitmap
+    const char *busy;    // the job that holds it, or NULL
     struct block_stats stats;
     struct throttle *throttle;
     struct list link; // in the machine's table

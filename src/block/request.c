@@ -2,6 +2,7 @@
 // driver, and between nodes the same calls again without the accounting.
 
 #include "block/node.h"
+#include "block/job/bitmap.h"
 #include "base/bits.h"
 #include "base/clock.h"
 #include "block/throttle.h"
@@ -94,7 +95,10 @@ int node_resize(struct block_node *n, uint64_t size, struct err *e)
         return err_set(e, "the image is opened read-only");
     if (!n->drv->image || !n->drv->image->resize)
         return err_set(e, "format %s cannot be resized", n->drv->name);
-    return n->drv->image->resize(n, size, e);
+    if (n->drv->image->resize(n, size, e))
+        return -1;
+    bitmaps_resize(n);
+    return 0;
 }
 
 // A raw image whose format nobody stated must not become something else by what the guest writes
@@ -164,6 +168,8 @@ static int run_apart(struct block_node *n, struct block_req *r)
 {
     struct gate_range range;
     bool writes = r->op != BLOCK_READ && r->op != BLOCK_FLUSH;
+    if (writes)
+        gate_before(n, r->offset, r->bytes);
     if (!writes || !n->gate.ordered)
         return run_checked(n, r);
     gate_range_hold(n, &range, r->offset, r->bytes, false);

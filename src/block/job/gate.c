@@ -16,6 +16,7 @@ void gate_init(struct gate *g)
 {
     list_init(&g->waiting);
     list_init(&g->maps);
+    list_init(&g->guards);
     list_init(&g->ranges);
     co_queue_init(&g->vacant);
     co_queue_init(&g->range_free);
@@ -133,8 +134,65 @@ void gate_written(struct block_node *n, uint64_t off, uint64_t bytes)
     list_for_each(m, &n->gate.maps, link)
     {
         dirty_map_mark(m, off, bytes);
-        co_queue_wake_all(node_co(n), m->wake);
+        if (m->wake)
+            co_queue_wake_all(node_co(n), m->wake);
     }
+}
+
+void gate_guard(struct block_node *n, struct gate_guard *g)
+{
+    list_append(&n->gate.guards, &g->link);
+}
+
+void gate_before(struct block_node *n, uint64_t off, uint64_t bytes)
+{
+    struct gate_guard *g;
+    if (!list_empty(&n->gate.guards)) { // one at most: its node is busy
+        g = list_entry(n->gate.guards.next, struct gate_guard, link);
+        g->before(g->opaque, off, bytes);
+    }
+}
+
+// ---- flights ----
+
+void flights_init(struct flights *f)
+{
+    list_init(&f->list);
+    co_queue_init(&f->landed);
+}
+
+static bool overlaps(const struct flights *all, uint64_t at, uint64_t end)
+{
+    struct flight *f;
+    list_for_each(f, &all->list, link)
+    {
+        if (f->at < end && at < f->end)
+            return true;
+    }
+    return false;
+}
+
+bool flights_wait(struct co_sched *co, struct flights *all, uint64_t at, uint64_t n)
+{
+    if (!overlaps(all, at, at + n))
+        return false;
+    co_queue_wait(co, &all->landed);
+    return true;
+}
+
+void flight_begin(struct co_sched *co, struct flights *all, struct flight *f, uint64_t at,
+                  uint64_t n)
+{
+    while (flights_wait(co, all, at, n)) {
+    }
+    *f = (struct flight){.at = at, .end = at + n};
+    list_append(&all->list, &f->link);
+}
+
+void flight_end(struct co_sched *co, struct flights *all, struct flight *f)
+{
+    list_remove(&f->link);
+    co_queue_wake_all(co, &all->landed);
 }
 
 // ---- ranges ----

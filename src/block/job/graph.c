@@ -72,9 +72,9 @@ bool graph_is_below(const struct block_node *n, const struct block_node *top)
     return top;
 }
 
-int graph_check_movable(struct drives *ds, const struct block_node *n, struct err *e)
+int graph_check_movable(struct drives *ds, const struct block_node *n, unsigned held, struct err *e)
 {
-    unsigned known = !list_empty(&n->link);
+    unsigned known = held + !list_empty(&n->link);
     struct drive *d;
     list_for_each(d, &ds->drives, link) known += d->node == n;
     node_list l = all_nodes(ds);
@@ -245,38 +245,38 @@ int graph_snapshot_check(struct drives *ds, struct block_node *n, struct block_n
         return err_set(e, "The overlay '%s' does not support backing images", overlay->node_name);
     if (overlay->in.read_only)
         return err_set(e, "The overlay '%s' is read-only", overlay->node_name);
-    return graph_check_movable(ds, n, e) || graph_join(ds, overlay, n, e) ? -1 : 0;
+    return graph_check_movable(ds, n, 0, e) || graph_join(ds, overlay, n, e) ? -1 : 0;
 }
 
-struct block_node *graph_open_overlay(struct drives *ds, struct block_node *n, const char *path,
-                                      const char *format, bool existing, const char *node_name,
-                                      struct err *e)
+struct block_node *graph_open_image(struct drives *ds, struct block_node *at,
+                                    const struct graph_image *i, struct err *e)
 {
     struct opts none = {0}, o = {0};
-    struct block_create c = {.size = n->size,
-                             .backing_name = n->filename,
-                             .backing_format = n->drv->name,
+    struct block_create c = {.size = i->size,
+                             .backing_name = i->backing_name,
+                             .backing_format = i->backing_format,
                              .opts = &none};
-    struct block_node *overlay = NULL;
-    opts_set(&o, "driver", format);
+    struct block_node *n = NULL;
+    opts_set(&o, "driver", i->format);
     opts_set(&o, "file.driver", "file");
-    opts_set(&o, "file.filename", path);
-    opts_set(&o, "backing", "");
-    if (node_name)
-        opts_set(&o, "node-name", node_name);
-    if (existing || !image_create(format, path, &c, e))
-        overlay = node_open_root(&o, NULL, ds, n->eng, e);
+    opts_set(&o, "file.filename", i->path);
+    if (!i->open_backing && !strcmp(i->format, "qcow2"))
+        opts_set(&o, "backing", "");
+    if (i->node_name)
+        opts_set(&o, "node-name", i->node_name);
+    if (i->existing || !image_create(i->format, i->path, &c, e))
+        n = node_open_root(&o, NULL, ds, at->eng, e);
     else
-        err_prefix(e, "%s", path);
-    if (overlay)
-        overlay->in.discard_unmap = n->in.discard_unmap;
-    if (overlay && node_name) {
-        list_append(&ds->nodes, &overlay->link);
-        block_ref(overlay);
+        err_prefix(e, "%s", i->path);
+    if (n)
+        n->in.discard_unmap = at->in.discard_unmap;
+    if (n && i->node_name) {
+        list_append(&ds->nodes, &n->link);
+        block_ref(n);
     }
     opts_free(&none);
     opts_free(&o);
-    return overlay;
+    return n;
 }
 
 struct snapshot_call {

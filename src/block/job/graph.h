@@ -11,7 +11,9 @@ struct block_node *graph_overlay(struct drives *ds, const struct block_node *n);
 bool graph_is_below(const struct block_node *n, const struct block_node *top); // by backing files
 // May something else take n's place? Not where a holder is unknown to the tables of drives and
 // nodes.
-int graph_check_movable(struct drives *ds, const struct block_node *n, struct err *e) MUST_CHECK;
+// `held`: references of the caller's own.
+int graph_check_movable(struct drives *ds, const struct block_node *n, unsigned held,
+                        struct err *e) MUST_CHECK;
 // Brings `n` and what is below it, idle and used by nobody else, to the engine of `at`.
 int graph_join(struct drives *ds, struct block_node *n, const struct block_node *at,
                struct err *e) MUST_CHECK;
@@ -24,13 +26,23 @@ void graph_replace(struct drives *ds, struct block_node *from, struct block_node
 // Opens the files below anew for writing or only for reading. In a coroutine. 0 or -1.
 int graph_set_read_only(struct block_node *n, bool read_only, struct err *e) MUST_CHECK;
 
+// Changes an open node's options to `o`: read-only, auto-read-only, discard, detect-zeroes and its
+// backing file. What else is named must be as it is; unlike the others it is checked first.
+int graph_reopen(struct drives *ds, struct block_node *n, struct opts *o, struct err *e) MUST_CHECK;
+
 // An overlay, open and without a backing file, on top of `n`: blockdev-snapshot. `check` before any
 // of a transaction's changes, `apply` cannot fail.
 int graph_snapshot_check(struct drives *ds, struct block_node *n, struct block_node *overlay,
                          struct err *e) MUST_CHECK;
-// The image at `path` as such an overlay: made now (over n, by n's file name) unless `existing`.
-// With a name it is in the table of nodes. The caller's reference.
-struct block_node *graph_open_overlay(struct drives *ds, struct block_node *n, const char *path,
-                                      const char *format, bool existing, const char *node_name,
-                                      struct err *e);
+// An image by its path, opened for writing on the engine of `at`; made first unless it exists. With
+// a name it is in the table of nodes. The caller's reference.
+struct graph_image {
+    const char *path, *format, *node_name;
+    const char *backing_name, *backing_format; // what it is to name, or NULL
+    uint64_t size;
+    bool existing;
+    bool open_backing; // open what it names below; else it has no backing file
+};
+struct block_node *graph_open_image(struct drives *ds, struct block_node *at,
+                                    const struct graph_image *i, struct err *e);
 void graph_snapshot_apply(struct drives *ds, struct block_node *n, struct block_node *overlay);

@@ -171,6 +171,8 @@ static void finish(struct job *j)
 
 static void ended(struct job *j)
 {
+    if (!j->result && j->type->on_main)
+        j->result = j->type->on_main(j);
     if (!j->result) {
         set_status(j, JOB_WAITING);
         set_status(j, JOB_PENDING);
@@ -217,7 +219,8 @@ static void run_entry(void *arg)
 {
     struct job *j = arg;
     j->busy_since = host_monotonic_ns();
-    j->result = j->type->run(j);
+    j->hands = 1;
+    j->result = j->type->run ? j->type->run(j) : 0;
     if (j->cancelled && (j->forced || !j->ready) && !j->result)
         j->result = -ECANCELED;
     j->ended = true;
@@ -358,10 +361,45 @@ void job_wait(struct job *j)
 
 static void stay_paused(struct job *j)
 {
-    set_status(j, j->ready ? JOB_STANDBY : JOB_PAUSED);
+    if (++j->resting == j->hands)
+        set_status(j, j->ready ? JOB_STANDBY : JOB_PAUSED);
     while (j->paused)
         job_wait(j);
-    set_status(j, j->ready ? JOB_READY : JOB_RUNNING);
+    if (j->resting-- == j->hands)
+        set_status(j, j->ready ? JOB_READY : JOB_RUNNING);
+}
+
+struct share {
+    struct job *j;
+    int (*fn)(struct job *j);
+    int result;
+    struct co_queue done;
+};
+
+static void share_entry(void *arg)
+{
+    struct share *s = arg;
+    int r = s->fn(s->j);
+    s->result = s->result ?: r;
+    if (!--s->j->hands)
+        co_queue_wake_all(engine_co(s->j->eng), &s->done);
+    else if (s->j->paused && s->j->resting == s->j->hands)
+        set_status(s->j, s->j->ready ? JOB_STANDBY : JOB_PAUSED);
+}
+
+int job_share(struct job *j, unsigned n, int (*fn)(struct job *j))
+{
+    struct share s = {.j = j, .fn = fn};
+    co_queue_init(&s.done);
+    n = j->speed ? 1 : n; // a rate is kept by one
+    j->hands = n;
+    for (unsigned i = 0; i < n; i++)
+        co_start(engine_co(j->eng), share_entry, &s);
+    engine_kick(j->eng); // they have not begun yet
+    while (j->hands)
+        co_queue_wait(engine_co(j->eng), &s.done);
+    j->hands = 1;
+    return s.result;
 }
 
 static bool to_end(const struct job *j)
@@ -374,7 +412,7 @@ int job_pace(struct job *j, uint64_t bytes)
     int64_t now = host_monotonic_ns();
     if (j->speed)
         j->not_before = MAX(j->not_before, now) + (int64_t)((double)bytes * 1e9 / (double)j->speed);
-    while (!to_end(j)) {
+    while (!to_end(j) && !j->failed) {
         now = host_monotonic_ns();
         if (j->paused)
             stay_paused(j);
@@ -387,7 +425,7 @@ int job_pace(struct job *j, uint64_t bytes)
         if (host_monotonic_ns() - now >= BREATH_NS)
             j->busy_since = host_monotonic_ns();
     }
-    return -ECANCELED;
+    return j->failed ?: -ECANCELED;
 }
 
 void job_set_ready(struct job *j)
@@ -406,6 +444,8 @@ int job_failed(struct job *j, bool read, int error)
 {
     enum job_on_error action = read ? j->on_read_error : j->on_write_error;
     struct buf data = {0};
+    if (j->failed) // by another hand, who told it
+        return j->failed;
     if (action == JOB_ENOSPC)
         action = error == -ENOSPC ? JOB_STOP : JOB_REPORT;
     buf_printf(&data,
@@ -419,7 +459,7 @@ int job_failed(struct job *j, bool read, int error)
     if (action == JOB_IGNORE)
         return 0;
     if (action == JOB_REPORT)
-        return error;
+        return j->failed = error;
     j->paused = true;
     return job_pace(j, 0) ?: 1;
 }

@@ -32,7 +32,9 @@ struct job_type {
     bool block; // block-job-* commands and BLOCK_JOB_* events apply
     size_t size;
     // In a coroutine. 0, or -errno with j->err set or left to the errno.
-    int (*run)(struct job *j);
+    int (*run)(struct job *j); // NULL: nothing
+    // Or, for work that no coroutine can do: on the main loop, after `run` has returned 0.
+    int (*on_main)(struct job *j);
     // The end, in a coroutine while the main loop waits: the last of the work and the change of the
     // graph (good), or what was begun is put back. 0 or -errno.
     int (*finish)(struct job *j, bool good);
@@ -51,9 +53,11 @@ struct job {
     int64_t not_before;              // the rate limit's clock
     enum job_on_error on_read_error, on_write_error;
     int result;
+    int failed; // -errno of a piece, reported
     struct err err;
-    struct co_queue wake; // told of every change of what is asked for
-    int64_t busy_since;   // when it last let others run
+    struct co_queue wake;    // told of every change of what is asked for
+    int64_t busy_since;      // when it last let others run
+    unsigned hands, resting; // coroutines that work for it, and those of them that are paused
     struct list link, finish_link;
     VEC(struct block_node *) nodes; // a reference of each, marked busy
 };
@@ -65,6 +69,7 @@ struct job_options {
     uint64_t speed;
     enum job_on_error on_read_error, on_write_error;
 };
+struct engine *drives_engine(struct drives *ds); // of jobs that belong to no node
 // Made but not started; NULL and *e (the id is taken). `device` names block jobs without an id.
 struct job *job_new(struct drives *ds, const struct job_type *type, const struct job_options *o,
                     const char *device, struct engine *eng, struct err *e);
@@ -94,6 +99,8 @@ void jobs_end(struct drives *ds);
 int job_pace(struct job *j, uint64_t bytes);
 void job_wait(struct job *j); // until something is asked for, or the nodes change
 void job_set_ready(struct job *j);
+// Runs fn(j) in n coroutines at once, until all have returned: the first result that is not 0.
+int job_share(struct job *j, unsigned n, int (*fn)(struct job *j));
 void job_advance(struct job *j, uint64_t bytes);
 // What is to become of a piece that failed: 1: do it again, 0: leave it out, else the end's error.
 int job_failed(struct job *j, bool read, int error);
@@ -102,6 +109,7 @@ int job_failed(struct job *j, bool read, int error);
 struct mirror_options {
     struct job_options job;
     struct block_node *source, *target;
+    unsigned target_held;        // references to it that the caller has and gives up
     struct block_node *base;     // commit: the layer that receives; its data is not copied
     struct block_node *replaces; // NULL: source
     bool commit, none;           // none: only what is written from now on
@@ -110,6 +118,19 @@ struct mirror_options {
     const char *backing_name; // commit below the top: as the overlay is to name the base
 };
 struct job *job_mirror(struct drives *ds, const struct mirror_options *o, struct err *e);
+enum backup_bitmap_mode { BACKUP_ON_SUCCESS, BACKUP_NEVER, BACKUP_ALWAYS };
+struct backup_options {
+    struct job_options job;
+    struct block_node *source, *target;
+    struct bitmap *bitmap; // copy only what it marks; or NULL
+    enum backup_bitmap_mode mode;
+    bool top_only; // sync=top
+    bool none;     // keep only what the guest overwrites
+    bool compress;
+    bool use_bitmap_as_well; // sync=full or top with a bitmap: which is then cleaned as by the mode
+};
+// From now on the target gets what the source has at this moment; the source is idle.
+struct job *job_backup(struct drives *ds, const struct backup_options *o, struct err *e);
 struct stream_options {
     struct job_options job;
     struct block_node *node, *base; // base: NULL, all of the chain

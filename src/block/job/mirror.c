@@ -1,7 +1,8 @@
-// Copying a node's content to another while the guest writes: mirror, and commit, whose target is a
-// layer below. A map of what is not copied yet, which writes add to; once it is empty the job is
-// ready and keeps it so, until it is told to change over. What remains then is copied with the
-// guest's requests held off. A commit from below the top has no writes to follow and ends alone.
+// Copying a node's content to another while the guest writes, several pieces at a time: mirror, and
+// commit, whose target is a layer below. A map of what is not copied yet, which writes add to; once
+// it is empty the job is ready and keeps it so, until it is told to change over. What remains then
+// is copied with the guest's requests held off. A commit from below the top has no writes to follow
+// and ends alone.
 
 #include "base/bits.h"
 #include "block/copy.h"
@@ -10,7 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { GRANULE_SHIFT = 16, PIECE = 1 << 20, STATUS_MAX = 1 << 30 };
+enum { GRANULE_SHIFT = 16, PIECE = 1 << 20, STATUS_MAX = 1 << 30, HANDS = 8 };
 
 struct mirror {
     struct job j;
@@ -19,8 +20,8 @@ struct mirror {
     bool target_was_read_only;
     char *backing_name;
     struct dirty_map dirty;
-    uint64_t cursor; // granule after the last one copied
-    char *buf;
+    uint64_t cursor; // granule after the last one taken
+    struct flights flights;
 };
 
 static struct mirror *of(struct job *j)
@@ -59,20 +60,20 @@ static void count_work(struct mirror *m)
 
 // ---- copying ----
 
-static int copy_extent(struct mirror *m, uint64_t off, uint64_t bytes, const struct block_extent *x,
-                       bool *reading)
+static int copy_extent(struct mirror *m, char *buf, uint64_t off, uint64_t bytes,
+                       const struct block_extent *x, bool *reading)
 {
     if (m->base && !x->allocated)
         return 0; // what is below the base needs no copy
     if (x->zero || (!x->data && !x->allocated))
         return node_write_zeroes(m->target, off, bytes, BLOCK_MAY_UNMAP);
     *reading = true;
-    int r = node_read_buf(m->source, off, m->buf, bytes);
+    int r = node_read_buf(m->source, off, buf, bytes);
     *reading = false;
-    return r ?: node_write_buf(m->target, off, m->buf, bytes);
+    return r ?: node_write_buf(m->target, off, buf, bytes);
 }
 
-static int copy_range(struct mirror *m, uint64_t off, uint64_t end, bool *reading)
+static int copy_range(struct mirror *m, char *buf, uint64_t off, uint64_t end, bool *reading)
 {
     int r = 0;
     while (off < end && !r) {
@@ -84,15 +85,17 @@ static int copy_range(struct mirror *m, uint64_t off, uint64_t end, bool *readin
         if (r)
             break;
         uint64_t bytes = MIN(x.bytes, end - off);
-        r = copy_extent(m, off, bytes, &x, reading);
+        r = copy_extent(m, buf, off, bytes, &x, reading);
         off += bytes;
     }
     return r;
 }
 
 // Copies the next dirty piece. 1: there was one; 0: all is clean; else -errno.
-static int copy_next(struct mirror *m, bool pace)
+static int copy_next(struct mirror *m, char *buf, bool pace)
 {
+    struct co_sched *co = engine_co(m->j.eng);
+    struct flight f;
     uint64_t at, n, max = MAX(PIECE >> m->dirty.shift, 1);
     bool reading = false;
     if (!m->dirty.set)
@@ -103,7 +106,9 @@ static int copy_next(struct mirror *m, bool pace)
     m->cursor = at + n;
     uint64_t off = at << m->dirty.shift;
     uint64_t end = MIN((at + n) << m->dirty.shift, m->source->size);
-    int r = copy_range(m, off, end, &reading);
+    flight_begin(co, &m->flights, &f, at, n); // what was written meanwhile comes after it
+    int r = copy_range(m, buf, off, end, &reading);
+    flight_end(co, &m->flights, &f);
     if (r) {
         dirty_map_mark(&m->dirty, off, end - off);
         if (!pace)
@@ -119,11 +124,20 @@ static int copy_next(struct mirror *m, bool pace)
 
 static int copy_all(struct mirror *m, bool pace)
 {
+    char *buf;
     int r;
+    if (posix_memalign((void **)&buf, 4096, MAX((size_t)PIECE, (size_t)1 << m->dirty.shift)))
+        return -ENOMEM;
     do
-        r = copy_next(m, pace);
+        r = copy_next(m, buf, pace);
     while (r > 0);
+    free(buf);
     return r;
+}
+
+static int copy_share(struct job *j)
+{
+    return copy_all(of(j), true);
 }
 
 // ---- the job ----
@@ -135,10 +149,7 @@ static int prepare_target(struct mirror *m)
         return -EACCES;
     if (m->target->size < m->source->size && node_resize(m->target, m->source->size, &j->err))
         return -ENOSPC;
-    if (dirty_map_init(&m->dirty, m->source->size, m->dirty.shift) ||
-        posix_memalign((void **)&m->buf, 4096, MAX((size_t)PIECE, (size_t)1 << m->dirty.shift)))
-        return -ENOMEM;
-    return 0;
+    return dirty_map_init(&m->dirty, m->source->size, m->dirty.shift);
 }
 
 static int mirror_run(struct job *j)
@@ -153,7 +164,7 @@ static int mirror_run(struct job *j)
     r = mark_existing(m);
     count_work(m);
     while (!r) {
-        r = copy_all(m, true);
+        r = m->dirty.set ? job_share(j, MIN((uint64_t)HANDS, m->dirty.set), copy_share) : 0;
         if (r)
             break;
         count_work(m);
@@ -224,7 +235,6 @@ static void mirror_free(struct job *j)
 {
     struct mirror *m = of(j);
     dirty_map_free(&m->dirty);
-    free(m->buf);
     free(m->backing_name);
 }
 
@@ -267,8 +277,8 @@ static int check(struct drives *ds, const struct mirror_options *o, struct err *
     if (!o->commit && o->target->size < o->source->size)
         return err_set(e, "the target '%s' is smaller than the source", o->target->node_name);
     bool active = !o->commit || !graph_overlay(ds, o->source);
-    return (active && graph_check_movable(ds, o->replaces ?: o->source, e)) ||
-                   (!o->commit && graph_check_movable(ds, o->target, e)) ||
+    return (active && graph_check_movable(ds, o->replaces ?: o->source, 0, e)) ||
+                   (!o->commit && graph_check_movable(ds, o->target, o->target_held, e)) ||
                    graph_join(ds, o->target, o->source, e)
                ? -1
                : 0;
@@ -293,6 +303,7 @@ struct job *job_mirror(struct drives *ds, const struct mirror_options *o, struct
     m->active = !o->commit || !graph_overlay(ds, o->source);
     m->target_was_read_only = o->target->in.read_only;
     m->backing_name = o->backing_name ? xstrdup(o->backing_name) : NULL;
+    flights_init(&m->flights);
     m->dirty.shift = GRANULE_SHIFT;
     if (o->granularity)
         m->dirty.shift = log2_floor(o->granularity);

@@ -4,6 +4,7 @@
 // branches of the unions) comes out of the back ends' own tables.
 #include "control/monitor/qmp_schema.h"
 #include "block/node.h"
+#include "control/monitor/disks/transaction.h"
 #include <stdio.h>
 
 struct branch {
@@ -11,6 +12,7 @@ struct branch {
     const char *members;     // beside the keys; may be NULL
     const char *const *keys; // NULL-terminated, or NULL
     bool wrapped;            // the keys are those of a member "data"
+    const char *type;        // that member's type, instead
 };
 typedef bool branch_fn(unsigned i, struct branch *b);
 
@@ -70,12 +72,11 @@ static bool create_branch(unsigned i, struct branch *b)
 
 static bool transaction_branch(unsigned i, struct branch *b)
 {
-    static const struct branch kinds[] = {
-        {"blockdev-snapshot", "data:BlockdevSnapshot", NULL, false},
-        {"blockdev-snapshot-sync", "data:BlockdevSnapshotSync", NULL, false}};
-    if (i < ARRAY_SIZE(kinds))
-        *b = kinds[i];
-    return i < ARRAY_SIZE(kinds);
+    const struct action_type *t = action_type_at(i);
+    if (!t)
+        return false;
+    *b = (struct branch){.name = t->name, .type = t->data};
+    return true;
 }
 
 static bool chardev_branch(unsigned i, struct branch *b)
@@ -240,11 +241,6 @@ struct schema {
     struct json_object *seen; // names of types already there
 };
 
-static void put_str(struct json_object *o, const char *key, const char *v)
-{
-    json_object_object_add(o, key, json_object_new_string(v));
-}
-
 static struct json_object *entity(struct schema *s, const char *name, const char *meta)
 {
     struct json_object *o = json_object_new_object();
@@ -348,7 +344,9 @@ static void add_union(struct schema *s, const struct type *t)
         json_object_array_add(variants, v);
         if (b.wrapped && fresh(s, data + 5))
             add_object(s, data + 5, "", b.keys);
-        add_object(s, type, b.wrapped ? data : b.members, b.wrapped ? NULL : b.keys);
+        if (b.type)
+            snprintf(data, sizeof data, "data:%s", b.type);
+        add_object(s, type, b.wrapped || b.type ? data : b.members, b.wrapped ? NULL : b.keys);
     }
     put_str(o, "tag", t->tag);
     json_object_object_add(o, "variants", variants);

@@ -119,7 +119,8 @@ RUN(query_migrate)
     return o;
 }
 
-// Bandwidth and downtime are those of one piece.
+// Bandwidth and downtime are those of one piece. Names for bitmaps are taken and have no use: the
+// capability to send bitmaps along is not there.
 RUN(query_migrate_parameters)
 {
     struct json_object *o = object();
@@ -131,6 +132,57 @@ RUN(query_migrate_parameters)
 RUN(migrate_set_parameters)
 {
     return NULL;
+}
+
+// Every disk of a machine takes part: a list that leaves one out asks for what cannot be kept.
+static bool all_disks(struct monitor *m, struct json_object *args, struct qmp_error *e)
+{
+    struct json_object *list;
+    json_object_object_get_ex(args, "devices", &list);
+    if (!json_object_is_type(list, json_type_array)) {
+        qmp_fail(e, "GenericError", "Invalid parameter type for 'devices', expected: array");
+        return false;
+    }
+    size_t n = json_object_array_length(list);
+    for (size_t i = 0; i < n; i++) {
+        const char *name = json_object_get_string(json_object_array_get_idx(list, i));
+        if (!vm_snapshot_takes(m->vm, name ? name : "")) {
+            qmp_fail(e, "GenericError", "No block device node '%s' that can be written", name);
+            return false;
+        }
+    }
+    if (n == vm_snapshot_disks(m->vm))
+        return true;
+    qmp_fail(e, "GenericError", "'devices' leaves out a writable disk; all of them take part");
+    return false;
+}
+
+static struct json_object *snapshot(struct monitor *m, enum vm_snapshot_job kind,
+                                    struct json_object *args, struct qmp_error *e)
+{
+    const char *state = qmp_str(args, "vmstate");
+    if (!all_disks(m, args, e))
+        return NULL;
+    if (state && !vm_snapshot_takes(m->vm, state))
+        return qmp_fail(e, "GenericError", "vmstate node '%s' is not among the disks", state);
+    if (vm_snapshot_job(m->vm, kind, qmp_str(args, "job-id"), qmp_str(args, "tag"), &e->err))
+        e->class = "GenericError";
+    return NULL;
+}
+
+RUN(snapshot_save)
+{
+    return snapshot(m, VM_SNAPSHOT_SAVE, args, e);
+}
+
+RUN(snapshot_load)
+{
+    return snapshot(m, VM_SNAPSHOT_LOAD, args, e);
+}
+
+RUN(snapshot_delete)
+{
+    return snapshot(m, VM_SNAPSHOT_DELETE, args, e);
 }
 
 // ---- migration: events are always sent ----

@@ -59,6 +59,30 @@ static bool has(struct block_node *n, const char *name, struct block_snapshot *o
     return found;
 }
 
+bool vm_snapshot_exists(struct vm *vm, const char *name)
+{
+    bool found = false;
+    for (struct drive *d = next_disk(vm, NULL); d; d = next_disk(vm, d))
+        found |= block_can_snapshot(d->node) && has(d->node, name, NULL);
+    return found;
+}
+
+unsigned vm_snapshot_disks(struct vm *vm)
+{
+    unsigned n = 0;
+    for (struct drive *d = next_disk(vm, NULL); d; d = next_disk(vm, d))
+        n++;
+    return n;
+}
+
+bool vm_snapshot_takes(struct vm *vm, const char *node)
+{
+    for (struct drive *d = next_disk(vm, NULL); d; d = next_disk(vm, d))
+        if (!strcmp(block_node_name(d->node), node) || !strcmp(name_of(d), node))
+            return true;
+    return false;
+}
+
 int vm_snapshot_delete(struct vm *vm, const char *name, struct err *e)
 {
     for (struct drive *d = next_disk(vm, NULL); d; d = next_disk(vm, d))

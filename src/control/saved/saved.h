@@ -18,6 +18,15 @@ int vm_snapshot_load(struct vm *vm, const char *name, struct err *e) MUST_CHECK;
 int vm_snapshot_delete(struct vm *vm, const char *name, struct err *e) MUST_CHECK;
 void vm_snapshot_print(struct vm *vm, struct buf *out); // info snapshots
 
+bool vm_snapshot_exists(struct vm *vm, const char *name); // in any of the disks
+// The same as jobs, which are seen to their end by query-jobs and job-dismiss.
+enum vm_snapshot_job { VM_SNAPSHOT_SAVE, VM_SNAPSHOT_LOAD, VM_SNAPSHOT_DELETE };
+int vm_snapshot_job(struct vm *vm, enum vm_snapshot_job kind, const char *id, const char *tag,
+                    struct err *e) MUST_CHECK;
+// The disks that take part, by the names of their nodes; the first found keeps the state.
+bool vm_snapshot_takes(struct vm *vm, const char *node);
+unsigned vm_snapshot_disks(struct vm *vm); // how many
+
 // migrate: to "file:PATH", "fd:NAME", "exec:COMMAND", "unix:PATH" or "tcp:HOST:PORT"; the machine
 // stands still afterwards. And -incoming with one of these; from a socket the state is taken in
 // when somebody connects.

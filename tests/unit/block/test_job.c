@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-enum { SIZE = 1 << 20, SECTOR = 512, WRITES = 60 };
+enum { SIZE = 1 << 22, SECTOR = 512, WRITES = 60 };
 
 struct rig {
     struct loop *loop;
@@ -192,16 +192,21 @@ static struct job *start(struct rig *r, const char *kind)
                       *base = drives_find_node(r->drives, "base");
     struct mirror_options m = {.job = jo, .source = top, .target = base, .commit = true};
     struct stream_options s = {.job = jo, .node = top};
-    if (!strcmp(kind, "mirror")) {
+    struct backup_options b = {.job = jo, .source = top};
+    b.target = drives_find_node(r->drives, "copy");
+    if (strstr(kind, "fast"))
+        m.job.speed = b.job.speed = 0;
+    if (!strncmp(kind, "mirror", 6)) {
         m.commit = false;
-        m.target = drives_find_node(r->drives, "copy");
+        m.target = b.target;
     } else if (!strcmp(kind, "commit-mid")) {
         m.source = drives_find_node(r->drives, "mid");
     } else if (!strcmp(kind, "stream-mid")) {
         s.base = base;
     }
-    struct job *j =
-        !strncmp(kind, "stream", 6) ? job_stream(r->drives, &s, &e) : job_mirror(r->drives, &m, &e);
+    struct job *j = !strncmp(kind, "stream", 6)   ? job_stream(r->drives, &s, &e)
+                    : !strncmp(kind, "backup", 6) ? job_backup(r->drives, &b, &e)
+                                                  : job_mirror(r->drives, &m, &e);
     assert_string_equal(e.msg, "");
     job_start(j);
     return j;
@@ -209,11 +214,10 @@ static struct job *start(struct rig *r, const char *kind)
 
 static const struct {
     const char *kind, *written, *after; // the layer it writes to; the guest's node afterwards
-} kinds[] = {{"mirror", "copy", "copy"},
-             {"commit", "base", "base"},
-             {"commit-mid", "base", "top"},
-             {"stream", "top", "top"},
-             {"stream-mid", "top", "top"}};
+} kinds[] = {{"mirror", "copy", "copy"},    {"commit", "base", "base"},
+             {"commit-mid", "base", "top"}, {"stream", "top", "top"},
+             {"stream-mid", "top", "top"},  {"mirror-fast", "copy", "copy"},
+             {"backup", "copy", "top"},     {"backup-fast", "copy", "top"}};
 
 static void test_guest_writes_all_the_while(void **state)
 {
@@ -251,6 +255,68 @@ static void test_stream_keeps_what_was_written_meanwhile(void **state)
         check_disk(r);
         rig_close(r);
     }
+    free(r);
+}
+
+// What a backup copies is the disk when it began, however much is written meanwhile.
+static void test_backup_is_of_one_moment(void **state)
+{
+    struct rig *r = malloc(sizeof *r);
+    uint8_t *then = malloc(SIZE), *copy = malloc(SIZE);
+    for (unsigned round = 0; round < 12; round++) {
+        rig_open(r, "none", "");
+        r->seed = round;
+        fill(r);
+        for (unsigned i = 0; i < 20; i++)
+            guest_goes_on(r);
+        check_disk(r);
+        memcpy(then, r->model, SIZE);
+        start(r, round & 1 ? "backup" : "backup-fast");
+        r->writes = 0;
+        assert_true(ends(r, "j", false));
+        check_disk(r);
+        assert_memory_not_equal(then, r->model, SIZE);
+        assert_int_equal(block_pread(drives_find_node(r->drives, "copy"), 0, copy, SIZE), 0);
+        assert_memory_equal(copy, then, SIZE);
+        rig_close(r);
+    }
+    free(then);
+    free(copy);
+    free(r);
+}
+
+// Without a copy of its own pace there is what the guest overwrote, as it was.
+static void test_backup_of_what_is_overwritten(void **state)
+{
+    enum { GRANULE = 1 << 16 };
+    struct rig *r = malloc(sizeof *r);
+    uint8_t *then = malloc(SIZE), *copy = malloc(SIZE);
+    struct err e = {0};
+    unsigned changed = 0;
+    rig_open(r, "none", "");
+    fill(r);
+    memcpy(then, r->model, SIZE);
+    struct backup_options b = {.job = {.id = "j"},
+                               .none = true,
+                               .source = drives_find_node(r->drives, "top"),
+                               .target = drives_find_node(r->drives, "copy")};
+    job_start(job_backup(r->drives, &b, &e));
+    for (unsigned i = 0; i < 200; i++)
+        guest_goes_on(r);
+    check_disk(r);
+    assert_int_equal(job_cancel(job_find(r->drives, "j"), false, &e), 0);
+    assert_true(ends(r, "j", false));
+    assert_int_equal(block_pread(b.target, 0, copy, SIZE), 0);
+    for (unsigned at = 0; at < SIZE; at += GRANULE) {
+        if (!memcmp(then + at, r->model + at, GRANULE))
+            continue;
+        changed++;
+        assert_memory_equal(copy + at, then + at, GRANULE);
+    }
+    assert_true(changed > 5);
+    rig_close(r);
+    free(then);
+    free(copy);
     free(r);
 }
 
@@ -324,7 +390,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_guest_writes_all_the_while),
         cmocka_unit_test(test_stream_keeps_what_was_written_meanwhile),
-        cmocka_unit_test(test_every_failure), cmocka_unit_test(test_cancel_anywhere),
+        cmocka_unit_test(test_backup_is_of_one_moment),
+        cmocka_unit_test(test_backup_of_what_is_overwritten),
+        cmocka_unit_test(test_every_failure),
+        cmocka_unit_test(test_cancel_anywhere),
         cmocka_unit_test(test_machine_ends_first)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,7 +62,7 @@ static int read_extensions(struct qcow2_header *h, struct reader *r, struct err 
         struct reader body = {.p = r->p, .end = r->p + len};
         read_extension(h, type, body, len);
         bool rebuilt = (int)type == QCOW2_EXT_BACKING_FORMAT || (int)type == QCOW2_EXT_DATA_FILE ||
-                       (int)type == QCOW2_EXT_FEATURE_NAMES;
+                       (int)type == QCOW2_EXT_FEATURE_NAMES || (int)type == QCOW2_EXT_BITMAPS;
         if (!rebuilt) {
             buf_be32(&h->unknown, type);
             buf_be32(&h->unknown, len);
@@ -219,6 +219,16 @@ static void put_extension(struct buf *b, int type, const void *data, size_t len)
     buf_grow(b, align_up(len, 8) - len);
 }
 
+static void put_bitmaps(struct buf *b, const struct qcow2_header *h)
+{
+    buf_be32(b, QCOW2_EXT_BITMAPS);
+    buf_be32(b, 24);
+    buf_be32(b, h->n_bitmaps);
+    buf_be32(b, 0);
+    buf_be64(b, h->bitmaps_bytes);
+    buf_be64(b, h->bitmaps_directory);
+}
+
 static void put_feature_names(struct buf *b)
 {
     buf_be32(b, QCOW2_EXT_FEATURE_NAMES);
@@ -260,6 +270,8 @@ int qcow2_header_build(const struct qcow2_header *h, struct buf *b, struct err *
         put_extension(b, QCOW2_EXT_BACKING_FORMAT, h->backing_format, strlen(h->backing_format));
     if (*h->data_file)
         put_extension(b, QCOW2_EXT_DATA_FILE, h->data_file, strlen(h->data_file));
+    if (h->n_bitmaps)
+        put_bitmaps(b, h);
     buf_put(b, h->unknown.data, h->unknown.len);
     // The name table is a courtesy to later readers: dropped where it does not fit.
     size_t names = 8 + ARRAY_SIZE(our_features) * FEATURE_ENTRY;

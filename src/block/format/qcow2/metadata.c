@@ -14,6 +14,7 @@ static const char *const kind_names[] = {
     [KIND_REFTABLE] = "refcount table",
     [KIND_REFBLOCK] = "refcount block",
     [KIND_SNAPSHOTS] = "snapshot table",
+    [KIND_BITMAPS] = "bitmaps",
 };
 
 void qcow2_metadata_add(struct qcow2 *s, enum qcow2_kind k, uint64_t off, uint64_t bytes)

@@ -218,14 +218,19 @@ static int prepare_writing(struct block_node *n, struct err *e)
                           "with 'qemu-img check -r all' or open it read-only");
     if ((s->h.incompatible & QCOW2_INCOMPAT_DIRTY) && repair_dirty(n, e))
         return -1;
-    uint64_t keep = s->h.autoclear & QCOW2_AUTOCLEAR_DATA_FILE_RAW;
+    uint64_t known =
+        QCOW2_AUTOCLEAR_DATA_FILE_RAW | (s->bitmaps_loaded ? QCOW2_AUTOCLEAR_BITMAPS : 0);
+    uint64_t keep = s->h.autoclear & known;
     int r = keep == s->h.autoclear ? 0 : qcow2_write_features(n, s->h.incompatible, keep);
+    r = r ?: qcow2_bitmaps_begin(n);
     return r ? err_errno(e, -r, "cannot update the header") : 0;
 }
 
 static void qcow2_close(struct block_node *n)
 {
     struct qcow2 *s = n->s;
+    if (!n->in.read_only && !n->in.for_check && !s->corrupt && s->opened && qcow2_bitmaps_store(n))
+        log_warn("%s: cannot write its bitmaps; they are lost", n->filename ?: n->node_name);
     // The last commit gave clusters back; that too should be on disk, or they leak.
     for (int i = 0; i < 3 && (s->refblocks.n_dirty || s->freed.len); i++)
         if (qcow2_commit(n))
@@ -247,7 +252,7 @@ static void qcow2_close(struct block_node *n)
 static int qcow2_reopen(struct block_node *n, bool read_only, struct err *e)
 {
     struct qcow2 *s = n->s;
-    int r = 0;
+    int r = read_only ? qcow2_bitmaps_store(n) : 0;
     if (!read_only) {
         n->in.read_only = false;
         r = prepare_writing(n, e);
@@ -282,7 +287,10 @@ static int open_steps(struct block_node *n, struct opts *o, struct err *e)
         return -1;
     s->fresh_from = (n->file->size + s->cluster_size - 1) >> s->cluster_bits;
     n->align = n->file->align;
-    return prepare_writing(n, e);
+    if (qcow2_bitmaps_load(n, e) || prepare_writing(n, e))
+        return -1;
+    s->opened = true;
+    return 0;
 }
 
 static int qcow2_open(struct block_node *n, struct opts *o, struct err *e)
@@ -360,6 +368,7 @@ static const struct block_image_ops qcow2_image_ops = {
     .info = qcow2_info,
     .facts = qcow2_facts,
     .set_backing = qcow2_set_backing,
+    .check_bitmap = qcow2_check_bitmap,
     .measure = qcow2_measure,
 };
 

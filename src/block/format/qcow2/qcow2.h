@@ -96,6 +96,8 @@ struct qcow2 {
     VEC(struct qcow2_free)
     freed, ripe; // since the last commit; committed, waiting for old requests
     bool freeing, data_is_external, corrupt;
+    bool opened;         // wholly
+    bool bitmaps_loaded; // what the header names is what the node has
     VEC(struct qcow2_snapshot) snapshots;
     struct {
         uint64_t entry; // the descriptor it came from; 0: empty
@@ -130,7 +132,15 @@ static inline uint64_t vmstate_start(const struct qcow2 *s)
 int qcow2_corrupt(struct block_node *n, const char *fmt, ...) PRINTF(2, 3);
 
 // What host clusters are used for beside guest data.
-enum qcow2_kind { KIND_HEADER, KIND_L1, KIND_L2, KIND_REFTABLE, KIND_REFBLOCK, KIND_SNAPSHOTS };
+enum qcow2_kind {
+    KIND_HEADER,
+    KIND_L1,
+    KIND_L2,
+    KIND_REFTABLE,
+    KIND_REFBLOCK,
+    KIND_SNAPSHOTS,
+    KIND_BITMAPS
+};
 void qcow2_metadata_add(struct qcow2 *s, enum qcow2_kind k, uint64_t off, uint64_t bytes);
 void qcow2_metadata_del(struct qcow2 *s, uint64_t off, uint64_t bytes);
 // The name of what the range would destroy, or NULL.
@@ -250,6 +260,12 @@ int qcow2_fix_copied(struct block_node *n);
 // Lets a read-only image show a snapshot's content. -ENOENT: no such snapshot.
 int qcow2_show_snapshot(struct block_node *n, const char *id);
 extern const struct block_snapshot_ops qcow2_snapshot_ops;
+
+// bitmaps.c
+int qcow2_bitmaps_load(struct block_node *n, struct err *e); // to the node
+int qcow2_bitmaps_begin(struct block_node *n);               // those on disk are out of date now
+int qcow2_bitmaps_store(struct block_node *n);               // the node's persistent ones
+int qcow2_check_bitmap(struct block_node *n, struct err *e);
 
 // check.c
 int qcow2_check(struct block_node *n, struct block_check *c, struct err *e);

@@ -1,4 +1,5 @@
 // QMP commands about disks: what there is, how much was moved, size.
+#include "block/job/bitmap.h"
 #include "control/monitor/json.h"
 #include <errno.h>
 #include <stdio.h>
@@ -18,6 +19,25 @@ static struct json_object *describe_image(struct block_node *n)
         json_object_object_add(o, "backing-image", describe_image(block_backing(n)));
     }
     return o;
+}
+
+static void put_bitmaps(struct json_object *o, struct block_node *n)
+{
+    struct json_object *list = NULL;
+    for (struct bitmap *b = bitmap_next(n, NULL); b; b = bitmap_next(n, b)) {
+        struct json_object *d = object();
+        put_str(d, "name", b->name);
+        put_int(d, "count", (int64_t)(b->map.set << b->map.shift));
+        put_int(d, "granularity", 1ll << b->map.shift);
+        put_bool(d, "recording", b->enabled && !b->inconsistent && !block_readonly(n));
+        put_bool(d, "busy", b->busy);
+        put_bool(d, "persistent", b->persistent);
+        if (b->inconsistent)
+            put_bool(d, "inconsistent", true);
+        if (!list)
+            json_object_object_add(o, "dirty-bitmaps", list = array());
+        json_object_array_add(list, d);
+    }
 }
 
 static struct json_object *describe_node(struct block_node *n)
@@ -40,6 +60,7 @@ static struct json_object *describe_node(struct block_node *n)
     if (block_backing(n))
         put_str(o, "backing_file", block_filename(block_backing(n)));
     json_object_object_add(o, "image", describe_image(n));
+    put_bitmaps(o, n);
     return o;
 }
 

@@ -1,21 +1,17 @@
 // QMP commands that start block jobs and steer them.
-#include "block/job/graph.h"
-#include "block/job/job.h"
-#include "base/bits.h"
-#include "control/monitor/json.h"
-#include "control/monitor/qmp_schema.h"
+#include "control/monitor/disks/transaction.h"
 #include <stdio.h>
 #include <stdlib.h>
 
 // ---- arguments ----
 
-static int64_t get_int(struct json_object *args, const char *key)
+int64_t qmp_int(struct json_object *args, const char *key)
 {
     struct json_object *v;
     return args && json_object_object_get_ex(args, key, &v) ? json_object_get_int64(v) : 0;
 }
 
-static bool get_bool(struct json_object *args, const char *key, bool otherwise)
+bool qmp_bool(struct json_object *args, const char *key, bool otherwise)
 {
     struct json_object *v;
     return args && json_object_object_get_ex(args, key, &v) ? json_object_get_boolean(v)
@@ -31,17 +27,17 @@ static enum job_on_error get_policy(struct json_object *args, const char *key)
     return JOB_REPORT;
 }
 
-static bool job_args(struct json_object *args, struct job_options *o, struct qmp_error *e)
+bool qmp_job_args(struct json_object *args, struct job_options *o, struct qmp_error *e)
 {
     bool two = qmp_str(args, "on-source-error") || qmp_str(args, "on-target-error");
     *o = (struct job_options){
         .id = qmp_str(args, "job-id"),
-        .manual_finalize = !get_bool(args, "auto-finalize", true),
-        .manual_dismiss = !get_bool(args, "auto-dismiss", true),
-        .speed = (uint64_t)get_int(args, "speed"),
+        .manual_finalize = !qmp_bool(args, "auto-finalize", true),
+        .manual_dismiss = !qmp_bool(args, "auto-dismiss", true),
+        .speed = (uint64_t)qmp_int(args, "speed"),
         .on_read_error = get_policy(args, two ? "on-source-error" : "on-error"),
         .on_write_error = get_policy(args, two ? "on-target-error" : "on-error")};
-    if (get_int(args, "speed") >= 0)
+    if (qmp_int(args, "speed") >= 0)
         return true;
     qmp_fail(e, "GenericError", "Parameter 'speed' expects a non-negative value");
     return false;
@@ -81,7 +77,7 @@ static struct block_node *find_layer(struct monitor *m, struct block_node *n,
     return NULL;
 }
 
-static struct json_object *start(struct job *j, struct qmp_error *e)
+struct json_object *qmp_job_start(struct job *j, struct qmp_error *e)
 {
     if (j)
         job_start(j);
@@ -96,7 +92,7 @@ RUN(block_commit)
 {
     struct mirror_options o = {.commit = true};
     struct block_node *root = find_root(m, qmp_str(args, "device"), e);
-    if (!root || !job_args(args, &o.job, e))
+    if (!root || !qmp_job_args(args, &o.job, e))
         return NULL;
     o.job.id = o.job.id ? o.job.id : qmp_str(args, "device");
     o.source = find_layer(m, root, args, "top-node", "top", e);
@@ -110,7 +106,7 @@ RUN(block_commit)
     o.backing_name = qmp_str(args, "backing-file");
     if (o.target == o.source)
         return qmp_fail(e, "GenericError", "cannot commit an image into itself");
-    return start(job_mirror(m->vm->drives, &o, &e->err), e);
+    return qmp_job_start(job_mirror(m->vm->drives, &o, &e->err), e);
 }
 
 RUN(block_stream)
@@ -118,7 +114,7 @@ RUN(block_stream)
     struct stream_options o = {0};
     const char *bottom = qmp_str(args, "bottom");
     o.node = find_root(m, qmp_str(args, "device"), e);
-    if (!o.node || !job_args(args, &o.job, e))
+    if (!o.node || !qmp_job_args(args, &o.job, e))
         return NULL;
     o.job.id = o.job.id ? o.job.id : qmp_str(args, "device");
     o.base = find_layer(m, o.node, args, "base-node", "base", e);
@@ -127,29 +123,7 @@ RUN(block_stream)
         o.base = last ? block_backing(last) : NULL;
     }
     o.backing_name = qmp_str(args, "backing-file");
-    return e->class ? NULL : start(job_stream(m->vm->drives, &o, &e->err), e);
-}
-
-RUN(blockdev_mirror)
-{
-    struct mirror_options o = {0};
-    const char *sync = qmp_str(args, "sync"), *replaces = qmp_str(args, "replaces");
-    int64_t granularity = get_int(args, "granularity");
-    o.source = find_root(m, qmp_str(args, "device"), e);
-    o.target = o.source ? find_node(m, qmp_str(args, "target"), e) : NULL;
-    if (!o.target || !job_args(args, &o.job, e))
-        return NULL;
-    if (replaces && !(o.replaces = find_node(m, replaces, e)))
-        return NULL;
-    if (granularity &&
-        (granularity < 512 || granularity > 64 << 20 || !is_pow2((uint64_t)granularity)))
-        return qmp_fail(e, "GenericError",
-                        "Parameter 'granularity' expects a power of 2 from 512 to 64M");
-    o.job.id = o.job.id ? o.job.id : qmp_str(args, "device");
-    o.granularity = (uint64_t)granularity;
-    o.none = !strcmp(sync, "none");
-    o.top_only = !strcmp(sync, "top");
-    return start(job_mirror(m->vm->drives, &o, &e->err), e);
+    return e->class ? NULL : qmp_job_start(job_stream(m->vm->drives, &o, &e->err), e);
 }
 
 // The options of qemu-img's -o by the names that QMP has for them.
@@ -179,9 +153,9 @@ RUN(blockdev_create)
     if (!qmp_check_members("BlockdevCreateOptions", options, e))
         return NULL;
     o.driver = qmp_str(options, "driver");
-    if (!json_object_object_get_ex(options, "size", NULL) || get_int(options, "size") < 0)
+    if (!json_object_object_get_ex(options, "size", NULL) || qmp_int(options, "size") < 0)
         return qmp_fail(e, "GenericError", "Parameter 'size' is missing");
-    o.size = (uint64_t)get_int(options, "size");
+    o.size = (uint64_t)qmp_int(options, "size");
     const char *file = qmp_str(options, "file"), *name = qmp_str(options, "filename"),
                *backing = qmp_str(options, "backing-file"), *fmt = qmp_str(options, "backing-fmt");
     if (file && !(o.file = find_node(m, file, e)))
@@ -191,7 +165,7 @@ RUN(blockdev_create)
     o.backing_format = fmt ? xstrdup(fmt) : NULL;
     if (file)
         take_format_options(options, &o.format);
-    return start(job_create(m->vm->drives, &o, &e->err), e);
+    return qmp_job_start(job_create(m->vm->drives, &o, &e->err), e);
 }
 
 // ---- steering ----
@@ -224,11 +198,11 @@ static int do_cancel(struct job *j, struct json_object *args, struct err *e)
 }
 static int do_block_cancel(struct job *j, struct json_object *args, struct err *e)
 {
-    return job_cancel(j, get_bool(args, "force", false), e);
+    return job_cancel(j, qmp_bool(args, "force", false), e);
 }
 static int do_set_speed(struct job *j, struct json_object *args, struct err *e)
 {
-    int64_t speed = get_int(args, "speed");
+    int64_t speed = qmp_int(args, "speed");
     return speed < 0 ? err_set(e, "Parameter 'speed' expects a non-negative value")
                      : job_set_speed(j, (uint64_t)speed, e);
 }
