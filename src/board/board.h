@@ -103,7 +103,7 @@ struct machine {
     gpa_t ram_base;
     bool own_clock;
     bool nothing_to_run; // the board's: neither a kernel nor firmware was given
-    void *priv; // the board's
+    void *priv;          // the board's
     VEC(struct machine_image) images;
 };
 

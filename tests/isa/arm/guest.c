@@ -57,7 +57,7 @@ static void set_base(struct unit *u, unsigned n, uint32_t v, struct rng *r, uint
     do
         t = rng_below(r, 31);
     while (avoid >> t & 1);
-    set_register(u, t, v & ~15u); // the reference does not check its alignment
+    set_register(u, t, v & ~15u);     // the reference does not check its alignment
     add(u, 0x91000000 | t << 5 | 31); // mov sp, xt
 }
 
