@@ -118,6 +118,10 @@ struct env *jit_vcpu_new(struct jit *j, unsigned index, struct err *e)
     env->monitor.addr = MONITOR_NONE;
     jit_tlb_flush_all(v);
     jit_fp_init(v);
+    if (!j->c.user_mode) { // until it first runs it need not be told of changes
+        v->queued = FLUSH_QUEUE + 1;
+        v->pending = PEND_FLUSH;
+    }
     __atomic_store_n(&j->vcpu[index], v, __ATOMIC_RELEASE);
     return env;
 }

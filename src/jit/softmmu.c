@@ -146,6 +146,24 @@ void jit_flush_queue(struct jit_vcpu *v)
     mutex_unlock(&v->queue_lock);
 }
 
+// It will forget everything before it looks at anything again: one that is off, or idle for long.
+// What the caller has changed before is seen by whatever it looks up after.
+static bool forgets_all(const struct jit_vcpu *o)
+{
+    return atomic_load(&o->queued) > FLUSH_QUEUE;
+}
+
+static void post(struct jit_vcpu *o, const struct env_flush *f)
+{
+    mutex_lock(&o->queue_lock);
+    unsigned n = o->queued;
+    if (n < FLUSH_QUEUE)
+        o->queue[n] = *f;
+    o->queued = MIN(n + 1, FLUSH_QUEUE + 1u);
+    mutex_unlock(&o->queue_lock);
+    jit_kick(o, PEND_FLUSH);
+}
+
 void jit_flush(struct env *e, const struct env_flush *f, bool broadcast)
 {
     struct jit_vcpu *v = jit_vcpu_of(e);
@@ -153,22 +171,25 @@ void jit_flush(struct env *e, const struct env_flush *f, bool broadcast)
     if (!f->len)
         jit_code_ids_renew(j, f);
     jit_tlb_flush(v, f);
+    if (broadcast)
+        atomic_thread_fence(memory_order_seq_cst);
     for (unsigned k = 0; broadcast && k < j->c.max_vcpus; k++) {
         struct jit_vcpu *o = __atomic_load_n(&j->vcpu[k], __ATOMIC_ACQUIRE);
         if (!o || o == v)
             continue;
-        mutex_lock(&o->queue_lock);
-        if (o->queued < FLUSH_QUEUE)
-            o->queue[o->queued] = *f;
-        o->queued = MIN(o->queued + 1, FLUSH_QUEUE + 1u);
-        mutex_unlock(&o->queue_lock);
-        jit_kick(o, PEND_FLUSH);
+        if (!forgets_all(o))
+            post(o, f);
+        v->posted |= atomic_load(&o->in_code) != 0;
     }
 }
 
 void jit_sync(struct env *e)
 {
-    jit_wait_flushed(jit_vcpu_of(e)->jit);
+    struct jit_vcpu *v = jit_vcpu_of(e);
+    if (!v->posted)
+        return;
+    v->posted = false;
+    jit_wait_flushed(v->jit);
 }
 
 static uintptr_t addend(const struct tlb_entry *t)
@@ -178,9 +199,10 @@ static uintptr_t addend(const struct tlb_entry *t)
 
 void jit_tlb_drop_writes(struct jit *j, const uint8_t *host_page)
 {
+    atomic_thread_fence(memory_order_seq_cst);
     for (unsigned k = 0; k < j->c.max_vcpus; k++) {
         struct jit_vcpu *v = __atomic_load_n(&j->vcpu[k], __ATOMIC_ACQUIRE);
-        if (!v)
+        if (!v || (forgets_all(v) && !atomic_load(&v->in_code)))
             continue;
         atomic_fetch_add(&v->drops, 1); // odd: its owner must not trust what it moves now
         for (unsigned n = 0; n < TLB_SIZE + TLB_VICTIMS; n++) {

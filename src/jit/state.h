@@ -159,7 +159,8 @@ struct jit_vcpu {
     _Atomic uint32_t pending; // PEND_*
     pthread_mutex_t queue_lock;
     struct env_flush queue[FLUSH_QUEUE];
-    unsigned queued; // more than FLUSH_QUEUE: forget everything
+    _Atomic unsigned queued; // more than FLUSH_QUEUE: forget everything, as one that never ran must
+    bool posted;             // flushes to others since the last sync that they may not have served
     _Atomic uint64_t epoch_seen;
     _Atomic uint32_t in_code; // running translated code (or its helpers); see quiet.c
     _Atomic uint64_t entries; // into translated code so far
