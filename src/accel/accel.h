@@ -57,7 +57,7 @@ struct accel_ops {
     // load comes after the devices' and before the CPUs'. NULL: nothing.
     void (*save)(struct accel *a, struct buf *out);
     int (*load)(struct accel *a, struct reader *r, struct err *e);
-    void (*print)(struct accel *a, struct buf *out); // `info jit`; may be NULL
+    void (*print)(struct accel *a, struct buf *out); // its counters; may be NULL
     bool watches;                                    // stops at env.watchpoints
 };
 struct accel {

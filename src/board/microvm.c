@@ -132,20 +132,21 @@ static int start_slot(struct microvm *v, enum microvm_slot_id id, unsigned n, st
 static int make_pcie(struct microvm *v, struct err *e)
 {
     uint64_t end = 4 * GiB + (v->m->config.ram_size - MIN(v->m->config.ram_size, MICROVM_LOW_RAM));
-    v->high_mmio_size = 64 * GiB;
-    v->high_mmio = align_up(end, v->high_mmio_size);
-    struct pci_ecam_board b = {
-        .ecam_base = MICROVM_ECAM,
-        .n_buses = (unsigned)(MICROVM_ECAM_SIZE / MiB),
-        .mmio_base = MICROVM_PCI_MMIO,
-        .mmio_size = MICROVM_PCI_SIZE,
-        .mmio64_base = v->high_mmio,
-        .mmio64_size = v->high_mmio_size,
-        .msi = v->chip.msi,
+    const uint64_t high_size = 64 * GiB;
+    v->bridge = (struct boot_pcie){
+        .bridge = {.ecam_base = MICROVM_ECAM,
+                   .n_buses = (unsigned)(MICROVM_ECAM_SIZE / MiB),
+                   .mmio_base = MICROVM_PCI_MMIO,
+                   .mmio_size = MICROVM_PCI_SIZE,
+                   .mmio64_base = align_up(end, high_size),
+                   .mmio64_size = high_size,
+                   .msi = v->chip.msi},
+        .gsi = MICROVM_GSI_PCIE,
+        .gsi_fixed = true,
     };
     for (unsigned i = 0; i < 4; i++)
-        b.intx[i] = v->chip.line[MICROVM_GSI_PCIE + i];
-    return pci_ecam_create(&v->m->tree, &b, e) ? 0 : -1;
+        v->bridge.bridge.intx[i] = v->chip.line[MICROVM_GSI_PCIE + i];
+    return pci_ecam_create(&v->m->tree, &v->bridge.bridge, e) ? 0 : -1;
 }
 
 // A firmware image ends at 4 GiB, and its last 128 KiB show below 1 MiB too.

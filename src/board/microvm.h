@@ -4,6 +4,7 @@
 #include "accel/accel.h"
 #include "board/board.h"
 #include "board/boot/linux_x86.h"
+#include "board/boot/pcie.h"
 
 enum microvm_slot_id { MICROVM_POWER, MICROVM_RTC, MICROVM_UART, MICROVM_VIRTIO, MICROVM_SLOTS };
 
@@ -39,8 +40,7 @@ struct microvm {
     struct accel_irqchip chip;
     struct isa_bus *isa;
     unsigned virtio_gsi;
-    gpa_t high_mmio;
-    uint64_t high_mmio_size;
+    struct boot_pcie bridge; // with pcie=on
     struct ram *firmware;
     struct region *rom[2]; // it ends at 4 GiB, and its end shows below 1 MiB
     struct x86_boot boot;

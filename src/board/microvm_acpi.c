@@ -45,48 +45,6 @@ static void put_power_button(struct aml *a)
     aml_close(a);
 }
 
-// Conventional INTx goes to fixed inputs of the I/O APIC.
-static void put_pci_interrupts(struct aml *a)
-{
-    aml_name(a, "_PRT");
-    aml_package(a, 128);
-    for (unsigned slot = 0; slot < 32; slot++)
-        for (unsigned pin = 0; pin < 4; pin++) {
-            aml_package(a, 4);
-            aml_int(a, slot << 16 | 0xffff);
-            aml_int(a, pin);
-            aml_int(a, 0);
-            aml_int(a, MICROVM_GSI_PCIE + (slot + pin) % 4);
-            aml_close(a);
-        }
-    aml_close(a);
-}
-
-static void put_pcie(const struct microvm *v, struct aml *a)
-{
-    aml_device(a, "PCI0");
-    aml_hid(a, "_HID", "PNP0A08");
-    aml_hid(a, "_CID", "PNP0A03");
-    aml_name_int(a, "_SEG", 0);
-    aml_name_int(a, "_BBN", 0);
-    aml_name_int(a, "_UID", 0);
-    aml_name_int(a, "_CCA", 1);
-    aml_crs(a, "_CRS");
-    aml_crs_window(a, AML_BUS, 0, MICROVM_ECAM_SIZE / MiB - 1, 0);
-    aml_crs_window(a, AML_MEMORY, MICROVM_PCI_MMIO, MICROVM_PCI_MMIO + MICROVM_PCI_SIZE - 1, 0);
-    aml_crs_window(a, AML_MEMORY, v->high_mmio, v->high_mmio + v->high_mmio_size - 1, 0);
-    aml_crs_close(a);
-    put_pci_interrupts(a);
-    // Configuration space is claimed here, so that nobody else takes the addresses.
-    aml_device(a, "RES0");
-    aml_hid(a, "_HID", "PNP0C02");
-    aml_crs(a, "_CRS");
-    aml_crs_memory32(a, (uint32_t)MICROVM_ECAM, (uint32_t)MICROVM_ECAM_SIZE);
-    aml_crs_close(a);
-    aml_close(a);
-    aml_close(a);
-}
-
 static uint32_t put_dsdt(const struct microvm *v, struct acpi *acpi)
 {
     struct aml a = {0};
@@ -100,7 +58,7 @@ static uint32_t put_dsdt(const struct microvm *v, struct acpi *acpi)
     for (unsigned i = 0; i < microvm_slots[MICROVM_VIRTIO].count; i++)
         put_slot(&a, &microvm_slots[MICROVM_VIRTIO], "VR0", i);
     if (v->pcie)
-        put_pcie(v, &a);
+        boot_pcie_aml(&v->bridge, &a);
     aml_close(&a);
     aml_name(&a, "\\_S5");
     aml_package(&a, 4);

@@ -27,6 +27,7 @@ void kvm_coalesced_serve(struct kvm_vcpu *v)
     mutex_lock(&k->gathered_lock);
     while (r->first != __atomic_load_n(&r->last, __ATOMIC_ACQUIRE)) {
         struct kvm_coalesced_mmio one = r->coalesced_mmio[r->first % slots];
+        kvm_count(v, KVM_COUNT_GATHERED);
         kvm_access(v, &near, k->accel->memory, one.phys_addr, one.data, MIN(one.len, 8u), true);
         __atomic_store_n(&r->first, (r->first + 1) % slots, __ATOMIC_RELEASE);
     }

@@ -5,6 +5,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -323,6 +324,26 @@ static int kvm_load(struct accel *a, struct reader *r, struct err *e)
     return kvm_arch_load(k, r, e);
 }
 
+static void kvm_print(struct accel *a, struct buf *out)
+{
+    static const char *const names[KVM_COUNTS] = {
+        [KVM_COUNT_PORT] = "port",
+        [KVM_COUNT_REGISTER] = "register",
+        [KVM_COUNT_KICK] = "kicked",
+        [KVM_COUNT_OTHER] = "other",
+        [KVM_COUNT_GATHERED] = "gathered writes (no exit)",
+    };
+    struct kvm *k = a->priv;
+    for (size_t i = 0; i < k->vcpus.len; i++) {
+        struct kvm_vcpu *v = k->vcpus.data[i];
+        buf_printf(out, "exits of CPU %u:", kvm_env(v)->cpu_index);
+        for (unsigned c = 0; c < KVM_COUNTS; c++)
+            buf_printf(out, "%s %s %" PRIu64, c ? "," : "", names[c],
+                       __atomic_load_n(&v->counts[c], __ATOMIC_RELAXED));
+        buf_printf(out, "\n");
+    }
+}
+
 const struct accel_ops accel_kvm = {
     .name = "kvm",
     .desc = "the host kernel's virtual machines",
@@ -339,4 +360,5 @@ const struct accel_ops accel_kvm = {
     .irqchip = kvm_irqchip,
     .save = kvm_save,
     .load = kvm_load,
+    .print = kvm_print,
 };

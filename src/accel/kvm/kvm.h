@@ -79,6 +79,16 @@ struct kvm {
     struct kvm_clock_data clock;
 };
 
+// What a vCPU came out for, counted by its thread.
+enum kvm_count {
+    KVM_COUNT_PORT,
+    KVM_COUNT_REGISTER,
+    KVM_COUNT_KICK, // by us, for others
+    KVM_COUNT_OTHER,
+    KVM_COUNT_GATHERED, // no way out: a write that the kernel kept for later
+    KVM_COUNTS,
+};
+
 // Lies before the CPU's state in one allocation, so that each is found from the other.
 struct kvm_vcpu {
     struct kvm *kvm;
@@ -94,9 +104,14 @@ struct kvm_vcpu {
     bool debugging;                           // guest debug is on in the kernel
     uint32_t id;                              // the kernel's: APIC id
     struct space_near ports[4], registers[4]; // where its last accesses were, by address
+    uint64_t counts[KVM_COUNTS];
     struct isa_config config;
     void *arch;
 };
+static inline void kvm_count(struct kvm_vcpu *v, enum kvm_count what)
+{
+    __atomic_store_n(&v->counts[what], v->counts[what] + 1, __ATOMIC_RELAXED);
+}
 #define KVM_VCPU_SIZE ((sizeof(struct kvm_vcpu) + 63) & ~(size_t)63)
 static inline struct kvm_vcpu *kvm_vcpu_of(struct env *e)
 {

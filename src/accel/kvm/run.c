@@ -193,20 +193,11 @@ static enum env_leave internal_error(struct kvm_vcpu *v)
 }
 
 // LEAVE_AGAIN: enter again at once.
-static enum env_leave handle_exit(struct kvm_vcpu *v)
+static enum env_leave rare_exit(struct kvm_vcpu *v)
 {
     struct kvm_run *r = v->run;
     enum env_leave why = LEAVE_AGAIN;
-    TRACE(kvm_exit, "cpu %u reason %u", kvm_env(v)->cpu_index, r->exit_reason);
-    if (kvm_coalesced_any(v->kvm))
-        kvm_coalesced_serve(v);
     switch (r->exit_reason) {
-    case KVM_EXIT_IO:
-        port_exit(v);
-        return LEAVE_AGAIN;
-    case KVM_EXIT_MMIO:
-        mmio_exit(v);
-        return LEAVE_AGAIN;
     case KVM_EXIT_INTR:
     case KVM_EXIT_IRQ_WINDOW_OPEN:
         return LEAVE_AGAIN;
@@ -235,6 +226,26 @@ static enum env_leave handle_exit(struct kvm_vcpu *v)
                                r->exit_reason < ARRAY_SIZE(exit_names) && exit_names[r->exit_reason]
                                    ? exit_names[r->exit_reason]
                                    : "?");
+    }
+}
+
+static enum env_leave handle_exit(struct kvm_vcpu *v)
+{
+    TRACE(kvm_exit, "cpu %u reason %u", kvm_env(v)->cpu_index, v->run->exit_reason);
+    if (kvm_coalesced_any(v->kvm))
+        kvm_coalesced_serve(v);
+    switch (v->run->exit_reason) {
+    case KVM_EXIT_IO:
+        kvm_count(v, KVM_COUNT_PORT);
+        port_exit(v);
+        return LEAVE_AGAIN;
+    case KVM_EXIT_MMIO:
+        kvm_count(v, KVM_COUNT_REGISTER);
+        mmio_exit(v);
+        return LEAVE_AGAIN;
+    default:
+        kvm_count(v, KVM_COUNT_OTHER);
+        return rare_exit(v);
     }
 }
 
@@ -296,6 +307,7 @@ static bool enter(struct kvm_vcpu *v)
     v->stale = true;
     if (!r)
         return true;
+    kvm_count(v, KVM_COUNT_KICK);
     if (error == EFAULT && v->run->exit_reason == KVM_EXIT_DIRTY_RING_FULL)
         return true;
     if (error != EINTR && error != EAGAIN)

@@ -88,7 +88,7 @@ static void put_links(const struct boot_pcie *p, struct aml *a)
     }
 }
 
-static void put_routes(struct aml *a)
+static void put_routes(const struct boot_pcie *p, struct aml *a)
 {
     char name[8];
     aml_name(a, "_PRT");
@@ -99,8 +99,11 @@ static void put_routes(struct aml *a)
             aml_package(a, 4);
             aml_int(a, slot << 16 | 0xffff);
             aml_int(a, pin);
-            aml_path(a, name);
-            aml_int(a, 0);
+            if (p->gsi_fixed)
+                aml_int(a, 0);
+            else
+                aml_path(a, name);
+            aml_int(a, p->gsi_fixed ? p->gsi + (slot + pin) % 4 : 0);
             aml_close(a);
         }
     aml_close(a);
@@ -127,7 +130,8 @@ void boot_pcie_aml(const struct boot_pcie *p, struct aml *a)
 {
     const struct pci_ecam_board *b = &p->bridge;
     const uint64_t ecam_end = b->ecam_base + ((uint64_t)b->n_buses << 20) - 1;
-    put_links(p, a);
+    if (!p->gsi_fixed)
+        put_links(p, a);
     aml_device(a, "PCI0");
     aml_hid(a, "_HID", "PNP0A08");
     aml_hid(a, "_CID", "PNP0A03");
@@ -139,11 +143,12 @@ void boot_pcie_aml(const struct boot_pcie *p, struct aml *a)
     aml_crs(a, "_CRS");
     aml_crs_window(a, AML_BUS, 0, b->n_buses - 1, 0);
     aml_crs_window(a, AML_MEMORY, b->mmio_base, b->mmio_base + b->mmio_size - 1, 0);
-    aml_crs_window(a, AML_IO, 0, b->pio_size - 1, b->pio_base);
+    if (b->pio_size)
+        aml_crs_window(a, AML_IO, 0, b->pio_size - 1, b->pio_base);
     if (b->mmio64_size)
         aml_crs_window(a, AML_MEMORY, b->mmio64_base, b->mmio64_base + b->mmio64_size - 1, 0);
     aml_crs_close(a);
-    put_routes(a);
+    put_routes(p, a);
     put_osc(a);
     // Configuration space is claimed here, so that nobody else takes the addresses.
     aml_device(a, "RES0");

@@ -18,7 +18,8 @@ struct boot_pcie {
     unsigned irq_cells;    // its #interrupt-cells
     uint32_t irq[4][3];    // specifiers of the four lines
     // ACPI
-    uint32_t gsi; // of INTA, the others follow
+    uint32_t gsi;   // of INTA, the others follow
+    bool gsi_fixed; // named in the routes themselves, as a PC does: no link devices
 };
 void boot_pcie_fdt(const struct boot_pcie *p, struct fdt_out *o);
 void boot_pcie_aml(const struct boot_pcie *p, struct aml *a);

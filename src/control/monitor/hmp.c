@@ -74,6 +74,8 @@ COMMAND(info_kvm)
 {
     buf_printf(out, "kvm support: %s\n",
                strcmp(vm->machine->accel->ops->name, "kvm") ? "not compiled" : "enabled");
+    if (!strcmp(vm->machine->accel->ops->name, "kvm"))
+        vm->machine->accel->ops->print(vm->machine->accel, out);
 }
 COMMAND(info_mtree)
 {

@@ -240,6 +240,53 @@ static void test_idle_doorbell(void **state)
     rig_close(&r);
 }
 
+// ---- gathered writes ----
+
+// A hundred writes to choose a register of the I/O APIC, or to its EOI register.
+PROGRAM(chooses, ".code32\n mov $0xfec00000, %esi\n mov $100, %ecx\n 1: movl $0x10, (%esi)\n"
+                 "loop 1b\n movl $1, (%esi)\n mov 0x10(%esi), %eax\n out %eax, $0x10\n"
+                 "out %al, $0xf4\n 2: hlt\n jmp 2b");
+PROGRAM(ends, ".code32\n mov $0xfec00040, %esi\n mov $100, %ecx\n 1: movl $0x10, (%esi)\n"
+              "loop 1b\n out %al, $0xf4\n 2: hlt\n jmp 2b");
+
+struct exits {
+    unsigned ports, registers, kicked, other, gathered;
+};
+
+static struct exits exits_of(const uint8_t *from, const uint8_t *end, uint32_t *said)
+{
+    struct rig r;
+    struct exits x = {0};
+    struct buf b = {0};
+    rig_open(&r, "kvm,kernel-irqchip=split", 1);
+    rig_load(&r, CODE, from, end);
+    rig_start(&r, CODE, X86_START_PVH);
+    assert_true(rig_wait(&r, &r.done, 1));
+    vcpus_pause(r.vcpus);
+    *said = r.said[0];
+    r.accel->ops->print(r.accel, &b);
+    assert_int_equal(sscanf(buf_str(&b),
+                            "exits of CPU 0: port %u, register %u, kicked %u, other %u, gathered "
+                            "writes (no exit) %u",
+                            &x.ports, &x.registers, &x.kicked, &x.other, &x.gathered),
+                     5);
+    buf_free(&b);
+    rig_close(&r);
+    return x;
+}
+
+static void test_gathered(void **state)
+{
+    uint32_t version, nothing;
+    struct exits few = exits_of(chooses, chooses_end, &version);
+    struct exits many = exits_of(ends, ends_end, &nothing);
+    assert_int_equal(version & 0xff, 0x20); // the last choice counts
+    assert_int_equal(few.gathered, 101);
+    assert_int_equal(few.registers, 1); // the read
+    assert_int_equal(many.gathered, 0);
+    assert_int_equal(many.registers, 100);
+}
+
 // ---- saved and brought back ----
 
 // Counts in eax and in an SSE register, its interrupt controllers and timer set up, until told to
@@ -534,13 +581,14 @@ int main(int argc, char **argv)
     if (argc > 1)
         cmocka_set_skip_filter(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_interrupts),      cmocka_unit_test(test_split_interrupts),
-        cmocka_unit_test(test_level),           cmocka_unit_test(test_split_level),
-        cmocka_unit_test(test_doorbell),        cmocka_unit_test(test_idle_doorbell),
-        cmocka_unit_test(test_saved),           cmocka_unit_test(test_saved_split),
-        cmocka_unit_test(test_saved_elsewhere), cmocka_unit_test(test_dirty_bitmap),
-        cmocka_unit_test(test_dirty_ring),      cmocka_unit_test(test_two_cpus),
-        cmocka_unit_test(test_debugger),        cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_interrupts),   cmocka_unit_test(test_split_interrupts),
+        cmocka_unit_test(test_level),        cmocka_unit_test(test_split_level),
+        cmocka_unit_test(test_doorbell),     cmocka_unit_test(test_idle_doorbell),
+        cmocka_unit_test(test_gathered),     cmocka_unit_test(test_saved),
+        cmocka_unit_test(test_saved_split),  cmocka_unit_test(test_saved_elsewhere),
+        cmocka_unit_test(test_dirty_bitmap), cmocka_unit_test(test_dirty_ring),
+        cmocka_unit_test(test_two_cpus),     cmocka_unit_test(test_debugger),
+        cmocka_unit_test(test_pause),
     };
     return rig_unavailable() ? 0 : cmocka_run_group_tests(tests, NULL, NULL);
 }
