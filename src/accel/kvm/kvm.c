@@ -76,11 +76,10 @@ static int parse(struct kvm *k, struct opts *o, struct err *e)
         opts_get(o, known[i]);
     if (opts_get_u64(o, "max-slots", &slots, e) || parse_irqchip(k, o, e))
         return -1;
-    if (slots)
-        k->facts.caps[KVM_CAP_NR_MEMSLOTS] =
-            (int)MIN(slots, (uint64_t)MAX(k->facts.caps[KVM_CAP_NR_MEMSLOTS], 32));
-    else if (k->facts.caps[KVM_CAP_NR_MEMSLOTS] <= 0)
-        k->facts.caps[KVM_CAP_NR_MEMSLOTS] = 32;
+    k->most_slots =
+        k->facts.caps[KVM_CAP_NR_MEMSLOTS] > 0 ? (unsigned)k->facts.caps[KVM_CAP_NR_MEMSLOTS] : 32;
+    if (slots) // may be more than the kernel speaks of: it says itself when there are no more
+        k->most_slots = (unsigned)MIN(slots, (uint64_t)UINT16_MAX);
     return kvm_dirty_open(k, o, e) || opts_check_unused(o, "-accel kvm", known, e) ? -1 : 0;
 }
 
@@ -93,7 +92,8 @@ static void kvm_print_help(struct buf *out)
                "(default: 0, bitmaps)\n"
                "  kernel-irqchip=on|split|off - interrupt controllers in the kernel; split: the "
                "I/O APIC outside (default: on)\n"
-               "  max-slots=n                 - memory slots used (default: all)\n");
+               "  max-slots=n                 - memory slots used (default: as many as the kernel "
+               "names)\n");
 }
 
 static int open_device(struct kvm *k, struct opts *o, struct err *e)

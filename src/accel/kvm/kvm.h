@@ -60,7 +60,8 @@ struct kvm {
     pthread_mutex_t lock; // slots and doorbells
     VEC(struct kvm_slot) slots;
     struct list bells;
-    bool slots_exhausted;
+    unsigned most_slots;
+    bool slots_exhausted;      // said so
     pthread_mutex_t hold_lock; // keeps vCPUs out of the kernel while slots are replaced
     pthread_cond_t hold_changed;
     _Atomic bool held;

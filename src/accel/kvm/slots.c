@@ -73,35 +73,58 @@ static void collect(struct kvm *k, struct wanted *w)
     } while (at && at != UINT64_MAX); // a space of 2^64 ends where addresses begin again
 }
 
-static struct kvm_slot *find(struct kvm *k, const struct kvm_slot *like)
+// The wanted piece that this slot shows; NULL: none any more.
+static struct kvm_slot *match(const struct wanted *w, const struct kvm_slot *s)
 {
-    for (size_t i = 0; i < k->slots.len; i++)
-        if (k->slots.data[i].used && same(&k->slots.data[i], like))
-            return &k->slots.data[i];
-    return NULL;
+    size_t from = 0, to = w->len; // by address, as collect found them
+    while (from < to) {
+        size_t mid = from + (to - from) / 2;
+        if (w->data[mid].base < s->base)
+            from = mid + 1;
+        else
+            to = mid;
+    }
+    return from < w->len && same(&w->data[from], s) ? &w->data[from] : NULL;
 }
 
-static struct kvm_slot *free_slot(struct kvm *k)
+// `*from`: no slot before it is free.
+static struct kvm_slot *free_slot(struct kvm *k, size_t *from)
 {
-    for (size_t i = 0; i < k->slots.len; i++)
-        if (!k->slots.data[i].used)
-            return &k->slots.data[i];
-    if (k->slots.len >= (size_t)k->facts.caps[KVM_CAP_NR_MEMSLOTS])
+    for (; *from < k->slots.len; ++*from)
+        if (!k->slots.data[*from].used)
+            return &k->slots.data[*from];
+    if (k->slots.len >= k->most_slots)
         return NULL;
     uint32_t id = (uint32_t)k->slots.len; // its place: what dirty rings name it by
     vec_push(&k->slots, (struct kvm_slot){.id = id});
     return &k->slots.data[k->slots.len - 1];
 }
 
-static void put_in(struct kvm *k, const struct kvm_slot *w)
+static void exhausted(struct kvm *k, const struct kvm_slot *w)
 {
-    struct kvm_slot *s = free_slot(k);
+    if (!k->slots_exhausted)
+        log_warn("-accel kvm: all %u memory slots of the kernel are in use: guest memory at "
+                 "0x%" PRIx64 " (%s) will be slow, and no code can run there",
+                 k->most_slots, w->base, ram_name(w->ram));
+    k->slots_exhausted = true;
+}
+
+// A number that the kernel does not have: there are as many as came before it.
+static bool kernel_has_no_more(struct kvm *k, const struct kvm_slot *s)
+{
+    if (errno != EINVAL || s->id + 1 != k->slots.len ||
+        (int)s->id < k->facts.caps[KVM_CAP_NR_MEMSLOTS])
+        return false;
+    k->most_slots = s->id;
+    k->slots.len--;
+    return true;
+}
+
+static void put_in(struct kvm *k, const struct kvm_slot *w, size_t *from)
+{
+    struct kvm_slot *s = free_slot(k, from);
     if (!s) {
-        if (!k->slots_exhausted)
-            log_warn("-accel kvm: all %d memory slots of the kernel are in use: guest memory at "
-                     "0x%" PRIx64 " (%s) will be slow, and no code can run there",
-                     k->facts.caps[KVM_CAP_NR_MEMSLOTS], w->base, ram_name(w->ram));
-        k->slots_exhausted = true;
+        exhausted(k, w);
         return;
     }
     uint32_t id = s->id;
@@ -109,6 +132,10 @@ static void put_in(struct kvm *k, const struct kvm_slot *w)
     s->id = id;
     if (!set(k, s, s->size))
         return;
+    if (kernel_has_no_more(k, s)) {
+        exhausted(k, w);
+        return;
+    }
     log_warn("-accel kvm: guest memory at 0x%" PRIx64 ", %" PRIu64 " KiB (%s): %s", w->base,
              w->size / KiB, ram_name(w->ram), strerror(errno));
     s->used = false;
@@ -116,19 +143,26 @@ static void put_in(struct kvm *k, const struct kvm_slot *w)
 
 static bool any_gone(const struct kvm *k, const struct wanted *w)
 {
-    for (size_t i = 0; i < k->slots.len; i++) {
-        bool keep = !k->slots.data[i].used;
-        for (size_t j = 0; j < w->len && !keep; j++)
-            keep = same(&k->slots.data[i], &w->data[j]);
-        if (!keep)
+    for (size_t i = 0; i < k->slots.len; i++)
+        if (k->slots.data[i].used && !match(w, &k->slots.data[i]))
             return true;
-    }
     return false;
+}
+
+static void log_as_wanted(struct kvm *k, struct kvm_slot *s, bool logging)
+{
+    if (s->logging == logging)
+        return;
+    if (s->logging)
+        kvm_dirty_collect_slot(k, s);
+    s->logging = logging;
+    set(k, s, s->size);
 }
 
 void kvm_slots_update(struct kvm *k)
 {
     struct wanted w = {0};
+    size_t from = 0;
     if (!k->vcpus.len)
         return;
     mutex_lock(&k->lock);
@@ -139,22 +173,17 @@ void kvm_slots_update(struct kvm *k)
         kvm_hold(k);
     for (size_t i = 0; i < k->slots.len; i++) {
         struct kvm_slot *s = &k->slots.data[i];
-        bool keep = false;
-        for (size_t j = 0; s->used && j < w.len && !keep; j++) {
-            keep = same(s, &w.data[j]);
-            if (keep && s->logging != w.data[j].logging) {
-                if (s->logging)
-                    kvm_dirty_collect_slot(k, s);
-                s->logging = w.data[j].logging;
-                set(k, s, s->size);
-            }
-        }
-        if (s->used && !keep)
+        struct kvm_slot *same_piece = s->used ? match(&w, s) : NULL;
+        if (same_piece) {
+            log_as_wanted(k, s, same_piece->logging);
+            same_piece->used = false; // it is there
+        } else if (s->used) {
             take_out(k, s);
+        }
     }
     for (size_t j = 0; j < w.len; j++)
-        if (!find(k, &w.data[j]))
-            put_in(k, &w.data[j]);
+        if (w.data[j].used)
+            put_in(k, &w.data[j], &from);
     if (held)
         kvm_release(k);
     mutex_unlock(&k->lock);

@@ -53,7 +53,10 @@ struct rig {
     struct region *mmio;
     struct irq *lowers; // the MMIO write that makes mmio_writes this many lowers the line
     unsigned lowers_after;
-    const char *model; // NULL: max
+    const char *model;  // NULL: max
+    struct space *rows; // shown `n_rows` times from `first_row` on, one behind the other
+    gpa_t first_row, row_size;
+    unsigned n_rows;
     struct opts *features;
 };
 
@@ -146,13 +149,13 @@ static inline bool rig_unavailable(void)
     return !a;
 }
 
-// `model` and `features` as of -cpu.
-static inline void rig_open_cpu(struct rig *r, const char *options, unsigned n_cpus,
-                                const char *model, struct opts *features)
+static inline void rig_make(struct rig *r, const char *options, unsigned n_cpus, const char *model,
+                            struct opts *features)
 {
     struct opts o = {0};
     struct err e = {0};
-    *r = (struct rig){.model = model, .features = features};
+    r->model = model;
+    r->features = features;
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->changed, NULL);
     r->memory = space_new("memory", UINT64_MAX);
@@ -161,6 +164,9 @@ static inline void rig_open_cpu(struct rig *r, const char *options, unsigned n_c
     r->ram = ram_new("ram", RAM_SIZE, false, &e);
     assert_non_null(r->ram);
     space_map_ram(r->memory, "ram", 0, r->ram, 0, RAM_SIZE, false, 0);
+    for (unsigned i = 0; i < r->n_rows; i++)
+        space_map_alias(r->memory, "row", r->first_row + i * r->row_size, r->rows, 0, r->row_size,
+                        0);
     r->mmio = space_map_mmio(r->memory, "device", MMIO, 0x1000, &mmio_ops, r, NULL, 0);
     space_map_mmio(r->ports, "ports", 0, 0x100, &port_ops, r, NULL, 0);
     assert_int_equal(opts_parse(&o, options ? options : "kvm", "accel", &e), 0);
@@ -177,6 +183,22 @@ static inline void rig_open_cpu(struct rig *r, const char *options, unsigned n_c
     r->vcpus->debug_stop = rig_stopped;
     r->vcpus->opaque = r;
     assert_int_equal(vcpus_start_threads(r->vcpus, &e), 0);
+}
+
+// `model` and `features` as of -cpu.
+static inline void rig_open_cpu(struct rig *r, const char *options, unsigned n_cpus,
+                                const char *model, struct opts *features)
+{
+    *r = (struct rig){0};
+    rig_make(r, options, n_cpus, model, features);
+}
+
+// With more memory.
+static inline void rig_open_in(struct rig *r, const char *options, struct space *rows, gpa_t at,
+                               unsigned n, gpa_t size)
+{
+    *r = (struct rig){.rows = rows, .first_row = at, .n_rows = n, .row_size = size};
+    rig_make(r, options, 1, NULL, NULL);
 }
 
 static inline void rig_open(struct rig *r, const char *options, unsigned n_cpus)
