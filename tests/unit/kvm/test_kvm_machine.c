@@ -281,8 +281,8 @@ static void test_gathered(void **state)
     struct exits few = exits_of(chooses, chooses_end, &version);
     struct exits many = exits_of(ends, ends_end, &nothing);
     assert_int_equal(version & 0xff, 0x20); // the last choice counts
-    assert_int_equal(few.gathered, 101);
-    assert_int_equal(few.registers, 1); // the read
+    assert_in_range(few.gathered, 95, 101); // a kick in between makes the kernel come out
+    assert_int_equal(few.gathered + few.registers, 102);
     assert_int_equal(many.gathered, 0);
     assert_int_equal(many.registers, 100);
 }
@@ -294,7 +294,7 @@ static void test_gathered(void **state)
 PROGRAM(wanders, ".code32\n mov $0x34, %al\n out %al, $0x43\n mov $0x12, %al\n out %al, $0x40\n"
                  "mov $0x34, %al\n out %al, $0x40\n" // a rate for the timer chip
                  "mov $0xfec00000, %esi\n movl $0x14, (%esi)\n movl $0x12345, 0x10(%esi)\n"
-                 "movl $0x77, 0xfee00080\n" // task priority
+                 "movl $0x70, 0xfee00080\n" // task priority
                  "mov $0x174, %ecx\n mov $0xabcd, %eax\n xor %edx, %edx\n wrmsr\n"
                  "mov %cr4, %eax\n or $0x600, %eax\n mov %eax, %cr4\n"
                  "mov $0x600dcafe, %eax\n mov %eax, 0x80010\n movups 0x80010, %xmm3\n mov $0x5a5a, "
@@ -346,7 +346,7 @@ static void saved_with(const char *options)
     assert_true(now - then >= 50); // it goes on where it was
     ram_write(b.ram, 0x80000, &go, 4);
     assert_true(rig_wait(&b, &b.done, 1));
-    static const uint32_t expected[] = {0x600dcafe, 0x5a5a, 0xabcd, 0x77, 0x12345};
+    static const uint32_t expected[] = {0x600dcafe, 0x5a5a, 0xabcd, 0x70, 0x12345};
     assert_int_equal(b.n_said, 6);
     for (unsigned i = 0; i < ARRAY_SIZE(expected); i++)
         assert_int_equal(b.said[i], expected[i]);
