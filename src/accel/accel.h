@@ -28,6 +28,9 @@ enum accel_notice {
 
 // Interrupt controllers that an accelerator brings along, as their board connects to them.
 struct accel_irqchip {
+    gpa_t at[2]; // in, for those that can lie anywhere (Arm): distributor; redistributors, or a
+                 // GICv2's CPU interface
+    unsigned version; // out, Arm: of the GIC
     unsigned n_lines;
     struct irq line[64]; // x86: the I/O APIC's inputs; Arm: shared peripheral interrupts
     struct msi_target msi;
@@ -55,7 +58,7 @@ struct accel_ops {
     int (*irqchip)(struct accel *a, struct accel_irqchip *out, struct err *e);
     // What it holds of the machine beside the CPUs, as bytes: controllers, clocks. Nothing runs; a
     // load comes after the devices' and before the CPUs'. NULL: nothing.
-    void (*save)(struct accel *a, struct buf *out);
+    int (*save)(struct accel *a, struct buf *out, struct err *e);
     int (*load)(struct accel *a, struct reader *r, struct err *e);
     void (*print)(struct accel *a, struct buf *out); // its counters; may be NULL
     bool watches;                                    // stops at env.watchpoints
@@ -80,8 +83,8 @@ void accel_close(struct accel *a);
 int accel_breakpoint(struct accel *a, uint64_t pc, bool insert);
 // Before the vCPUs are made or after; -1: this accelerator leaves interrupts to devices.
 int accel_irqchip(struct accel *a, struct accel_irqchip *out, struct err *e) MUST_CHECK;
-// What an accelerator saves of the machine, under its name; false: nothing.
-bool accel_save(struct accel *a, struct buf *out);
+// What an accelerator saves of the machine, under its name; may be nothing.
+int accel_save(struct accel *a, struct buf *out, struct err *e) MUST_CHECK;
 int accel_load(struct accel *a, struct reader *r, struct err *e) MUST_CHECK;
 // Parts of a structure with their names and sizes, and back: any order, none twice the size.
 void accel_parts_save(const struct isa_state *parts, const void *of, struct buf *out);

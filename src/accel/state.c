@@ -73,15 +73,14 @@ int accel_parts_load(const struct isa_state *parts, void *of, struct reader *r, 
     return r->bad || reader_left(r) ? err_set(e, "the saved state has another size") : 0;
 }
 
-bool accel_save(struct accel *a, struct buf *out)
+int accel_save(struct accel *a, struct buf *out, struct err *e)
 {
     if (!a->ops->save)
-        return false;
+        return 0;
     size_t n = strlen(a->ops->name);
     buf_u8(out, (uint8_t)n);
     buf_put(out, a->ops->name, n);
-    a->ops->save(a, out);
-    return true;
+    return a->ops->save(a, out, e) ? err_prefix(e, "-accel %s", a->ops->name) : 0;
 }
 
 int accel_load(struct accel *a, struct reader *r, struct err *e)

@@ -308,12 +308,12 @@ static int kvm_irqchip(struct accel *a, struct accel_irqchip *out, struct err *e
 }
 
 // The guest's clock, then the controllers.
-static void kvm_save(struct accel *a, struct buf *out)
+static int kvm_save(struct accel *a, struct buf *out, struct err *e)
 {
     struct kvm *k = a->priv;
     buf_u8(out, k->clock_kept);
     buf_le64(out, k->clock.clock);
-    kvm_arch_save(k, out);
+    return kvm_arch_save(k, out, e);
 }
 
 static int kvm_load(struct accel *a, struct reader *r, struct err *e)

@@ -207,8 +207,8 @@ extern const unsigned kvm_arch_break_len;
 bool kvm_arch_at_breakpoint(struct kvm_vcpu *v); // its next instruction is one of ours
 bool kvm_arch_stepping(struct kvm_vcpu *v);      // the debugger steps this CPU
 unsigned kvm_arch_hw_points(const struct kvm *k);
-void kvm_arch_describe(struct kvm_vcpu *v, struct buf *out); // one line of state
-void kvm_arch_resumed(struct kvm *k);                        // guest clocks go on
-void kvm_arch_reset(struct kvm *k);                          // controllers as after power-up
-void kvm_arch_save(struct kvm *k, struct buf *out);          // them as bytes
+void kvm_arch_describe(struct kvm_vcpu *v, struct buf *out);      // one line of state
+void kvm_arch_resumed(struct kvm *k);                             // guest clocks go on
+void kvm_arch_reset(struct kvm *k);                               // controllers as after power-up
+int kvm_arch_save(struct kvm *k, struct buf *out, struct err *e); // them as bytes
 int kvm_arch_load(struct kvm *k, struct reader *r, struct err *e);

@@ -63,14 +63,15 @@ static const struct isa_state parts[] = {
     {0},
 };
 
-void kvm_arch_save(struct kvm *k, struct buf *out)
+int kvm_arch_save(struct kvm *k, struct buf *out, struct err *e)
 {
     struct saved s = {.place = k->irqchip};
     if (k->irqchip == KVM_IRQCHIP_ON && get_chips(k, &s.chips))
-        log_warn("-accel kvm: the interrupt controllers cannot be read: %s", strerror(errno));
+        return err_errno(e, errno, "the kernel does not give the interrupt controllers' state");
     if (kvm_x86(k)->ioapic)
         kvm_ioapic_save(kvm_x86(k)->ioapic, &s.ioapic);
     accel_parts_save(parts, &s, out);
+    return 0;
 }
 
 int kvm_arch_load(struct kvm *k, struct reader *r, struct err *e)

@@ -31,12 +31,14 @@ static void put_machine(struct state_out *o, struct machine *m)
     buf_free(&b);
 }
 
-static void put_accel(struct state_out *o, struct machine *m)
+static int put_accel(struct state_out *o, struct machine *m, struct err *e)
 {
     struct buf b = {0};
-    if (accel_save(m->accel, &b))
+    int r = accel_save(m->accel, &b, e);
+    if (!r && b.len)
         state_section(o, "accelerator", &b);
     buf_free(&b);
+    return r;
 }
 
 int vm_save_state(struct vm *vm, struct state_out *o, struct err *e)
@@ -48,7 +50,8 @@ int vm_save_state(struct vm *vm, struct state_out *o, struct err *e)
     if (m->secure_ram)
         state_save_ram(o, m->secure_ram);
     state_save_devices(o, &m->tree);
-    put_accel(o, m);
+    if (put_accel(o, m, e))
+        return -1;
     for (unsigned i = 0; i < m->vcpus->n && !o->error; i++) {
         char name[32];
         struct buf b = {0};

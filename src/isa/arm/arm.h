@@ -214,6 +214,9 @@ void arm_state_changed(struct arm_cpu *c);     // after any change to what mode(
                                                // interrupt masks depend on
 void arm_update_interrupts(struct arm_cpu *c); // recompute whether a line is deliverable
 void arm_kick(struct arm_cpu *c);              // any thread: look at interrupts, out of any loop
+// Where the value of the system register with this ARM_SYSREG() lies, for accelerators that move it
+// as it is; NULL: it is made up of others, or we have none such.
+uint64_t *arm_sysreg_storage(struct arm_cpu *c, uint32_t key);
 
 // ---- lifting (lift_system.c; called by the decoder's handlers) ----
 

@@ -57,9 +57,35 @@ static void test_names_differ(void **state)
             assert_string_not_equal(a->name, b->name);
 }
 
+// Where an accelerator finds the registers that it moves whole: by the instruction's encoding.
+static void test_storage(void **state)
+{
+    struct arm_cpu *c = xalloc(sizeof *c);
+    c->env.isa = isa_aarch64.ops;
+    const struct {
+        uint32_t key;
+        uint64_t *at;
+    } kept[] = {
+        {ARM_SYSREG(3, 0, 1, 0, 0), &c->sctlr[1]},     {ARM_SYSREG(3, 0, 1, 0, 2), &c->cpacr_el1},
+        {ARM_SYSREG(3, 0, 2, 0, 0), &c->ttbr0[1]},     {ARM_SYSREG(3, 0, 2, 0, 1), &c->ttbr1[1]},
+        {ARM_SYSREG(3, 0, 2, 0, 2), &c->tcr[1]},       {ARM_SYSREG(3, 0, 5, 2, 0), &c->esr[1]},
+        {ARM_SYSREG(3, 0, 6, 0, 0), &c->far[1]},       {ARM_SYSREG(3, 0, 10, 2, 0), &c->mair[1]},
+        {ARM_SYSREG(3, 0, 12, 0, 0), &c->vbar[1]},     {ARM_SYSREG(3, 3, 13, 0, 2), &c->tpidr_el0},
+        {ARM_SYSREG(3, 3, 13, 0, 3), &c->tpidrro_el0}, {ARM_SYSREG(3, 0, 13, 0, 4), &c->tpidr_el1},
+        {ARM_SYSREG(3, 0, 2, 1, 0), &c->keys[0][0]},   {ARM_SYSREG(2, 0, 0, 2, 2), &c->mdscr_el1},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+        assert_ptr_equal(arm_sysreg_storage(c, kept[i].key), kept[i].at);
+    assert_null(arm_sysreg_storage(c, ARM_SYSREG(3, 3, 14, 0, 2))); // the counter is computed
+    assert_null(arm_sysreg_storage(c, ARM_SYSREG(3, 0, 0, 0, 5)));  // so is the affinity
+    assert_null(arm_sysreg_storage(c, ARM_SYSREG(3, 7, 15, 7, 7))); // no such register
+    free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_register_once),
-                                       cmocka_unit_test(test_names_differ)};
+                                       cmocka_unit_test(test_names_differ),
+                                       cmocka_unit_test(test_storage)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -312,7 +312,8 @@ static void saved_from(struct rig *r, struct buf *chips, struct buf *cpu, uint8_
 {
     struct err e = {0};
     vcpus_pause(r->vcpus);
-    assert_true(accel_save(r->accel, chips));
+    if (accel_save(r->accel, chips, &e))
+        fail_msg("%s", e.msg);
     if (vcpu_save(r->vcpus->v[0], cpu, &e))
         fail_msg("%s", e.msg);
     ram_read(r->ram, 0, ram, RAM_SIZE);
@@ -374,7 +375,7 @@ static void test_saved_elsewhere(void **state)
     struct buf chips = {0}, cpu = {0};
     rig_open(&r, "kvm,kernel-irqchip=split", 1);
     vcpus_pause(r.vcpus);
-    assert_true(accel_save(r.accel, &chips));
+    assert_int_equal(accel_save(r.accel, &chips, &e), 0);
     assert_int_equal(vcpu_save(r.vcpus->v[0], &cpu, &e), 0);
     rig_close(&r);
     rig_open(&r, "kvm", 1);

@@ -5,6 +5,7 @@
 #include "isa/arm/system/pmu.h"
 #include "base/log.h"
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/random.h>
 
 #define ACCESSOR_GET(name, expr)                                                                   \
@@ -456,6 +457,20 @@ const struct arm_sysreg *arm_sysreg_find(uint32_t key, unsigned el, bool e2h)
     if (r->kind == SR_EL12)
         return e2h && el >= 2 && index_of[r->alias] ? &table[index_of[r->alias] - 1] : NULL;
     return r;
+}
+
+uint64_t *arm_sysreg_storage(struct arm_cpu *c, uint32_t key)
+{
+    const struct arm_sysreg *r = arm_sysreg_find(key, 1, false);
+    if (r && (r->kind == SR_PLAIN || r->kind == SR_STATE))
+        return (uint64_t *)((char *)c + r->offset);
+    for (unsigned i = 0; r && i < isa_aarch64.n_regs; i++) {
+        const struct isa_reg *field = &isa_aarch64.regs[i];
+        if (field->bits == 64 && field->get == isa_reg_get_field &&
+            !strcasecmp(field->name, r->name))
+            return (uint64_t *)((char *)c + field->arg);
+    }
+    return NULL;
 }
 
 // ---- access checks ----
