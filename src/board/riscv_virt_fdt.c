@@ -57,6 +57,24 @@ static void put_irq(const struct rvirt *v, unsigned n, struct fdt_out *o)
     fdt_out_cells(o, "interrupt-parent", RVIRT_PH_IRQ);
 }
 
+// Which counters firmware may give which of SBI's hardware events (riscv,pmu.yaml): cycles and
+// instructions have one of their own, and every programmable counter does.
+static void put_pmu(const struct rvirt *v, struct fdt_out *o)
+{
+    enum { CYCLES = 1, INSTRUCTIONS = 2, COUNTER_CYCLE = 0, COUNTER_INSTRET = 2, COUNTER_HPM = 3 };
+    if (!rv_has(rv_cpu(v->m->vcpus->v[0]->env), RV_FEAT_ZIHPM))
+        return;
+    const uint32_t hpm = (uint32_t)mask_low(RV_HPM_COUNTERS) << COUNTER_HPM;
+    const uint32_t counters[] = {
+        CYCLES,       CYCLES,       hpm | 1 << COUNTER_CYCLE,
+        INSTRUCTIONS, INSTRUCTIONS, hpm | 1 << COUNTER_INSTRET,
+    };
+    fdt_out_node(o, "pmu");
+    fdt_out_str(o, "compatible", "riscv,pmu");
+    fdt_out_cells_n(o, "riscv,event-to-mhpmcounters", counters, ARRAY_SIZE(counters));
+    fdt_out_end(o);
+}
+
 // ---- devices ----
 
 static void put_slot(const struct rvirt *v, const struct rvirt_slot *s, unsigned n,
@@ -167,6 +185,7 @@ int rvirt_build_fdt(const struct rvirt *v, uint8_t **blob, size_t *len, struct e
     riscv_fdt_chosen(&v->boot, "/soc/serial@10000000", &o);
     riscv_fdt_cpus(v->m, &o);
     numa_fdt_distances(v->m, &o);
+    put_pmu(v, &o);
     put_power("poweroff", FINISHER_PASS, &o);
     put_power("reboot", FINISHER_RESET, &o);
     put_fw_cfg(&o);

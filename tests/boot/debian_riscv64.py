@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """debian_riscv64.py PROGRAM-DIR [PATTERN]: Debian's riscv64 kernel under OpenSBI with a busybox initramfs to a marker and a clean power-off, over hart counts and CPU options; virtio disk and network from inside; U-Boot's prompt at machine and supervisor level."""
-import os, re, sys, tempfile
+import os, re, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
 import guests
@@ -55,6 +55,21 @@ def devices(disk, nic, board="virt", interrupts=None):
     return run
 
 
+def counters(cpu):
+    """Linux's perf events on the counters that the device tree names: a loop counts its own instructions, overflows come as interrupts."""
+    def run():
+        with tempfile.TemporaryDirectory() as folder:
+            program = os.path.join(folder, "counters")
+            subprocess.run(["riscv64-linux-gnu-gcc", "-O2", "-static", "-o", program, os.path.join(os.path.dirname(guests.__file__), "counters.c")], check=True)
+            with open(program, "rb") as f:
+                initrd = guests.initrd("riscv64", "counters && echo %s" % guests.MARKER, [("bin/counters", 0o100755, f.read())], "counters")
+        with linux(initrd, ["-M", "virt", "-cpu", cpu, "-smp", "2", "-nic", "none"]) as m:
+            m.expect("counters: ", 120)
+            m.expect(guests.MARKER, 30)
+            finish(m)
+    return run
+
+
 def uboot(option, level):
     def run():
         image = os.path.join(guests.unpack("all", "u-boot-qemu:all"), "usr/lib/u-boot/qemu-riscv64%s/u-boot.bin" % level)
@@ -72,5 +87,6 @@ cases = [("smp %d, %s, %s" % (n, b, c), boot(n, b, c)) for n, b, c in [(1, "virt
 cases += [("virtio-mmio devices", devices("virtio-blk-device", "virtio-net-device")), ("virtio-pci devices", devices("virtio-blk-pci", "virtio-net-pci")),
           ("virtio-mmio devices, APLIC", devices("virtio-blk-device", "virtio-net-device", "virt,aia=aplic")),
           ("virtio-pci devices by MSI-X", devices("virtio-blk-pci", "virtio-net-pci", "virt,aia=aplic-imsic", "PCI-MSIX"))]
+cases += [("performance counters, " + c, counters(c)) for c in ("max", "rva23s64")]
 cases += [("U-Boot at machine level", uboot("-bios", "")), ("U-Boot under OpenSBI", uboot("-kernel", "_smode"))]
 sys.exit(tap([c for c in cases if re.search(PATTERN, c[0])]))
