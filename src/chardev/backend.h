@@ -54,7 +54,8 @@ struct chardev {
     char *id;
     struct loop *loop;
     struct buf description;
-    int out_fd; // what a last flush waits for; -1: none
+    int out_fd;          // what a last flush waits for; -1: none
+    _Atomic bool paused; // nothing is read
 
     pthread_mutex_t lock; // guards the next four
     struct byte_queue out;

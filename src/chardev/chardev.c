@@ -172,6 +172,8 @@ static struct chr_frontend *input_target(struct chardev *c)
 size_t chr_be_can_receive(struct chardev *c)
 {
     struct chr_frontend *f = input_target(c);
+    if (c->paused)
+        return 0;
     if (!f)
         return c->mux ? CHR_INPUT_LIMIT : 0;
     return f->in.limit - f->in.len;
@@ -468,6 +470,18 @@ bool chardev_is_mux(struct chardev *c)
 bool chardev_is_busy(const struct chardev *c)
 {
     return c->n_fe;
+}
+
+void chardev_pause(struct chardev *c, bool on)
+{
+    c->paused = on;
+    if (!on)
+        loop_defer(&c->input_work);
+}
+
+int chardev_fd(const struct chardev *c)
+{
+    return c->out_fd;
 }
 
 void chardev_send_break(struct chardev *c)

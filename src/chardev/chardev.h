@@ -34,6 +34,10 @@ chardev_describe(struct chardev *c);     // "pty:/dev/pts/3", "stdio": query-cha
 bool chardev_is_open(struct chardev *c); // a peer is connected
 bool chardev_is_mux(struct chardev *c);
 bool chardev_is_busy(const struct chardev *c); // has a front end: must not be removed
+// Reads nothing while it is on, not even ahead: what comes is for another process that has the same
+// descriptor. Any thread.
+void chardev_pause(struct chardev *c, bool on);
+int chardev_fd(const struct chardev *c); // where output goes, as far as it is one descriptor; or -1
 void chardev_send_break(struct chardev *c);
 
 // Attach a front end (one; several with mux). All calls on the loop's thread except chr_write,

@@ -58,6 +58,11 @@ struct gdb_target_ops {
     void (*auxv)(void *t, struct buf *out);         // the program's auxiliary vector; may be NULL
     void (*monitor)(void *t, const char *command, struct buf *out); // may be NULL
     void (*kill)(void *t);                                          // end the machine
+    // Of a program; both NULL or neither. Its process, as gdb is to name it; and after a stop for
+    // GDB_STOP_FORK what gdb wants: false: the child runs on by itself. True: the child answers
+    // the packet under way, on the same connection (gdb_stub_adopt), and this process is let go.
+    unsigned (*pid)(void *t);
+    void (*follow)(void *t, bool child);
 };
 
 struct gdb_stop {
@@ -67,6 +72,8 @@ struct gdb_stop {
         GDB_STOP_TRAP,
         GDB_STOP_WATCH,
         GDB_STOP_SIGNAL,
+        GDB_STOP_FORK,
+        GDB_STOP_EXEC, // of another program, in this process
         GDB_STOP_EXIT,
         GDB_STOP_KILLED // by a signal
     } why;
@@ -74,6 +81,13 @@ struct gdb_stop {
     uint64_t address;     // GDB_STOP_WATCH: the data address
     uint8_t exit_status;  // GDB_STOP_EXIT
     uint8_t signal;       // GDB_STOP_SIGNAL, GDB_STOP_KILLED: gdb's number
+    unsigned child;       // GDB_STOP_FORK: its process
+    const char *program;  // GDB_STOP_EXEC
+};
+
+// What has been agreed upon with a debugger.
+struct gdb_session {
+    bool no_ack, multiprocess, fork_events, exec_events;
 };
 
 // Serves gdb on `c`, which the stub takes over: a connecting debugger stops the machine, one that
@@ -83,6 +97,14 @@ struct gdb_stub *gdb_stub_new(struct chardev *c, const struct gdb_target_ops *op
 // The argument of -gdb: "tcp::1234", "unix:PATH", "stdio"…; sockets listen without waiting.
 struct gdb_stub *gdb_stub_open(const char *spec, struct loop *loop,
                                const struct gdb_target_ops *ops, void *target, struct err *e);
+// A connection that another process or program began; the target stands still. `stop` is reported,
+// or, if NULL, the packet under way answered.
+struct gdb_stub *gdb_stub_adopt(int fd, const struct gdb_session *s, const struct gdb_stop *stop,
+                                struct loop *loop, const struct gdb_target_ops *ops, void *target,
+                                struct err *e);
+const struct gdb_session *gdb_stub_session(const struct gdb_stub *g);
+int gdb_stub_fd(const struct gdb_stub *g);        // of the connection, or -1
+void gdb_stub_pause(struct gdb_stub *g, bool on); // reads nothing meanwhile; any thread
 void gdb_stub_close(struct gdb_stub *g);
 void gdb_stub_stopped(struct gdb_stub *g, const struct gdb_stop *s);
 void gdb_stub_started(struct gdb_stub *g);        // somebody else (the monitor) let the machine run

@@ -41,15 +41,36 @@ size_t gdb_unhex(const char *p, uint8_t *out, size_t max)
     return n;
 }
 
+// The process in front of a thread's id: whose it is. "-1" and 0 are everybody.
+static enum gdb_thread process_id(struct gdb_stub *g, char **p)
+{
+    uint64_t pid = 0;
+    if (!strncmp(*p, "-1", 2))
+        *p += 2;
+    else if (!gdb_hex(p, &pid))
+        return GDB_THREAD_BAD;
+    if (pid && pid == g->child)
+        return GDB_THREAD_CHILD;
+    return !pid || pid == g->ops->pid(g->target) ? GDB_THREAD_ANY : GDB_THREAD_BAD;
+}
+
 enum gdb_thread gdb_thread_id(struct gdb_stub *g, char **p, unsigned *cpu)
 {
     uint64_t id;
+    enum gdb_thread whose = GDB_THREAD_ANY;
+    if (g->session.multiprocess && gdb_expect(p, 'p')) {
+        whose = process_id(g, p);
+        if (whose == GDB_THREAD_BAD || !gdb_expect(p, '.'))
+            return whose == GDB_THREAD_ANY ? GDB_THREAD_ALL : whose;
+    }
     if (!strncmp(*p, "-1", 2)) {
         *p += 2;
-        return GDB_THREAD_ALL;
+        return whose == GDB_THREAD_CHILD ? whose : GDB_THREAD_ALL;
     }
     if (!gdb_hex(p, &id))
         return GDB_THREAD_BAD;
+    if (whose == GDB_THREAD_CHILD)
+        return whose;
     if (!id)
         return GDB_THREAD_ANY;
     if (id > g->ops->n_cpus(g->target) || !gdb_alive(g, (unsigned)id - 1))
@@ -79,6 +100,13 @@ void gdb_put_hex(struct gdb_stub *g, const void *p, size_t n)
         to[2 * i] = digits[b >> 4];
         to[2 * i + 1] = digits[b & 15];
     }
+}
+
+void gdb_put_thread(struct gdb_stub *g, unsigned cpu)
+{
+    if (g->session.multiprocess)
+        buf_printf(&g->out, "p%x.", g->ops->pid(g->target));
+    buf_printf(&g->out, "%02x", cpu + 1);
 }
 
 void gdb_put_binary(struct gdb_stub *g, const void *p, size_t n)
@@ -122,9 +150,9 @@ void gdb_reply_hex(struct gdb_stub *g, const void *p, size_t n)
 static void packet_done(struct gdb_stub *g)
 {
     bool good = g->sum == g->want_sum;
-    if (!g->no_ack)
+    if (!g->session.no_ack)
         chr_write_all(g->f, good ? "+" : "-", 1);
-    if (!good && !g->no_ack)
+    if (!good && !g->session.no_ack)
         return;
     if (g->overlong || !good) {
         gdb_reply(g, "E22");
@@ -147,7 +175,7 @@ static void idle_byte(struct gdb_stub *g, uint8_t c)
         gdb_interrupt(g);
         break;
     case '-':
-        if (g->out.len && !g->no_ack)
+        if (g->out.len && !g->session.no_ack)
             send_last(g);
         break;
     }

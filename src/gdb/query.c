@@ -21,6 +21,8 @@ static void select_thread(struct gdb_stub *g, char *p)
         gdb_reply(g, "E22");
         return;
     }
+    if (which == 'g')
+        g->child_g = t == GDB_THREAD_CHILD;
     if (t == GDB_THREAD_ONE && which == 'g')
         g->cpu_g = cpu;
     if (t == GDB_THREAD_ONE && which == 'c')
@@ -31,7 +33,8 @@ static void select_thread(struct gdb_stub *g, char *p)
 static void thread_alive(struct gdb_stub *g, char *p)
 {
     unsigned cpu;
-    gdb_reply(g, gdb_thread_id(g, &p, &cpu) == GDB_THREAD_ONE ? "OK" : "E22");
+    enum gdb_thread t = gdb_thread_id(g, &p, &cpu);
+    gdb_reply(g, t == GDB_THREAD_ONE || t == GDB_THREAD_CHILD ? "OK" : "E22");
 }
 
 static void list_threads(struct gdb_stub *g, bool first)
@@ -45,10 +48,11 @@ static void list_threads(struct gdb_stub *g, bool first)
     }
     gdb_reply_begin(g);
     char sep = 'm';
-    for (; g->next_thread < n && g->out.len < GDB_PACKET_MAX - 16; g->next_thread++) {
+    for (; g->next_thread < n && g->out.len < GDB_PACKET_MAX - 32; g->next_thread++) {
         if (!gdb_alive(g, g->next_thread))
             continue;
-        buf_printf(&g->out, "%c%02x", sep, g->next_thread + 1);
+        buf_u8(&g->out, (uint8_t)sep);
+        gdb_put_thread(g, g->next_thread);
         sep = ',';
     }
     gdb_reply_end(g);
@@ -129,10 +133,16 @@ static void run_monitor(struct gdb_stub *g, const char *hex)
     gdb_reply(g, "OK");
 }
 
-static void supported(struct gdb_stub *g)
+static void supported(struct gdb_stub *g, const char *theirs)
 {
+    struct gdb_session *s = &g->session;
+    s->multiprocess = g->ops->pid && strstr(theirs, "multiprocess+");
+    s->fork_events = s->multiprocess && strstr(theirs, ";fork-events+");
+    s->exec_events = s->multiprocess && strstr(theirs, "exec-events+");
     gdb_reply_begin(g);
-    buf_printf(&g->out, "PacketSize=%x;QStartNoAckMode+;vContSupported+%s%s", GDB_PACKET_MAX,
+    buf_printf(&g->out, "PacketSize=%x;QStartNoAckMode+;vContSupported+%s%s%s%s%s", GDB_PACKET_MAX,
+               s->multiprocess ? ";multiprocess+" : "", s->fork_events ? ";fork-events+" : "",
+               s->exec_events ? ";exec-events+" : "",
                g->ops->xml(g->target, "target.xml") ? ";qXfer:features:read+" : "",
                g->ops->auxv ? ";qXfer:auxv:read+" : "");
     gdb_reply_end(g);
@@ -141,8 +151,8 @@ static void supported(struct gdb_stub *g)
 static bool handle_q(struct gdb_stub *g, char *p)
 {
     char *arg;
-    if (after(p, "qSupported"))
-        supported(g);
+    if ((arg = after(p, "qSupported")))
+        supported(g, arg);
     else if ((arg = after(p, "qXfer:features:read:")))
         read_features(g, arg);
     else if ((arg = after(p, "qXfer:auxv:read::")))
@@ -159,7 +169,8 @@ static bool handle_q(struct gdb_stub *g, char *p)
         gdb_reply(g, g->memory == GDB_PHYSICAL ? "1" : "0");
     else if (!strcmp(p, "qC")) {
         gdb_reply_begin(g);
-        buf_printf(&g->out, "QC%02x", g->cpu_g + 1);
+        buf_printf(&g->out, "QC");
+        gdb_put_thread(g, g->cpu_g);
         gdb_reply_end(g);
     } else {
         return false;
@@ -172,7 +183,7 @@ static bool handle_set(struct gdb_stub *g, char *p)
     char *arg;
     if (!strcmp(p, "QStartNoAckMode")) {
         gdb_reply(g, "OK");
-        g->no_ack = true;
+        g->session.no_ack = true;
     } else if ((arg = after(p, "Qqemu.PhyMemMode:"))) {
         g->memory = *arg == '1' ? GDB_PHYSICAL : GDB_VIRTUAL;
         gdb_reply(g, "OK");

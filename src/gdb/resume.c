@@ -3,6 +3,12 @@
 
 enum { SIGINT_NUMBER = 2, SIGTRAP_NUMBER = 5 };
 
+static void put_process(struct gdb_stub *g)
+{
+    if (g->session.multiprocess)
+        buf_printf(&g->out, ";process:%x", g->ops->pid(g->target));
+}
+
 void gdb_report_stop(struct gdb_stub *g)
 {
     static const char *const watch[GDB_N_POINTS] = {
@@ -12,13 +18,24 @@ void gdb_report_stop(struct gdb_stub *g)
     gdb_reply_begin(g);
     if (g->state == GDB_EXITED && s->why == GDB_STOP_KILLED) {
         buf_printf(&g->out, "X%02x", s->signal);
+        put_process(g);
     } else if (g->state == GDB_EXITED) {
         buf_printf(&g->out, "W%02x", s->exit_status);
+        put_process(g);
     } else {
         unsigned signal = s->why == GDB_STOP_REQUEST  ? SIGINT_NUMBER
                           : s->why == GDB_STOP_SIGNAL ? s->signal
                                                       : SIGTRAP_NUMBER;
-        buf_printf(&g->out, "T%02xthread:%02x;", signal, s->cpu + 1);
+        buf_printf(&g->out, "T%02xthread:", signal);
+        gdb_put_thread(g, s->cpu);
+        buf_u8(&g->out, ';');
+        if (s->why == GDB_STOP_FORK) {
+            buf_printf(&g->out, "fork:p%x.01;", s->child);
+        } else if (s->why == GDB_STOP_EXEC) {
+            buf_printf(&g->out, "exec:");
+            gdb_put_hex(g, s->program, strlen(s->program));
+            buf_u8(&g->out, ';');
+        }
         if (s->why == GDB_STOP_WATCH && watch[s->watch])
             buf_printf(&g->out, "%s:%llx;", watch[s->watch], (unsigned long long)s->address);
     }
@@ -36,6 +53,7 @@ void gdb_stub_stopped(struct gdb_stub *g, const struct gdb_stop *s)
     if (!g->interrupted && s->why == GDB_STOP_REQUEST)
         g->last.why = GDB_STOP_TRAP; // stopped because gdb attached, or by the monitor
     g->interrupted = false;
+    g->child = s->why == GDB_STOP_FORK ? s->child : g->child;
     g->cpu_g = g->cpu_c = g->last.cpu;
     if (g->attached && g->report)
         gdb_report_stop(g);
@@ -103,6 +121,7 @@ static bool vcont_action(struct gdb_stub *g, char **p, enum gdb_action *actions,
     if (gdb_expect(p, ':')) {
         switch (gdb_thread_id(g, p, &cpu)) {
         case GDB_THREAD_BAD:
+        case GDB_THREAD_CHILD: // held until gdb decides for one of the two
             return false;
         case GDB_THREAD_ALL:
             break;
@@ -164,6 +183,8 @@ static const char *change_point(struct gdb_stub *g, char *p, bool insert)
         return "E22";
     if (kind >= GDB_N_POINTS)
         return "";
+    if (g->child_g)
+        return "OK"; // it has none, and comes to this only when this process is let go
     new.kind = (enum gdb_point)kind;
     size_t at = find_point(g, &new);
     bool there = at < g->points.len;

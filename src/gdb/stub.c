@@ -2,6 +2,7 @@
 // may ask depends on the state: while the machine runs, only to interrupt it or to leave.
 #include "gdb/stub.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -14,8 +15,17 @@ void gdb_interrupt(struct gdb_stub *g)
     g->ops->stop(g->target);
 }
 
+void gdb_forget_child(struct gdb_stub *g, bool follow)
+{
+    if (g->child)
+        g->ops->follow(g->target, follow);
+    g->child = 0;
+    g->child_g = false;
+}
+
 void gdb_release(struct gdb_stub *g)
 {
+    gdb_forget_child(g, false);
     for (size_t i = 0; i < g->points.len; i++) {
         struct gdb_inserted *p = &g->points.data[i];
         g->ops->remove(g->target, p->kind, p->addr, p->len);
@@ -32,6 +42,24 @@ void gdb_release(struct gdb_stub *g)
     g->ops->resume(g->target, all, n);
 }
 
+// "D", or "D;PID": the forked child, or this process, with gdb staying at the child.
+static void detach(struct gdb_stub *g, char *p)
+{
+    uint64_t pid;
+    bool named = gdb_expect(&p, ';') && gdb_hex(&p, &pid);
+    if (named && g->child && pid == g->child) {
+        gdb_forget_child(g, false);
+    } else if (named && g->child) {
+        chardev_pause(g->chardev, true); // what comes is the child's
+        gdb_forget_child(g, true);
+        gdb_release(g);
+        return;
+    } else {
+        gdb_release(g);
+    }
+    gdb_reply(g, "OK");
+}
+
 void gdb_handle(struct gdb_stub *g, char *p, size_t n)
 {
     switch (p[0]) {
@@ -42,8 +70,7 @@ void gdb_handle(struct gdb_stub *g, char *p, size_t n)
             gdb_report_stop(g);
         return;
     case 'D':
-        gdb_release(g);
-        gdb_reply(g, "OK");
+        detach(g, p + 1);
         return;
     case 'k':
         g->ops->kill(g->target);
@@ -62,7 +89,16 @@ void gdb_handle(struct gdb_stub *g, char *p, size_t n)
 static void attach(struct gdb_stub *g)
 {
     g->attached = true;
-    g->no_ack = g->report = g->interrupted = false;
+    if (g->adopted) {
+        g->adopted = false;
+        if (g->report)
+            gdb_report_stop(g);
+        else
+            gdb_reply(g, "OK");
+        return;
+    }
+    g->session = (struct gdb_session){0};
+    g->report = g->interrupted = false;
     g->rx = GDB_IDLE;
     g->out.len = 0;
     g->cpu_g = g->cpu_c = 0;
@@ -142,6 +178,46 @@ struct gdb_stub *gdb_stub_open(const char *spec, struct loop *loop,
 out:
     opts_free(&o);
     return g;
+}
+
+struct gdb_stub *gdb_stub_adopt(int fd, const struct gdb_session *s, const struct gdb_stop *stop,
+                                struct loop *loop, const struct gdb_target_ops *ops, void *target,
+                                struct err *e)
+{
+    struct opts o = {0};
+    char number[16];
+    snprintf(number, sizeof number, "%d", fd);
+    opts_set(&o, "backend", "socket");
+    opts_set(&o, "id", "gdb");
+    opts_set(&o, "fd", number);
+    struct chardev *c = chardev_open(&o, loop, e);
+    opts_free(&o);
+    struct gdb_stub *g = c ? gdb_stub_new(c, ops, target, e) : NULL;
+    if (g) {
+        g->adopted = g->attached = true;
+        g->session = *s;
+        g->state = GDB_STOPPED;
+        g->report = stop != NULL;
+        g->last = stop ? *stop : (struct gdb_stop){.why = GDB_STOP_TRAP};
+    } else if (c) {
+        chardev_close(c);
+    }
+    return g;
+}
+
+const struct gdb_session *gdb_stub_session(const struct gdb_stub *g)
+{
+    return &g->session;
+}
+
+int gdb_stub_fd(const struct gdb_stub *g)
+{
+    return chardev_fd(g->chardev);
+}
+
+void gdb_stub_pause(struct gdb_stub *g, bool on)
+{
+    chardev_pause(g->chardev, on);
 }
 
 void gdb_stub_close(struct gdb_stub *g)

@@ -15,4 +15,13 @@ void debug_trap(struct thread *t, bool breakpoint); // after a run: a breakpoint
 // A signal is about to reach the program: the one that the debugger lets through, 0: none.
 int debug_signal(struct thread *t, int sig);
 void debug_end(struct user *u, int status, int sig); // the process ends, by `sig` unless 0
-void debug_fork_child(struct thread *t);             // the child is not debugged
+// Around a fork; `link` connects the processes, -1 where the debugger does not ask for forks. The
+// child waits for what the debugger decides: it is debugged from then on, and its parent no longer,
+// or the other way round.
+void debug_fork_prepare(struct user *u, const struct clone_request *r, int link[2]);
+void debug_fork_parent(struct thread *t, int pid, int link[2]);
+void debug_fork_child(struct thread *t, int link[2]);
+// Before another program is executed: what to give it as -g, so that the debugger stays; NULL: it
+// does not. The caller frees it.
+char *debug_exec(struct user *u);
+void debug_exec_failed(struct user *u);

@@ -179,7 +179,7 @@ int64_t signal_action(struct thread *t, int sig, const struct guest_action *set,
     return r;
 }
 
-void signal_borrowed(struct thread *t)
+void signal_defaults(struct thread *t)
 {
     for (int sig = 1; sig <= GUEST_SIGNALS; sig++)
         if (!t->sighand->action[sig].handler && sig != SIGKILL)

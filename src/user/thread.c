@@ -215,12 +215,10 @@ static int64_t clone_thread(struct thread *t, const struct clone_request *r)
 
 // ---- fork ----
 
-static void child_of_fork(struct thread *t, const struct clone_request *r)
+static void child_of_fork(struct thread *t, const struct clone_request *r, int link[2])
 {
     struct user *u = t->u;
     dbt_fork_child(u->accel, t->env);
-    if (u->debug)
-        debug_fork_child(t);
     t->tid = u->pid = getpid();
     pthread_mutex_init(&u->threads_lock, NULL);
     pthread_mutex_init(&u->mm.lock, NULL);
@@ -239,6 +237,8 @@ static void child_of_fork(struct thread *t, const struct clone_request *r)
     if (r->flags & CLONE_CHILD_SETTID &&
         !guest_write_u32(t, r->child_tid, (uint32_t)syscall(SYS_gettid)))
         log_debug("clone: bad child_tid");
+    if (u->debug)
+        debug_fork_child(t, link);
 }
 
 static long host_fork(struct thread *t, const struct clone_request *r, int *pidfd)
@@ -258,7 +258,8 @@ static int64_t clone_fork(struct thread *t, const struct clone_request *r)
     struct user *u = t->u;
     struct err e = {0};
     uint64_t mask;
-    int pidfd = -1;
+    int pidfd = -1, link[2];
+    debug_fork_prepare(u, r, link);
     if (u->would_share_memory)
         robust_shares_memory(u);
     signal_block_all(&mask);
@@ -270,7 +271,7 @@ static int64_t clone_fork(struct thread *t, const struct clone_request *r)
     if (pid == -1)
         pid = -errno;
     if (pid == 0) {
-        child_of_fork(t, r);
+        child_of_fork(t, r, link);
         signal_restore(mask);
         return 0;
     }
@@ -279,6 +280,8 @@ static int64_t clone_fork(struct thread *t, const struct clone_request *r)
     if (prepared)
         dbt_fork_parent(u->accel);
     mutex_unlock(&u->threads_lock);
+    if (u->debug)
+        debug_fork_parent(t, (int)pid, link);
     signal_restore(mask);
     if (pid > 0 && r->flags & CLONE_PARENT_SETTID &&
         !guest_write_u32(t, r->parent_tid, (uint32_t)pid))
@@ -298,7 +301,7 @@ struct vfork_start {
 static int vfork_child(void *arg)
 {
     struct vfork_start *s = arg;
-    signal_borrowed(s->t);
+    signal_defaults(s->t);
     signal_restore(s->mask);
     thread_run(s->t);
 }

@@ -127,7 +127,9 @@ void robust_resume(struct user *u);         // it did not
 // ---- signal.c ----
 void signal_init(struct user *u, struct thread *t); // what the process was started with
 void signal_thread_init(void);                      // on each thread, after the accelerator's
-void signal_borrowed(struct thread *t);             // a child of vfork begins
+// Signals with the default action, after the thread has become a child of vfork or is debugged no
+// longer.
+void signal_defaults(struct thread *t);
 // After a thread was made, signals blocked: the host's C library takes signals for itself then that
 // are the guest's.
 void signal_reclaim(struct thread *t);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """gdb_user.py EMULATOR COMPILER WORK-DIR: gdb-multiarch on programs run with -g: breakpoints, stepping, registers, memory, threads, signals,
-an interrupt, a fault, detaching, and the exit status it reports."""
+an interrupt, a fault, forks and exec, detaching, and the exit status it reports."""
 import os, re, shutil, signal, socket, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -73,7 +73,7 @@ for kind, flags in (("static", ["-static"]), ("dynamic", [])):
     check(kind + ": breakpoint with argument and caller", has(said, r"^Breakpoint 1, triple \(n=14\)", r"^\$1 = 14$", r"^#1 .* main \(\)"), *detail)
     check(kind + ": next and stepi", has(said, r"^\$2 = 28$") and len(set(re.findall(r"^\$[34] = .*?(0x[0-9a-f]+)", said, re.M))) == 2, *detail)
     check(kind + ": finish", has(said, r"^Value returned is \$5 = 42$"), *detail)
-    check(kind + ": threads", has(said, r"Thread.* hit Breakpoint 1, triple \(n=5\)|^Breakpoint 1, triple \(n=5\)", r"^\* 2 +Thread 2", r"^  1 +Thread 1", r"^#1 .* worker "), *detail)
+    check(kind + ": threads", has(said, r"Thread.* hit Breakpoint 1, triple \(n=5\)|^Breakpoint 1, triple \(n=5\)", r"^\* 2 +Thread [0-9.]+2 ", r"^  1 +Thread [0-9.]+1 ", r"^#1 .* worker "), *detail)
     check(kind + ": signal stops and is let through", has(said, r"received signal SIGUSR1", r"^\$7 = 0$", r"exited with code 07"), *detail)
     check(kind + ": output and exit status", out == "42 57 10\n" and status == 7, *detail)
 
@@ -89,6 +89,21 @@ check("watchpoints", has(said, r"^Hardware watchpoint 1: n", r"^Hardware read wa
 crash = program("crashing", "int main(void) { *(volatile int *)16 = 1; return 0; }\n", ["-static"])
 said, out, status = session(crash, ["continue", "continue"])
 check("fault", has(said, r"received signal SIGSEGV", r"main \(\)", r"terminated with signal SIGSEGV") and status == -signal.SIGSEGV, said, out, status)
+forked = program("forked", flags=["-static"])
+stops = ["break in_child", "break in_parent", "continue", "backtrace", "info threads", "continue", "info threads", "print n", "continue"]
+said, out, status = session(forked, stops)
+check("a fork, following the parent", has(said, r"^\[Detaching after fork from child", r"^Breakpoint 2, in_parent \(n=7\)|hit Breakpoint 2, in_parent \(n=7\)",
+                                          r"exited with code 03") and "in_child (" not in said and (out, status) == ("21 15\n", 3), said, out, status)
+said, out, status = session(forked, ["set follow-fork-mode child"] + stops)
+check("following the child, which executes a program", has(
+    said, r"^\[Detaching after fork from parent", r"hit Breakpoint 1, in_child \(n=5\)", r"^#1 .* main \(argc=1", r"is executing new program: .*/forked$",
+    r"hit Breakpoint 1, in_child \(n=6\)", r"^\$1 = 6$", r"exited with code 025") and "in_parent (" not in said and (out, status) == ("21 15\n", 3), said, out, status)
+after_exec = said.split("executing new program")[-1]
+check("one thread after exec", len(re.findall(r"^[* ] +[0-9.]+ +Thread", after_exec, re.M)) == 1, said)
+said, out, status = session(forked, ["catch fork", "catch exec", "continue", "info breakpoints", "delete", "continue"])
+check("catching a fork", has(said, r"^Catchpoint 1 \(forked process [0-9]+\)", r"exited with code 03") and (out, status) == ("21 15\n", 3), said, out, status)
+said, out, status = session(forked, ["set follow-fork-mode child", "catch exec", "continue", "kill"])
+check("catching an exec, and kill", has(said, r"^(Thread .* hit )?Catchpoint 1 \(exec'd .*/forked\)") and out == "137 15\n" and status == 3, said, out, status)
 said, out, status = session(binary, ["break triple", "continue", "detach"])
 check("detach lets it run", out == "42 57 10\n" and status == 7, said, out, status)
 with socket.socket() as s:

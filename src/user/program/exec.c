@@ -2,6 +2,7 @@
 // a script by its interpreter; anything else (a program for the host) as it is. What decides is the
 // file's first bytes, read here, so that it works without binfmt_misc.
 #include "user/calls.h"
+#include "user/debug.h"
 #include "user/path.h"
 
 #include <elf.h>
@@ -174,6 +175,11 @@ static int64_t run_ourselves(struct exec_request *r)
     w->len = 0;
     word(w, t->u->personality_name);
     own_options(r);
+    char *debugger = debug_exec(t->u);
+    if (debugger) {
+        word(w, "-g");
+        word(w, own(r, debugger));
+    }
     word(w, "-0");
     word(w, r->argv.len ? r->argv.data[0] : "");
     word(w, program_path(r));
@@ -192,6 +198,8 @@ static int64_t run_ourselves(struct exec_request *r)
         CALL_HOST(t, execveat, (uint64_t)t->u->self_fd, (uint64_t)(uintptr_t) "",
                   (uint64_t)(uintptr_t)w->data, (uint64_t)(uintptr_t)r->env.data, AT_EMPTY_PATH);
     fcntl(t->u->self_fd, F_SETFD, FD_CLOEXEC);
+    if (debugger)
+        debug_exec_failed(t->u);
     if (by_fd)
         fcntl(r->dirfd, F_SETFD, flags);
     return e;
