@@ -538,7 +538,7 @@ static int start(struct startup *s, struct err *e)
     s->vm->opt.name = s->config.name;
     if (s->dry)
         return 0;
-    if (s->c.only_migratable && !s->vm->machine->isa->state)
+    if (s->c.only_migratable && (!s->vm->machine->isa->state || !s->vm->machine->ram))
         return err_set(e, "-only-migratable: machine '%s' cannot be saved", s->config.board->name);
     if (process_overcommit(&s->c.overcommit, e))
         return -1;

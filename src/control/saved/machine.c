@@ -44,6 +44,8 @@ static int put_accel(struct state_out *o, struct machine *m, struct err *e)
 int vm_save_state(struct vm *vm, struct state_out *o, struct err *e)
 {
     struct machine *m = vm->machine;
+    if (!m->ram)
+        return err_set(e, "machine '%s' has nothing to save", m->board->name);
     state_begin(o);
     put_machine(o, m);
     state_save_ram(o, m->ram);
@@ -190,6 +192,8 @@ static void clear(struct machine *m)
 
 int vm_load_state(struct vm *vm, struct state_in *i, struct err *e)
 {
+    if (!vm->machine->ram)
+        return err_set(e, "machine '%s' has nothing to load", vm->machine->board->name);
     struct load *l = xalloc(sizeof *l);
     l->m = vm->machine;
     int r = state_open(i, e);
