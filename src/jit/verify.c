@@ -232,13 +232,21 @@ static bool due(const struct jit *j, struct twin *t)
     return !j->c.verify_sample || n < SAMPLE_FIRST || n % SAMPLE_EVERY == 0;
 }
 
+// All of a CPU's state but what other threads write.
+static void copy_cpu(uint8_t *to, const struct env *from, size_t size)
+{
+    size_t at = offsetof(struct env, interrupt), end = at + sizeof from->interrupt;
+    memcpy(to, from, at);
+    memcpy(to + end, (const uint8_t *)from + end, size - end);
+}
+
 void jit_verify_before(struct jit_vcpu *v, const struct block *b)
 {
     struct shadow *s = make_shadow(v);
     mutex_lock(&v->jit->verify_lock);
     if (b->twin && !v->jit->verify_others && due(v->jit, b->twin)) {
         s->real->exec->fp_sync(s->real);
-        memcpy(s->cpu, s->real, v->jit->c.cpu_size);
+        copy_cpu((uint8_t *)s->cpu, s->real, v->jit->c.cpu_size);
         run_shadow(s, b);
     }
     if (s->ran)
