@@ -67,6 +67,12 @@ def many_cpus():
     has(said, r"CPUS 256 512\.", r"CPU122: found redistributor \S+ region 0:", r"CPU123: found redistributor \S+ region 1:", r"CPU255: found redistributor \S+ region 1:")
 
 
+def all_cpus():
+    """A kernel that takes as many as the machine may have, with 16 KiB pages."""
+    said = boot(",gic-version=3", "max", 512, "8192", "echo CPUS $(nproc) $(cat /sys/devices/system/cpu/online).", "cpus512", guests.kernel("arm64", "linux-image-arm64-16k", "trixie"), timeout=900)
+    has(said, r"CPUS 512 0-511\.", r"CPU511: found redistributor \S+ region 1:")
+
+
 def many_cpus_acpi():
     """By firmware the kernel finds the same in ACPI's MADT, which the guest prints."""
     firmware = os.path.join(guests.unpack("all", "qemu-efi-aarch64:all"), "usr/share/qemu-efi-aarch64/QEMU_EFI.fd")
@@ -145,5 +151,5 @@ def nodes(firmware):
 cases = [("NUMA by device tree", nodes(False)), ("NUMA by ACPI", nodes(True))]
 cases += [("cpu " + c, model(c)) for c in ("cortex-a53", "cortex-a57", "cortex-a76", "neoverse-n1")]
 cases += [("secure=on", secure), ("KVM guest, cortex-a72", nested("cortex-a72", "Hyp")), ("KVM guest, max", nested("max", "VHE")), ("16 KiB pages", pages_16k),
-          ("512 vCPUs", many_cpus), ("512 vCPUs, ACPI", many_cpus_acpi), ("255 GiB", much_memory(4)), ("512 vCPUs and 255 GiB", much_memory(512))]
+          ("512 vCPUs", many_cpus), ("512 vCPUs, all of them", all_cpus), ("512 vCPUs, ACPI", many_cpus_acpi), ("255 GiB", much_memory(4)), ("512 vCPUs and 255 GiB", much_memory(512))]
 sys.exit(tap([c for c in cases if re.search(PATTERN, c[0])]))
