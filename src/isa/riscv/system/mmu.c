@@ -326,7 +326,10 @@ static enum walk_result walk_view(struct rv_cpu *c, const struct view *v, uint64
         return WALK_GUEST;
     }
     out->pa = second.pa;
-    out->size = MIN(out->size, second.size);
+    // A fence of one address covers what the first stage maps there, however small the second one's
+    // pages are; a fence of the second stage covers everything.
+    if (RV_ATP_MODE(s.atp) == RV_BARE)
+        out->size = second.size;
     out->perms &= second.perms;
     return r;
 }
