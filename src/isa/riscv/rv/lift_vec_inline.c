@@ -541,17 +541,70 @@ static bool inline_access(struct body *x, unsigned bytes)
     return true;
 }
 
+// Lane n of a group, zero-extended.
+static ir_ref lane_of(struct body *x, unsigned reg, unsigned size, unsigned n)
+{
+    unsigned type = size == 3 ? IR_I64 : IR_I32, each = (unsigned)PIECE >> size;
+    return ir_emit(x->b, IR_vgetu, type, size | VL_IMM(n % each), piece(x, reg, n / each), IR_NONE,
+                   IR_NONE);
+}
+
+// Where the elements are, one after another: at a stride, or at offsets of `width`.
+static ir_ref next_address(struct body *x, bool indexed, unsigned width, unsigned n, ir_ref last)
+{
+    struct ir_build *b = x->b;
+    ir_ref base = rv_x(x->l, x->i->rs1);
+    if (!indexed)
+        return n ? ir_add(b, last, rv_x(x->l, x->i->rs2)) : base;
+    ir_ref offset = lane_of(x, rv_vs2(x->i->raw), width, n);
+    return ir_add(b, base, width == 3 ? offset : ir_zext(b, IR_I64, offset, 32));
+}
+
+// A few elements with a stride or indices: one access each.
+static bool inline_scattered(struct body *x, bool indexed, unsigned width, unsigned n)
+{
+    enum { MOST = 16 };
+    struct ir_build *b = x->b;
+    bool load = !bit(x->i->raw, 5);
+    unsigned size = indexed ? x->v.sew : width, each = (unsigned)PIECE >> size,
+             reg = rv_vd(x->i->raw);
+    ir_ref at = IR_NONE, v[MOST];
+    if (n > MOST || !b->sw.scattered)
+        return false;
+    for (unsigned k = 0; k < n; k++) {
+        at = next_address(x, indexed, width, k, at);
+        ir_ref va = rv_data_address(x->l, at);
+        if (load)
+            v[k] = ir_load(b, size == 3 ? IR_I64 : IR_I32, va, size);
+        else
+            ir_store(b, va, lane_of(x, reg, size, k), size);
+    }
+    for (unsigned k = 0; load && k < n; k++) {
+        unsigned s = slot(x, reg, k / each);
+        if (size == 3 && k + 1 < n && k % 2 == 0) {
+            ir_put(b, s, ir_emit(b, IR_vpair, IR_V128, 0, v[k], v[k + 1], IR_NONE));
+            k++;
+        } else {
+            ir_put(b, s, ir_v2(b, IR_vset, size | VL_IMM(k % each), ir_get(b, s), v[k]));
+        }
+    }
+    return true;
+}
+
 static bool try_access(struct body *x)
 {
     static const uint8_t widths[8] = {0, 0, 0, 0, 0, 1, 2, 3};
     uint32_t raw = x->i->raw;
-    unsigned whole = rv_vec_whole(x->i->id), width = widths[bits(raw, 14, 12)];
+    unsigned whole = rv_vec_whole(x->i->id), width = widths[bits(raw, 14, 12)],
+             mop = (unsigned)bits(raw, 27, 26);
     if (whole)
         return inline_access(x, whole * x->per_reg * PIECE);
     unsigned vl = x->v.vl_bytes >> x->v.sew;
-    if (!vl || masked(x) || bits(raw, 31, 26) || bits(raw, 24, 20))
+    if (!vl || masked(x) || bits(raw, 31, 28))
         return false;
-    return inline_access(x, vl << width);
+    if (mop)
+        return inline_scattered(x, mop & 1, width, vl);
+    return !bits(raw, 24, 20) && inline_access(x, vl << width);
 }
 
 // ---- AES: a group is a piece ----
