@@ -193,6 +193,8 @@ struct env_fp {
     bool flush_inputs;  // subnormal operands are zero (raises FP_DENORMAL)
     bool flush_outputs; // subnormal results are zero (raises FP_UNDERFLOW)
     bool flush_half;    // the same two for half precision (Arm FZ16)
+    bool
+        alternative_half; // conversions are from and to Arm's other half format, without infinities
     bool tiny_before; // tininess is detected before rounding (Arm); after, otherwise (RISC-V, x86)
     uint8_t nan;      // enum fp_nan: the dynamic mode; IR ops carry their own
     uint32_t flags;   // enum fp_flag, sticky

@@ -138,16 +138,20 @@ EVAL(f2f)
             result);
 }
 
+// Halves as conversions know them.
+static const struct sf_format *half_of(const struct env *e)
+{
+    return e->fp.alternative_half ? &sf_half_alternative : &sf_half;
+}
+
 EVAL(f2h)
 {
-    convert(e, aux, format_of(eval_operand(types)), aux & 1 ? &sf_half_alternative : &sf_half,
-            abc[0].u64[0], result);
+    convert(e, aux, format_of(eval_operand(types)), half_of(e), abc[0].u64[0], result);
 }
 
 EVAL(h2f)
 {
-    convert(e, aux, aux & 1 ? &sf_half_alternative : &sf_half, format_of(eval_result(types)),
-            abc[0].u16[0], result);
+    convert(e, aux, half_of(e), format_of(eval_result(types)), abc[0].u16[0], result);
 }
 
 EVAL(f2i)
@@ -253,11 +257,16 @@ EVAL(vfaddp)
     end(e, &s);
 }
 
+static const struct sf_format *convertible(const struct env *e, unsigned size)
+{
+    return size == VL_16 ? half_of(e) : lane_format(size);
+}
+
 EVAL(vfcvtl)
 {
     union ir_val r = {0};
     unsigned size = aux & VL_LANE, n = 8u >> size, first = aux & VL_HIGH ? n : 0;
-    const struct sf_format *from = lane_format(size), *to = lane_format(size + 1);
+    const struct sf_format *from = convertible(e, size), *to = lane_format(size + 1);
     struct sf_env s = begin(e, aux, from, to);
     for (unsigned i = 0; i < (aux & VL_SCALAR ? 1 : n); i++)
         lane_set(&r, size + 1, i, sf_convert(&s, from, to, lane_get(&abc[0], size, first + i)));
@@ -269,7 +278,7 @@ EVAL(vfcvtn)
 {
     union ir_val r = {0};
     unsigned size = aux & VL_LANE, n = 8u >> size, first = aux & VL_HIGH ? n : 0;
-    const struct sf_format *from = lane_format(size + 1), *to = lane_format(size);
+    const struct sf_format *from = lane_format(size + 1), *to = convertible(e, size);
     struct sf_env s = begin(e, aux, from, to);
     if (first)
         r.u64[0] = abc[1].u64[0];

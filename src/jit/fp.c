@@ -18,13 +18,11 @@ static uint32_t flags_of(uint32_t mxcsr)
 void jit_fp_init(struct jit_vcpu *v)
 {
     static const uint64_t k[FP_CONSTS] = {
-        [FPC_ABS64] = 0x7fffffffffffffff,
-        [FPC_ABS32] = 0x7fffffff7fffffff,
-        [FPC_SIGN64] = 0x8000000000000000,
-        [FPC_SIGN32] = 0x8000000080000000,
-        [FPC_MIN64] = 0x0010000000000000,
-        [FPC_MIN32] = 0x0080000000800000,
-        [FPC_ONES] = ~0ull,
+        [FPC_ABS64] = 0x7fffffffffffffff,  [FPC_ABS32] = 0x7fffffff7fffffff,
+        [FPC_SIGN64] = 0x8000000000000000, [FPC_SIGN32] = 0x8000000080000000,
+        [FPC_MIN64] = 0x0010000000000000,  [FPC_MIN32] = 0x0080000000800000,
+        [FPC_ABS16] = 0x7fff7fff7fff7fff,  [FPC_INF16] = 0x7c007c007c007c00,
+        [FPC_MIN16] = 0x0400040004000400,  [FPC_ONES] = ~0ull,
         [FPC_BOX] = 0xffffffff00000000,
     };
     for (unsigned n = 0; n < FP_CONSTS; n++)
@@ -50,7 +48,8 @@ void jit_fp_changed(struct env *e)
     static const uint8_t rc[] = {[FP_RNE] = 0, [FP_RTZ] = 3, [FP_RDN] = 1, [FP_RUP] = 2};
     struct jit_vcpu *v = jit_vcpu_of(e);
     bool known = e->fp.rounding < ARRAY_SIZE(rc);
-    v->strict_fp = !known || e->fp.flush_inputs || e->fp.flush_outputs;
+    v->strict_fp = !known || e->fp.flush_inputs || e->fp.flush_outputs || e->fp.flush_half ||
+                   e->fp.alternative_half;
     v->mxcsr = MXCSR_DEFAULT | (known ? (uint32_t)rc[e->fp.rounding] << MXCSR_RC_SHIFT : 0);
 }
 

@@ -29,7 +29,7 @@ struct jit_config {
     void *opaque;
     // Switches: on by default, each can be turned off to measure or to find a bug.
     bool no_aliases, no_boxes, no_chain, no_chunks, no_code_lookup, no_dead_code, no_displacements,
-        no_global_code, no_host_flags, no_host_fp, no_inline_atomics, no_inline_crypto,
+        no_global_code, no_half, no_host_flags, no_host_fp, no_inline_atomics, no_inline_crypto,
         no_inline_lookup, no_inline_tlb, no_inline_vectors, no_lazy_conditions, no_lazy_flags,
         no_loops, no_peel, no_prefault, no_quiet_returns, no_residents, no_returns, no_sharing,
         no_state_bias, no_tlb_retag, no_tlb_spaces, no_tlb_victims;

@@ -107,6 +107,9 @@ enum {
     FPC_SIGN32,
     FPC_MIN64,
     FPC_MIN32,
+    FPC_ABS16,
+    FPC_INF16,
+    FPC_MIN16,
     FPC_ONES,
     FPC_BOX, // of a boxed single: the low lane's high half
     FP_CONSTS

@@ -48,7 +48,7 @@ struct val {
 };
 
 struct host_features {
-    bool avx, avx2, bmi1, bmi2, lzcnt, fma, movbe, aes, pclmul, sha, sse42, avx512;
+    bool avx, avx2, f16c, bmi1, bmi2, lzcnt, fma, movbe, aes, pclmul, sha, sse42, avx512;
 };
 
 // Code after the region's end: reached by side exits, unlinked jumps and slow accesses.

@@ -24,6 +24,7 @@ static void detect(struct host_features *f)
 {
     f->avx = __builtin_cpu_supports("avx");
     f->avx2 = __builtin_cpu_supports("avx2");
+    f->f16c = __builtin_cpu_supports("f16c") && f->avx;
     f->bmi1 = __builtin_cpu_supports("bmi");
     f->bmi2 = __builtin_cpu_supports("bmi2");
     f->fma = __builtin_cpu_supports("fma");
@@ -53,6 +54,7 @@ struct cg *cg_new(struct jit *j)
     c->as.bias = j->c.no_state_bias ? 0 : STATE_BIAS;
     if (!j->c.baseline)
         detect(&c->f);
+    c->f.f16c &= !j->c.no_half;
     unsigned features = have(&c->f);
     for (unsigned op = 0; op < IR_OPS; op++)
         c->inlined[op] =

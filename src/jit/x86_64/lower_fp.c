@@ -5,11 +5,6 @@
 // and roundings the host lacks are a mode of their own, in which no rule here applies.
 #include "jit/x86_64/vec.h"
 
-static bool strict(const struct cg *c)
-{
-    return c->b->mode & JIT_MODE_STRICT_FP;
-}
-
 static bool wide(unsigned type)
 {
     return type == IR_F64;
@@ -25,13 +20,7 @@ static unsigned packed(unsigned type)
     return (wide(type) ? X_66 : 0) | X_0F;
 }
 
-static struct rm fp_const(unsigned k)
-{
-    return rm_env(VOFF(fp_const) + (int32_t)(k * sizeof(union ir_val)));
-}
-
-// On `cc` the operation is done again by softfloat: its operands are still in their registers.
-static size_t slow_if(struct cg *c, ir_ref i, enum x86_cc cc)
+size_t cg_fp_slow_if(struct cg *c, ir_ref i, enum x86_cc cc)
 {
     const struct ir_insn *in = cg_insn(c, i);
     const ir_ref ops[3] = {in->a, in->b, in->c};
@@ -59,13 +48,13 @@ static void check(struct cg *c, ir_ref i, unsigned type, int d, bool underflows)
     unsigned ucomis = packed(type) | 0x2e;
     if (!underflows) {
         vec2(c, ucomis, d, rm_reg(d));
-        slow_if(c, i, CC_P);
+        cg_fp_slow_if(c, i, CC_P);
         return;
     }
     int t = cg_tmp_xmm(c) - 16;
-    vec3(c, packed(type) | 0x54, t, d, fp_const(wide(type) ? FPC_ABS64 : FPC_ABS32));
-    vec2(c, ucomis, t, fp_const(wide(type) ? FPC_MIN64 : FPC_MIN32));
-    slow_if(c, i, CC_E); // equal, or unordered
+    vec3(c, packed(type) | 0x54, t, d, cg_fp_const(wide(type) ? FPC_ABS64 : FPC_ABS32));
+    vec2(c, ucomis, t, cg_fp_const(wide(type) ? FPC_MIN64 : FPC_MIN32));
+    cg_fp_slow_if(c, i, CC_E); // equal, or unordered
 }
 
 static const uint8_t arith[IR_OPS] = {
@@ -76,7 +65,7 @@ static const uint8_t arith[IR_OPS] = {
 RULE(farith)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    if (strict(c) || in->aux & FPA_RM) {
+    if (cg_fp_strict(c) || in->aux & FPA_RM) {
         cg_eval(c, i);
         return;
     }
@@ -88,7 +77,7 @@ RULE(farith)
 RULE(fsqrt)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    if (strict(c) || in->aux & FPA_RM) {
+    if (cg_fp_strict(c) || in->aux & FPA_RM) {
         cg_eval(c, i);
         return;
     }
@@ -100,7 +89,7 @@ RULE(fsqrt)
 RULE(fma)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    if (strict(c) || in->aux & FPA_RM) {
+    if (cg_fp_strict(c) || in->aux & FPA_RM) {
         cg_eval(c, i);
         return;
     }
@@ -118,7 +107,7 @@ RULE(fsign) // fneg, fabs
     int a = cg_use(c, in->a) - 16, d = cg_def(c, i) - 16;
     unsigned k =
         neg ? (wide(in->type) ? FPC_SIGN64 : FPC_SIGN32) : (wide(in->type) ? FPC_ABS64 : FPC_ABS32);
-    vec3(c, packed(in->type) | (neg ? 0x57 : 0x54), d, a, fp_const(k));
+    vec3(c, packed(in->type) | (neg ? 0x57 : 0x54), d, a, cg_fp_const(k));
 }
 
 RULE(fbits)
@@ -134,15 +123,15 @@ RULE(fbits)
 RULE(fbox)
 {
     int a = cg_use(c, cg_insn(c, i)->a) - 16, d = cg_def(c, i) - 16;
-    vec3i(c, X_66 | X_3A | 0x0c, d, a, fp_const(FPC_ONES), 0xe); // blendps
+    vec3i(c, X_66 | X_3A | 0x0c, d, a, cg_fp_const(FPC_ONES), 0xe); // blendps
 }
 
 RULE(funbox)
 {
     int a = cg_use(c, cg_insn(c, i)->a) - 16, d = cg_def(c, i) - 16;
     x_op(&c->as, X_0F | 0x28, d, rm_reg(a));
-    vec2(c, X_66 | X_38 | 0x17, a, fp_const(FPC_BOX)); // ptest
-    slow_if(c, i, CC_AE);
+    vec2(c, X_66 | X_38 | 0x17, a, cg_fp_const(FPC_BOX)); // ptest
+    cg_fp_slow_if(c, i, CC_AE);
 }
 
 // ---- sticky flags: those of env.fp and of MXCSR ----
@@ -189,7 +178,7 @@ RULE(setfflags)
 RULE(fminmax)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    if (strict(c)) {
+    if (cg_fp_strict(c)) {
         cg_eval(c, i);
         return;
     }
@@ -203,14 +192,14 @@ RULE(fminmax)
     vec3(c, op, d, a, rm_reg(b));
     vec3(c, packed(in->type) | (max ? 0x54 : 0x56), d, d, rm_reg(t));
     as_bind8(&c->as, nan); // parity still tells, and-ing does not touch it
-    slow_if(c, i, CC_P);
+    cg_fp_slow_if(c, i, CC_P);
 }
 
 // Arm's NZCV of a comparison, packed.
 RULE(fcmp)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    if (strict(c)) {
+    if (cg_fp_strict(c)) {
         cg_eval(c, i);
         return;
     }
@@ -249,7 +238,7 @@ RULE(frint)
 {
     const struct ir_insn *in = cg_insn(c, i);
     unsigned imm;
-    if (strict(c) || !round_imm(in->aux, &imm)) {
+    if (cg_fp_strict(c) || !round_imm(in->aux, &imm)) {
         cg_eval(c, i);
         return;
     }
@@ -263,7 +252,7 @@ RULE(f2f)
 {
     const struct ir_insn *in = cg_insn(c, i);
     unsigned from = cg_insn(c, in->a)->type;
-    if (strict(c) || (in->aux & FPA_RM && !wide(in->type))) { // widening is exact
+    if (cg_fp_strict(c) || (in->aux & FPA_RM && !wide(in->type))) { // widening is exact
         cg_eval(c, i);
         return;
     }
@@ -283,7 +272,7 @@ static size_t small_enough(struct cg *c, ir_ref i, int a, unsigned from, unsigne
         x_alu_rr(&c->as, w, ALU_ADD, t, t);
     x_shi(&c->as, w, SH_SHR, t, (w ? 52 : 23) + !uns);
     x_alui(&c->as, 0, ALU_CMP, rm_reg(t), (int32_t)((w ? 1023 : 127) + bits));
-    return slow_if(c, i, CC_AE);
+    return cg_fp_slow_if(c, i, CC_AE);
 }
 
 RULE(f2i)
@@ -291,7 +280,7 @@ RULE(f2i)
     const struct ir_insn *in = cg_insn(c, i);
     unsigned imm, w = cg_w(c, i), from = cg_insn(c, in->a)->type;
     bool uns = in->aux & FPA_UNSIGNED;
-    if (strict(c) || in->aux & 0x7f || !round_imm(in->aux, &imm)) {
+    if (cg_fp_strict(c) || in->aux & 0x7f || !round_imm(in->aux, &imm)) {
         cg_eval(c, i);
         return;
     }
@@ -307,7 +296,7 @@ RULE(f2i)
          rm_reg(x)); // cvtt: the smallest integer where it is invalid
     if (!uns && truncates) {
         x_alui(&c->as, w, ALU_CMP, rm_reg(d), 1);
-        slow_if(c, i, CC_O);
+        cg_fp_slow_if(c, i, CC_O);
     }
     if (test)
         slow_ends(c, stub);
@@ -318,7 +307,7 @@ RULE(i2f)
     const struct ir_insn *in = cg_insn(c, i);
     unsigned wide_in = cg_w(c, in->a);
     bool uns = in->aux & FPA_UNSIGNED, exact = !wide_in && wide(in->type);
-    if (strict(c) || in->aux & 0x7f || (in->aux & FPA_RM && !exact)) {
+    if (cg_fp_strict(c) || in->aux & 0x7f || (in->aux & FPA_RM && !exact)) {
         cg_eval(c, i);
         return;
     }
@@ -326,7 +315,7 @@ RULE(i2f)
     size_t stub = 0;
     if (uns && wide_in) {
         x_test_rr(&c->as, X_W, a, a);
-        stub = slow_if(c, i, CC_S);
+        stub = cg_fp_slow_if(c, i, CC_S);
     } else if (uns) {
         x = cg_tmp(c);
         x_mov_rr(&c->as, 0, x, a);
@@ -343,7 +332,7 @@ static bool lanes_ok(struct cg *c, const struct ir_insn *in)
 {
     unsigned lane = in->aux & VL_LANE;
     bool half = in->aux & VL_HALF;
-    return !strict(c) && !(in->aux & FPA_RM) && lane >= VL_32 &&
+    return !cg_fp_strict(c) && !(in->aux & FPA_RM) && lane >= VL_32 &&
            !(half && (lane == VL_64 || in->op == IR_vfdiv));
 }
 
@@ -365,13 +354,13 @@ static void check_lanes(struct cg *c, ir_ref i, unsigned type, int d, bool under
     as_u8(&c->as, 3);
     if (underflows) {
         int u = cg_tmp_xmm(c) - 16;
-        vec3(c, X_66 | X_0F | 0xdb, u, d, fp_const(wide(type) ? FPC_ABS64 : FPC_ABS32));
+        vec3(c, X_66 | X_0F | 0xdb, u, d, cg_fp_const(wide(type) ? FPC_ABS64 : FPC_ABS32));
         vec3(c, wide(type) ? X_66 | X_38 | 0x29 : X_66 | X_0F | 0x76, u, u,
-             fp_const(wide(type) ? FPC_MIN64 : FPC_MIN32)); // pcmpeq
+             cg_fp_const(wide(type) ? FPC_MIN64 : FPC_MIN32)); // pcmpeq
         vec3(c, X_66 | X_0F | 0xeb, t, t, rm_reg(u));
     }
     vec2(c, X_66 | X_38 | 0x17, t, rm_reg(t)); // ptest
-    slow_if(c, i, CC_NE);
+    cg_fp_slow_if(c, i, CC_NE);
 }
 
 RULE(vfarith)
@@ -379,6 +368,8 @@ RULE(vfarith)
     const struct ir_insn *in = cg_insn(c, i);
     unsigned type = (in->aux & VL_LANE) == VL_64 ? IR_F64 : IR_F32;
     bool one = in->aux & VL_SCALAR;
+    if (cg_half_arith(c, i))
+        return;
     if (!lanes_ok(c, in)) {
         cg_eval(c, i);
         return;
@@ -393,6 +384,8 @@ RULE(vfsqrt)
 {
     const struct ir_insn *in = cg_insn(c, i);
     unsigned type = (in->aux & VL_LANE) == VL_64 ? IR_F64 : IR_F32;
+    if (cg_half_arith(c, i))
+        return;
     if (!lanes_ok(c, in) || in->aux & VL_SCALAR) {
         cg_eval(c, i);
         return;
@@ -430,7 +423,7 @@ RULE(vfsign)
     }
     int a = cg_use(c, in->a) - 16, d = cg_def(c, i) - 16;
     vec3(c, X_0F | (neg ? 0x57 : 0x54), d, a,
-         fp_const(neg ? (w ? FPC_SIGN64 : FPC_SIGN32) : (w ? FPC_ABS64 : FPC_ABS32)));
+         cg_fp_const(neg ? (w ? FPC_SIGN64 : FPC_SIGN32) : (w ? FPC_ABS64 : FPC_ABS32)));
     vec_finish(c, in->aux, d);
 }
 
@@ -453,7 +446,7 @@ RULE(vfcmp)
 
 static bool lanes_round_ok(struct cg *c, const struct ir_insn *in, unsigned *imm)
 {
-    return !strict(c) && (in->aux & VL_LANE) >= VL_32 && round_imm(in->aux, imm);
+    return !cg_fp_strict(c) && (in->aux & VL_LANE) >= VL_32 && round_imm(in->aux, imm);
 }
 
 static unsigned lanes_type(const struct ir_insn *in)
@@ -481,7 +474,7 @@ static size_t slow_if_signs(struct cg *c, ir_ref i, unsigned type, int t)
     int g = cg_tmp(c);
     vec2(c, packed(type) | 0x50, g, rm_reg(t)); // movmsk
     x_test_rr(&c->as, 0, g, g);
-    return slow_if(c, i, CC_NE);
+    return cg_fp_slow_if(c, i, CC_NE);
 }
 
 // As the scalar ones: neither has a NaN in its operands, and of two zeros the right one is chosen.
@@ -562,9 +555,9 @@ RULE(vf2i)
     if (uns)
         x_op(&c->as, X_0F | 0x28, t, rm_reg(a));
     else
-        vec3(c, X_66 | X_0F | 0xdb, t, a, fp_const(FPC_ABS32)); // pand
-    vec3(c, X_66 | X_0F | 0x66, d, t, rm_reg(limit));           // pcmpgtd
-    vec3(c, X_66 | X_0F | 0xeb, t, t, rm_reg(d));               // por
+        vec3(c, X_66 | X_0F | 0xdb, t, a, cg_fp_const(FPC_ABS32)); // pand
+    vec3(c, X_66 | X_0F | 0x66, d, t, rm_reg(limit));              // pcmpgtd
+    vec3(c, X_66 | X_0F | 0xeb, t, t, rm_reg(d));                  // por
     size_t stub = slow_if_signs(c, i, IR_F32, t);
     if (imm != 3) {
         vec2i(c, X_66 | X_3A | 0x08, t, rm_reg(a), imm); // roundps
@@ -578,7 +571,10 @@ RULE(vf2i)
 RULE(vfcvtl)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    if (strict(c) || in->aux & FPA_RM || (in->aux & VL_LANE) != VL_32 || in->aux & VL_SCALAR) {
+    if (cg_half_widen(c, i))
+        return;
+    if (cg_fp_strict(c) || in->aux & FPA_RM || (in->aux & VL_LANE) != VL_32 ||
+        in->aux & VL_SCALAR) {
         cg_eval(c, i);
         return;
     }
@@ -594,7 +590,10 @@ RULE(vfcvtl)
 RULE(vfcvtn)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    if (strict(c) || in->aux & FPA_RM || (in->aux & VL_LANE) != VL_32 || in->aux & VL_SCALAR) {
+    if (cg_half_narrow(c, i))
+        return;
+    if (cg_fp_strict(c) || in->aux & FPA_RM || (in->aux & VL_LANE) != VL_32 ||
+        in->aux & VL_SCALAR) {
         cg_eval(c, i);
         return;
     }

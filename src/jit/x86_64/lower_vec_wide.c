@@ -123,3 +123,85 @@ RULE(vshlv)
     }
     vec_finish(c, in->aux, d);
 }
+
+// Four bytes' products each: made 16 bits wide, multiplied and added in pairs, then in pairs again.
+RULE(vdot)
+{
+    const uint32_t sign_extend = P38 | 0x20, zero_extend = P38 | 0x30; // pmovsxbw, pmovzxbw
+    const struct ir_insn *in = cg_insn(c, i);
+    uint32_t wb = in->op == IR_vsdot ? sign_extend : zero_extend,
+             wc = in->op == IR_vudot ? zero_extend : sign_extend;
+    int a = use(c, in->a), b = use(c, in->b), x = use(c, in->c);
+    int t = tmp(c), hi = tmp(c), d = cg_def(c, i) - 16;
+    vec2(c, wb, d, rm_reg(b));
+    vec2(c, wc, t, rm_reg(x));
+    vec3(c, P0F | 0xf5, d, d, rm_reg(t)); // pmaddwd
+    vec2i(c, P0F | 0x70, hi, rm_reg(b), 0xee);
+    vec2i(c, P0F | 0x70, t, rm_reg(x), 0xee);
+    vec2(c, wb, hi, rm_reg(hi));
+    vec2(c, wc, t, rm_reg(t));
+    vec3(c, P0F | 0xf5, hi, hi, rm_reg(t));
+    vec3(c, P38 | 0x02, d, d, rm_reg(hi)); // phaddd
+    vec3(c, P0F | 0xfe, d, d, rm_reg(a));
+    vec_finish(c, in->aux, d);
+}
+
+// High halves of doubled products. Only the smallest number squared overflows; it is then the one
+// result that is the smallest number, and becomes the largest.
+RULE(vqdmulh)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    bool words = (in->aux & VL_LANE) == VL_16, rounds = in->op == IR_vsqrdmulh;
+    if ((in->aux & VL_LANE) != VL_16 && (in->aux & VL_LANE) != VL_32) {
+        cg_eval(c, i);
+        return;
+    }
+    int a = use(c, in->a), b = use(c, in->b), t = tmp(c), d = cg_def(c, i) - 16;
+    if (words && rounds) {
+        vec3(c, P38 | 0x0b, d, a, rm_reg(b)); // pmulhrsw
+    } else if (words) {
+        vec3(c, P0F | 0xe5, d, a, rm_reg(b)); // pmulhw
+        vec3(c, P0F | 0xd5, t, a, rm_reg(b)); // pmullw
+        vec3(c, P0F | 0xfd, d, d, rm_reg(d));
+        vec_shift(c, P0F | 0x71, 2, t, t, 15);
+        vec3(c, P0F | 0xeb, d, d, rm_reg(t));
+    } else {
+        int u = tmp(c);
+        vec2i(c, P0F | 0x70, t, rm_reg(a), 0xf5);
+        vec2i(c, P0F | 0x70, u, rm_reg(b), 0xf5);
+        vec3(c, P38 | 0x28, t, t, rm_reg(u)); // pmuldq: the odd lanes
+        vec3(c, P38 | 0x28, d, a, rm_reg(b));
+        if (rounds) {
+            int half = vec_splat32(c, 0x40000000);
+            vec_shift(c, P0F | 0x73, 2, half, half, 32);
+            vec3(c, P0F | 0xd4, t, t, rm_reg(half));
+            vec3(c, P0F | 0xd4, d, d, rm_reg(half));
+        }
+        vec_shift(c, P0F | 0x73, 2, d, d, 31);
+        vec3(c, P0F | 0xd4, t, t, rm_reg(t));
+        vec3i(c, X_66 | X_3A | 0x0e, d, d, rm_reg(t), 0xcc); // pblendw
+    }
+    int least = vec_splat32(c, words ? 0x80008000 : 0x80000000);
+    vec3(c, P0F | (words ? 0x75 : 0x76), t, d, rm_reg(least));
+    vec3(c, P0F | 0xef, d, d, rm_reg(t));
+    vec_finish(c, in->aux, d);
+}
+
+// Rounding: the last bit shifted out is added.
+RULE(vrshift)
+{
+    static const uint8_t group[] = {0x71, 0x71, 0x72, 0x73}, add[] = {0xfc, 0xfd, 0xfe, 0xd4};
+    const struct ir_insn *in = cg_insn(c, i);
+    unsigned lane = in->aux & VL_LANE, n = VL_GET_IMM(in->aux), bits = 8u << lane;
+    bool arith = in->op == IR_vrsari;
+    if (lane == VL_8 || (arith && lane == VL_64)) {
+        cg_eval(c, i);
+        return;
+    }
+    int a = use(c, in->a), t = tmp(c), d = cg_def(c, i) - 16;
+    vec_shift(c, P0F | group[lane], 6, t, a, bits - n); // the bit to the top, then to the bottom
+    vec_shift(c, P0F | group[lane], 2, t, t, bits - 1);
+    vec_shift(c, P0F | group[lane], arith ? 4 : 2, d, a, n);
+    vec3(c, P0F | add[lane], d, d, rm_reg(t));
+    vec_finish(c, in->aux, d);
+}

@@ -13,4 +13,24 @@ void vec_finish(struct cg *c, unsigned aux, int d); // clear lanes that take no 
 // Shift by immediate: op /ext d, a, imm
 void vec_shift(struct cg *c, unsigned op, int ext, int d, int a, unsigned imm);
 int vec_zero(struct cg *c);
+
+// ---- floating point: lower_fp.c, lower_half.c ----
+
+// The mode of what the host does not do: flushing, other roundings and formats.
+static inline bool cg_fp_strict(const struct cg *c)
+{
+    return c->b->mode & JIT_MODE_STRICT_FP;
+}
+static inline struct rm cg_fp_const(unsigned k)
+{
+    return rm_env(VOFF(fp_const) + (int32_t)(k * sizeof(union ir_val)));
+}
+// On `cc` the operation is done again by softfloat: its operands are still in their registers.
+size_t cg_fp_slow_if(struct cg *c, ir_ref i, enum x86_cc cc);
+// Halves; false: not in one of the host's ways.
+bool cg_half_arith(struct cg *c, ir_ref i);
+bool cg_half_widen(struct cg *c, ir_ref i);
+bool cg_half_narrow(struct cg *c, ir_ref i);
+
+// ---- lower_vec.c ----
 int vec_splat32(struct cg *c, uint32_t v);

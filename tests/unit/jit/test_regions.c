@@ -206,7 +206,7 @@ static unsigned random_aux(unsigned op, unsigned type, unsigned in)
     case IR_crc32:
         return rnd(8);
     case IR_f2h:
-        return rnd(2) | FPA_NAN_MODE(rnd(2));
+        return FPA_NAN_MODE(rnd(2));
     default:
         return op >= IR_vzext ? vector_aux(op, type, in)
                : op >= IR_fadd && op < IR_fbits && op != IR_fneg && op != IR_fabs ? fp_aux(op)

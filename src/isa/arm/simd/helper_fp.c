@@ -1,19 +1,11 @@
-// Floating-point instructions the IR has no operation for (DDI 0487, shared pseudocode J1.3): half
-// precision conversions under FPCR.AHP, estimates and steps, FRINT32/64, FJCVTZS, widening
-// multiply-add, BFloat16. All arithmetic is softfloat's.
+// Floating-point instructions the IR has no operation for (DDI 0487, shared pseudocode J1.3):
+// estimates and steps, FRINT32/64, FJCVTZS, widening multiply-add, BFloat16. All arithmetic is
+// softfloat's.
 #include "ir/lanes.h"
 #include "isa/arm/arm_bits.h"
 #include "isa/arm/simd/estimate.h"
 #include "isa/arm/simd/simd.h"
 #include "softfloat/softfloat.h"
-
-static const struct sf_format *format_of(const struct env *e, unsigned size)
-{
-    bool alternative = ((const struct arm_cpu *)e)->fpcr & FPCR_AHP;
-    if (size == VL_16)
-        return alternative ? &sf_half_alternative : &sf_half;
-    return size == VL_32 ? &sf_single : &sf_double;
-}
 
 static const struct sf_format *ieee(unsigned size)
 {
@@ -69,23 +61,6 @@ static uint64_t from_int(struct env *e, uint64_t x, uint32_t spec)
     struct sf_env s = env_of(e, spec & CONVERT_SIZE);
     x = sf_from_int(&s, ieee(spec & CONVERT_SIZE), x, spec & CONVERT_UNSIGNED,
                     spec >> CONVERT_FRACTION_SHIFT);
-    done(e, &s);
-    return x;
-}
-
-// Halves are never flushed in conversions.
-static uint64_t convert_one(struct env *e, struct sf_env *s, uint64_t x, unsigned from, unsigned to)
-{
-    s->flush_inputs = from != VL_16 && e->fp.flush_inputs;
-    s->flush_outputs = to != VL_16 && e->fp.flush_outputs;
-    s->flush_inputs_quiet = false;
-    return sf_convert(s, format_of(e, from), format_of(e, to), x);
-}
-
-static uint64_t convert(struct env *e, uint64_t x, uint32_t spec)
-{
-    struct sf_env s = env_of(e, VL_32);
-    x = convert_one(e, &s, x, spec & 15, spec >> 4);
     done(e, &s);
     return x;
 }
@@ -317,20 +292,14 @@ static v128 convert_lanes(struct env *e, struct sf_env *s, const union ir_val *a
     union ir_val r = {0};
     unsigned narrow = shape & VL_LANE, n = shape & VL_SCALAR ? 1 : 8u >> narrow;
     for (unsigned i = 0; i < n; i++) {
-        uint64_t x = lane_get(a, kind == LANES_WIDEN_HALF ? narrow : narrow + 1, i);
+        uint64_t x = lane_get(a, narrow + 1, i);
         switch (kind) {
-        case LANES_WIDEN_HALF:
-            lane_set(&r, VL_32, i, convert_one(e, s, x, VL_16, VL_32));
-            break;
-        case LANES_NARROW_HALF:
-            lane_set(&r, VL_16, i, convert_one(e, s, x, VL_32, VL_16));
-            break;
         case LANES_NARROW_BF16:
             lane_set(&r, VL_16, i, sf_convert(s, &sf_single, &sf_bfloat, x));
             break;
         default:
             s->rounding = SF_RODD;
-            lane_set(&r, VL_32, i, convert_one(e, s, x, VL_64, VL_32));
+            lane_set(&r, VL_32, i, sf_convert(s, &sf_double, &sf_single, x));
         }
     }
     return r.v;
@@ -369,8 +338,6 @@ static v128 fp_lanes(struct env *e, v128 va, v128 vb, v128 vc, uint32_t shape)
     unsigned kind = shape >> 8, size = shape & VL_LANE;
     struct sf_env s = env_of(e, size);
     switch (kind) {
-    case LANES_WIDEN_HALF:
-    case LANES_NARROW_HALF:
     case LANES_NARROW_BF16:
     case LANES_NARROW_ODD:
         s = env_of(e, VL_32);
@@ -403,7 +370,6 @@ static v128 fp_lanes(struct env *e, v128 va, v128 vb, v128 vc, uint32_t shape)
                                                 {__VA_ARGS__}};
 HELPER(to_int, IR_I64, 2, IR_I64, IR_I32)
 HELPER(from_int, IR_I64, 2, IR_I64, IR_I32)
-HELPER(convert, IR_I64, 2, IR_I64, IR_I32)
 HELPER(bfcvt, IR_I32, 1, IR_I32)
 HELPER(compare_h, IR_I32, 3, IR_I32, IR_I32, IR_I32)
 HELPER(round_ts, IR_I64, 2, IR_I64, IR_I32)

@@ -214,10 +214,14 @@ void a64_lift_fp_convert(struct lift *l, const struct a64_insn *i)
                        ir_emit(l->b, IR_f2f, to, a64_nan(l), read(l, i, i->Rn), IR_NONE, IR_NONE));
         return;
     }
-    unsigned from = a64_fp_size(i->ftype), to = a64_fp_size(i->opc);
-    write_bits(l, i->Rd,
-               ir_callv(l->b, &arm_helper_convert, read_bits(l, i->Rn, from),
-                        ir_i32(l->b, from | to << 4)));
+    if (half(i)) {
+        ir_ref h = ir_emit(l->b, IR_vgetu, IR_I32, VL_16, a64_v(l, i->Rn), IR_NONE, IR_NONE);
+        unsigned to = i->id == A64_FCVT_to_d ? IR_F64 : IR_F32;
+        a64_set_scalar(l, i->Rd, ir_emit(l->b, IR_h2f, to, a64_nan(l), h, IR_NONE, IR_NONE));
+        return;
+    }
+    ir_ref v = ir_emit(l->b, IR_f2h, IR_I32, a64_nan(l), read(l, i, i->Rn), IR_NONE, IR_NONE);
+    a64_set_scalar(l, i->Rd, v);
 }
 
 void a64_lift_bfcvt(struct lift *l, const struct a64_insn *i)

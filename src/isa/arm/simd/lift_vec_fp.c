@@ -217,12 +217,8 @@ void a64_lift_fcvtl(struct lift *l, const struct a64_insn *i)
     if (!a64_simd_ready(l))
         return;
     ir_ref n = a64_v(l, i->Rn);
-    if (i->sz) {
-        a64_set_v(l, i->Rd, v1(l, IR_vfcvtl, VL_32 | (i->Q ? VL_HIGH : 0) | a64_nan(l), n));
-        return;
-    }
-    n = i->Q ? v2(l, IR_vzip2, VL_64, n, n) : n;
-    a64_set_v(l, i->Rd, lanes(l, LANES_WIDEN_HALF, VL_16, n, n, n));
+    unsigned size = i->sz ? VL_32 : VL_16;
+    a64_set_v(l, i->Rd, v1(l, IR_vfcvtl, size | (i->Q ? VL_HIGH : 0) | a64_nan(l), n));
 }
 
 void a64_lift_fcvtn(struct lift *l, const struct a64_insn *i)
@@ -235,10 +231,8 @@ void a64_lift_fcvtn(struct lift *l, const struct a64_insn *i)
         r = lanes(l, LANES_NARROW_ODD, VL_32 | (scalar ? VL_SCALAR : 0), n, n, n);
     else if (i->id == A64_BFCVTN)
         r = lanes(l, LANES_NARROW_BF16, VL_16, n, n, n);
-    else if (!i->sz)
-        r = lanes(l, LANES_NARROW_HALF, VL_16, n, n, n);
     else
-        r = v2(l, IR_vfcvtn, VL_32 | a64_nan(l), n, n);
+        r = v2(l, IR_vfcvtn, (i->sz ? VL_32 : VL_16) | a64_nan(l), n, n);
     bool high = !scalar && i->Q;
     a64_set_v(l, i->Rd, high ? v2(l, IR_vzip1, VL_64, a64_v(l, i->Rd), r) : r);
 }

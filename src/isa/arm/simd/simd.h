@@ -68,10 +68,8 @@ enum {
 };
 
 // Scalars travel as bit patterns.
-extern const struct ir_helper arm_helper_to_int;   // (I64 value, I32 CONVERT_*) -> I64
-extern const struct ir_helper arm_helper_from_int; // (I64 value, I32 CONVERT_*) -> I64
-// (I64 value, I32 from size | to size << 4) -> I64; halves in the format FPCR.AHP says.
-extern const struct ir_helper arm_helper_convert;
+extern const struct ir_helper arm_helper_to_int;    // (I64 value, I32 CONVERT_*) -> I64
+extern const struct ir_helper arm_helper_from_int;  // (I64 value, I32 CONVERT_*) -> I64
 extern const struct ir_helper arm_helper_bfcvt;     // (I32) -> I32
 extern const struct ir_helper arm_helper_compare_h; // (I32, I32, I32 signalling) -> I32 NZCV
 extern const struct ir_helper arm_helper_round_ts;  // (I64, I32 size | 64-bit << 4 | inexact << 5 |
@@ -92,8 +90,6 @@ enum arm_fp_lanes {
     LANES_ROUND_TS, // b: lane 0 holds the flags of arm_helper_round_ts
     LANES_TO_INT,   // b: lane 0 holds CONVERT_*
     LANES_FROM_INT,
-    LANES_WIDEN_HALF, // to single, FPCR.AHP
-    LANES_NARROW_HALF,
     LANES_NARROW_BF16,
     LANES_NARROW_ODD, // double to single, round to odd
     LANES_FMLAL,      // c + a * b, half by half into single; lanes of a, b are the halves

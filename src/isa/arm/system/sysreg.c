@@ -212,6 +212,7 @@ void arm_set_fpcr(struct arm_cpu *c, uint64_t v)
     c->env.fp.rounding = rounding[bits(v, 23, 22)];
     c->env.fp.flush_inputs = c->env.fp.flush_outputs = v & FPCR_FZ;
     c->env.fp.flush_half = v & FPCR_FZ16;
+    c->env.fp.alternative_half = v & FPCR_AHP;
     c->env.fp.nan = v & FPCR_DN ? FP_NAN_DEFAULT : FP_NAN_ARM;
     c->env.fp.tiny_before = true;
     c->env.exec->fp_changed(&c->env);
