@@ -157,19 +157,21 @@ void jit_cache_exit(struct jit *j)
 
 // ---- hash ----
 
-static struct block *_Atomic *bucket(struct jit *j, uint64_t pc, uintptr_t page)
+static struct block *_Atomic *bucket(struct jit *j, uint64_t pc, uint64_t mode, uintptr_t page)
 {
     // Blocks of one page of code lie together in a run of the table: a short program touches little
-    // of it.
-    enum { RUN_BITS = 8, PC_SHIFT = PAGE_BITS - RUN_BITS };
-    uint64_t h = (pc >> PAGE_BITS ^ page >> PAGE_BITS << 20) * 0x9e3779b97f4a7c15ull;
+    // of it. Neighbours, and the same place in several modes, lie apart in it.
+    enum { RUN_BITS = 8, INSN_BITS = 2 };
+    const uint64_t odd = 0x9e3779b97f4a7c15ull;
+    uint64_t h = (pc >> PAGE_BITS ^ page >> PAGE_BITS << 20) * odd;
     uint64_t run = h >> (64 - JIT_HASH_BITS) & -(1ull << RUN_BITS);
-    return &j->hash[run | ((pc >> PC_SHIFT ^ h) & ((1u << RUN_BITS) - 1))];
+    uint64_t at = pc >> INSN_BITS ^ pc >> (INSN_BITS + RUN_BITS) << 3 ^ mode * odd >> 56;
+    return &j->hash[run | (at & ((1u << RUN_BITS) - 1))];
 }
 
 struct block *jit_block_find(struct jit *j, uint64_t pc, uint64_t mode, uintptr_t page)
 {
-    for (struct block *b = atomic_load_explicit(bucket(j, pc, page), memory_order_acquire); b;
+    for (struct block *b = atomic_load_explicit(bucket(j, pc, mode, page), memory_order_acquire); b;
          b = atomic_load_explicit(&b->hash_next, memory_order_acquire))
         if (b->pc == pc && b->page[0] == page && b->mode == mode &&
             atomic_load_explicit(&b->valid, memory_order_relaxed))
@@ -179,7 +181,8 @@ struct block *jit_block_find(struct jit *j, uint64_t pc, uint64_t mode, uintptr_
 
 static void hash_remove(struct jit *j, struct block *b)
 {
-    for (struct block *_Atomic *at = bucket(j, b->pc, b->page[0]); *at; at = &(*at)->hash_next)
+    for (struct block *_Atomic *at = bucket(j, b->pc, b->mode, b->page[0]); *at;
+         at = &(*at)->hash_next)
         if (*at == b) {
             *at = b->hash_next; // b's own pointer stays for readers that stand on it
             return;
@@ -277,7 +280,7 @@ void jit_block_add(struct jit *j, struct block *b)
         p->chunks |= b->chunks[k];
     }
     atomic_store_explicit(&b->valid, true, memory_order_relaxed);
-    struct block *_Atomic *at = bucket(j, b->pc, b->page[0]);
+    struct block *_Atomic *at = bucket(j, b->pc, b->mode, b->page[0]);
     b->hash_next = *at;
     atomic_store_explicit(at, b, memory_order_release);
 }

@@ -14,12 +14,18 @@ static uint64_t extension_mode(const struct rv_cpu *c, uint64_t field, uint64_t 
     return none ? off : dirty ? 0 : clean;
 }
 
+// What the state of a unit that is off matters to is illegal whatever it is: that no code is made
+// for each.
 uint64_t rv_mode(struct env *e)
 {
     const struct rv_cpu *c = rv_cpu(e);
-    return c->mode_cache | rv_vmode(c) | (c->frm > FP_RMM ? RV_MODE_RM_INVALID : 0) |
-           (c->frm == FP_RMM ? RV_MODE_RM_AWAY : 0) | (c->debug_step ? IR_MODE_SINGLE : 0) |
-           (rv_counts_insns(c) ? RV_MODE_COUNT : 0);
+    uint64_t mode = c->mode_cache | (c->debug_step ? IR_MODE_SINGLE : 0) |
+                    (rv_counts_insns(c) ? RV_MODE_COUNT : 0);
+    if (!(mode & RV_MODE_VS_OFF))
+        mode |= rv_vmode(c);
+    if (!(mode & RV_MODE_FS_OFF))
+        mode |= c->frm > FP_RMM ? RV_MODE_RM_INVALID : c->frm == FP_RMM ? RV_MODE_RM_AWAY : 0;
+    return mode;
 }
 
 // Pointer masking of the level whose memory data accesses see: not with MXR.
