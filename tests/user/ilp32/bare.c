@@ -77,4 +77,7 @@ __attribute__((noreturn, used)) void begin(unsigned long *sp)
 __asm__(".globl _start\n_start:\n"
         ".option push\n.option norelax\nlla gp, __global_pointer$\n.option pop\n"
         "mv a0, sp\ncall begin\n");
+#elif defined(__i386__)
+__asm__(".globl _start\n_start:\n"
+        "mov %esp, %eax\nand $-16, %esp\nsub $12, %esp\npush %eax\ncall begin\n");
 #endif

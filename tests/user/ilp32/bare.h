@@ -6,6 +6,10 @@
 #include <asm/unistd.h>
 #include <linux/types.h>
 
+#ifndef __NR_llseek
+#define __NR_llseek __NR__llseek
+#endif
+
 typedef __UINTPTR_TYPE__ uintptr_t;
 typedef __SIZE_TYPE__ size_t;
 #define NULL ((void *)0)
@@ -21,6 +25,18 @@ static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
                      : "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5), "r"(a7)
                      : "memory");
     return a0;
+#elif defined(__i386__)
+    const long v[6] = {a, b, c, d, e, f}, *at = v;
+    long r;
+    __asm__ volatile("push %%ebx\n push %%esi\n push %%edi\n push %%ebp\n"
+                     "mov 0(%1), %%ebx\n mov 8(%1), %%edx\n mov 12(%1), %%esi\n"
+                     "mov 16(%1), %%edi\n mov 20(%1), %%ebp\n mov 4(%1), %%ecx\n"
+                     "int $0x80\n"
+                     "pop %%ebp\n pop %%edi\n pop %%esi\n pop %%ebx\n"
+                     : "=a"(r), "+c"(at)
+                     : "0"(n), "m"(v)
+                     : "edx", "memory");
+    return r;
 #else
 #error "how this CPU makes a system call"
 #endif
