@@ -8,7 +8,7 @@ from client import Qmp
 from machine import Machine, tap
 
 DIR = os.path.abspath(sys.argv[1])
-PROGRAM, IMG = os.path.join(DIR, "qemu-system-aarch64"), os.path.join(DIR, "qemu-img")
+IMG = os.path.join(DIR, "qemu-img")
 PATTERN = sys.argv[2] if len(sys.argv) > 2 else ""
 RAM = 256 << 20
 GUEST = """
@@ -25,6 +25,9 @@ BOARDS = {
     "GICv2, one CPU": ["-M", "virt,gic-version=2", "-smp", "1"],
     "no ITS": ["-M", "virt,gic-version=3,its=off", "-smp", "2"],
     "EL2 and EL3": ["-M", "virt,gic-version=3,virtualization=on,secure=on", "-smp", "2"],
+    "riscv64, PLIC": ["-M", "virt", "-smp", "2"],
+    "riscv64, APLIC": ["-M", "virt,aia=aplic,aclint=on", "-smp", "1"],
+    "riscv64, IMSIC": ["-M", "virt,aia=aplic-imsic", "-smp", "2"],
 }
 
 
@@ -33,11 +36,14 @@ class Saved:
 
     def __init__(self, folder, board, *options, mmio=False):
         self.path = os.path.join(folder, "qmp%d" % time.monotonic_ns())
-        entries, insmod = guests.modules("arm64", "virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng", "virtio_balloon")
+        arch = "riscv64" if board.startswith("riscv64") else "arm64"
+        program, cpu, console = ("qemu-system-riscv64", "max", "ttyS0") if arch == "riscv64" else ("qemu-system-aarch64", "cortex-a72", "ttyAMA0")
+        self.ram = 0x80000000 if arch == "riscv64" else 0x40000000
+        entries, insmod = guests.modules(arch, "virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net", "virtio_rng", "virtio_balloon")
         kind = "-device" if mmio else "-pci"
-        self.m = Machine([PROGRAM] + BOARDS[board] + ["-cpu", "cortex-a72", "-m", str(RAM >> 20), "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
-                         "-qmp", "unix:%s,server=on,wait=off" % self.path, "-kernel", guests.kernel("arm64"), "-initrd", guests.initrd("arm64", insmod + GUEST, entries, "saved"),
-                         "-append", "console=ttyAMA0 panic=-1 quiet", "-drive", "if=none,id=d,format=qcow2,file=" + os.path.join(folder, "a.qcow2"),
+        self.m = Machine([os.path.join(DIR, program)] + BOARDS[board] + ["-cpu", cpu, "-m", str(RAM >> 20), "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
+                         "-qmp", "unix:%s,server=on,wait=off" % self.path, "-kernel", guests.kernel(arch), "-initrd", guests.initrd(arch, insmod + GUEST, entries, "saved"),
+                         "-append", "console=%s panic=-1 quiet" % console, "-drive", "if=none,id=d,format=qcow2,file=" + os.path.join(folder, "a.qcow2"),
                          "-device", "virtio-blk%s,drive=d" % kind, "-netdev", "user,id=n", "-device", "virtio-net%s,netdev=n" % kind,
                          "-device", "virtio-rng" + kind, "-device", "virtio-balloon" + kind, *options])
         for _ in range(400):
@@ -73,7 +79,7 @@ class Saved:
 
     def memory(self, folder):
         name = os.path.join(folder, "ram")
-        self.q.ok("pmemsave", val=0x40000000, size=RAM, filename=name)
+        self.q.ok("pmemsave", val=self.ram, size=RAM, filename=name)
         data = open(name, "rb").read()
         os.unlink(name)
         return hashlib.sha256(data).hexdigest()

@@ -125,6 +125,52 @@ static void debug_step(struct env *e, bool on)
     rv_cpu(e)->debug_step = on;
 }
 
+// ---- saving ----
+
+static const struct isa_state state[] = {
+#define STATE(n, f)                                                                                \
+    {.name = n, .offset = offsetof(struct rv_cpu, f), .bytes = sizeof((struct rv_cpu *)0)->f},
+#include "isa/riscv/state.def"
+#undef STATE
+    {0}};
+
+static void state_out(struct env *e)
+{
+    struct rv_cpu *c = rv_cpu(e);
+    uint64_t fcsr = 0;
+    e->exec->fp_sync(e);
+    rv_pmu_catch_up(c);
+    rv_csr_read(c, RV_CSR_FCSR, &fcsr);
+    c->saved.fcsr = (uint32_t)fcsr;
+    c->saved.vlenb = c->vlenb;
+    memcpy(c->saved.features, c->features, sizeof c->features);
+}
+
+static int state_in(struct env *e, struct err *err)
+{
+    struct rv_cpu *c = rv_cpu(e);
+    struct env_flush all = {0};
+    if (memcmp(c->saved.features, c->features, sizeof c->features) || c->saved.vlenb != c->vlenb)
+        return err_set(err, "the saved CPU has other extensions than this one; use the same -cpu");
+    bool no_vtype = c->vtype >> 63;
+    if (c->priv == 2 || c->priv > RV_M || (c->virt && !rv_has(c, RV_FEAT_H)) || c->vxrm > 3 ||
+        (!no_vtype && (!rv_vtype_ok(c, c->vtype) || c->vl > rv_vlmax(c, c->vtype))) ||
+        (no_vtype && c->vl) || c->vstart >= 8u * RV_VLENB_MAX)
+        return err_set(err, "the saved CPU is in a state that none is ever in");
+    c->x[0] = 0;
+    uint64_t status = c->mstatus, vsstatus = c->vsstatus;
+    rv_csr_write(c, RV_CSR_FCSR, c->saved.fcsr);
+    c->mstatus = status;
+    c->vsstatus = vsstatus;
+    rv_pmu_loaded(c); // first: what follows must not count as time passed
+    rv_pmp_changed(c);
+    e->exec->flush(e, &all, false);
+    rv_state_changed(c);
+    rv_timer_update(c, RV_TIMER_S);
+    rv_timer_update(c, RV_TIMER_VS);
+    return 0;
+}
+
 // ---- registers ----
 
 static void set_field(struct env *e, const struct isa_reg *r, const void *in)
@@ -253,6 +299,9 @@ const struct isa isa_riscv32 = {
     .get_pc = get_pc,
     .set_pc = set_pc,
     .debug_step = debug_step,
+    .state = state,
+    .state_out = state_out,
+    .state_in = state_in,
 };
 
 const struct isa isa_riscv64 = {
@@ -278,4 +327,7 @@ const struct isa isa_riscv64 = {
     .get_pc = get_pc,
     .set_pc = set_pc,
     .debug_step = debug_step,
+    .state = state,
+    .state_out = state_out,
+    .state_in = state_in,
 };

@@ -138,8 +138,13 @@ struct rv_cpu {
     bool debug_step;                            // the debugger steps this hart
     bool rv32;                                  // XLEN is 32 at machine level, and so everywhere
     uint8_t imsic_files, guests;                // interrupt files there are; GEILEN
-    struct {                                    // the CSR instruction under way
-        uint64_t old, touched;                  // what it read; the bits it may change
+    struct {                                    // filled for saving
+        uint32_t fcsr;
+        uint16_t vlenb;
+        uint64_t features[(RV_FEATURES + 63) / 64];
+    } saved;
+    struct {                   // the CSR instruction under way
+        uint64_t old, touched; // what it read; the bits it may change
         bool has_old;
     } csr_access;
     struct isa_config config;

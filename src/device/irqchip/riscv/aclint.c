@@ -214,7 +214,46 @@ static void aclint_exit(struct device *d)
     free(a->hart);
 }
 
+static const struct field hart_fields[] = {
+    FIELD(struct comparator, at, .kind = F_U64, .use = FIELD_STATE),
+    FIELD(struct comparator, msip, .kind = F_U32, .use = FIELD_STATE, .max = 1),
+    {0},
+};
+
+static void aclint_save(struct device *d, struct buf *out)
+{
+    struct aclint *a = of(d);
+    mutex_lock(&a->lock);
+    for (unsigned i = 0; i < a->harts; i++)
+        fields_save(hart_fields, &a->hart[i], out);
+    mutex_unlock(&a->lock);
+}
+
+static int aclint_load(struct device *d, struct reader *r, struct err *e)
+{
+    struct aclint *a = of(d);
+    int bad = 0;
+    mutex_lock(&a->lock);
+    for (unsigned i = 0; i < a->harts && !bad; i++)
+        bad = fields_load(hart_fields, &a->hart[i], r, e);
+    mutex_unlock(&a->lock);
+    return bad;
+}
+
+static int aclint_post_load(struct device *d, struct err *e)
+{
+    struct aclint *a = of(d);
+    mutex_lock(&a->lock);
+    for (unsigned i = 0; i < a->harts; i++) {
+        irq_set(&a->hart[i].msi, (int)a->hart[i].msip);
+        update(&a->hart[i]);
+    }
+    mutex_unlock(&a->lock);
+    return 0;
+}
+
 static const struct field aclint_fields[] = {
+    FIELD(struct aclint, offset, .kind = F_U64, .use = FIELD_STATE),
     FIELD(struct aclint, harts, .name = "num-harts", .kind = F_U32, .use = FIELD_PROP, .init = 1,
           .min = 1, .max = ACLINT_HARTS_MAX),
     FIELD(struct aclint, hz, .name = "timebase-frequency", .kind = F_U32, .use = FIELD_PROP,
@@ -232,4 +271,7 @@ const struct device_type aclint_type = {
     .init = aclint_init,
     .reset = aclint_reset,
     .exit = aclint_exit,
+    .save = aclint_save,
+    .load = aclint_load,
+    .post_load = aclint_post_load,
 };

@@ -473,7 +473,56 @@ static void aplic_exit(struct device *d)
     pthread_mutex_destroy(&a->lock);
 }
 
+static const struct field idc_fields[] = {
+    FIELD(struct idc, delivery, .kind = F_U32, .use = FIELD_STATE, .max = 1),
+    FIELD(struct idc, force, .kind = F_U32, .use = FIELD_STATE, .max = 1),
+    FIELD(struct idc, threshold, .kind = F_U32, .use = FIELD_STATE, .max = IPRIO_MASK),
+    {0},
+};
+
+static void aplic_save(struct device *dev, struct buf *out)
+{
+    struct aplic *a = of(dev);
+    for (unsigned i = 0; i < APLIC_DOMAINS; i++)
+        for (unsigned h = 0; h < a->harts; h++)
+            fields_save(idc_fields, &a->domain[i].idc[h], out);
+}
+
+static int aplic_load(struct device *dev, struct reader *r, struct err *e)
+{
+    struct aplic *a = of(dev);
+    int bad = 0;
+    for (unsigned i = 0; i < APLIC_DOMAINS; i++)
+        for (unsigned h = 0; h < a->harts && !bad; h++)
+            bad = fields_load(idc_fields, &a->domain[i].idc[h], r, e);
+    return bad;
+}
+
+static int aplic_post_load(struct device *dev, struct err *e)
+{
+    struct aplic *a = of(dev);
+    mutex_lock(&a->lock);
+    for (unsigned i = 0; i < APLIC_DOMAINS; i++)
+        deliver(&a->domain[i]);
+    mutex_unlock(&a->lock);
+    return 0;
+}
+
+static const struct field domain_fields[] = {
+    FIELD(struct domain, enable, .kind = F_BOOL, .use = FIELD_STATE),
+    FIELD(struct domain, genmsi, .kind = F_U32, .use = FIELD_STATE),
+    FIELD(struct domain, sourcecfg, .kind = F_U32A, .use = FIELD_STATE, .len = APLIC_SOURCES_MAX),
+    FIELD(struct domain, target, .kind = F_U32A, .use = FIELD_STATE, .len = APLIC_SOURCES_MAX),
+    FIELD(struct domain, pending, .kind = F_U32A, .use = FIELD_STATE, .len = WORDS),
+    FIELD(struct domain, enabled, .kind = F_U32A, .use = FIELD_STATE, .len = WORDS),
+    {0},
+};
+
 static const struct field aplic_fields[] = {
+    FIELD(struct aplic, level, .kind = F_U32A, .use = FIELD_STATE, .len = WORDS),
+    FIELD(struct aplic, msiaddrcfg, .kind = F_U32A, .use = FIELD_STATE, .len = MSI_WORDS),
+    FIELD(struct aplic, domain, .kind = F_STRUCT, .use = FIELD_STATE, .len = APLIC_DOMAINS,
+          .sub = domain_fields, .stride = sizeof(struct domain)),
     FIELD(struct aplic, sources, .name = "num-sources", .kind = F_U32, .use = FIELD_PROP,
           .init = 96, .min = 1, .max = APLIC_SOURCES_MAX - 1),
     FIELD(struct aplic, harts, .name = "num-harts", .kind = F_U32, .use = FIELD_PROP, .init = 1,
@@ -492,4 +541,7 @@ const struct device_type aplic_type = {
     .init = aplic_init,
     .reset = aplic_reset,
     .exit = aplic_exit,
+    .save = aplic_save,
+    .load = aplic_load,
+    .post_load = aplic_post_load,
 };

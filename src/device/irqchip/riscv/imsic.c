@@ -248,6 +248,44 @@ static void imsic_exit(struct device *d)
     free(m->file);
 }
 
+static const struct field saved_fields[] = {
+    FIELD(struct file, delivery, .kind = F_U32, .use = FIELD_STATE, .max = 1),
+    FIELD(struct file, threshold, .kind = F_U32, .use = FIELD_STATE, .max = IDS_MAX),
+    FIELD(struct file, pending, .kind = F_U64A, .use = FIELD_STATE, .len = WORDS),
+    FIELD(struct file, enabled, .kind = F_U64A, .use = FIELD_STATE, .len = WORDS),
+    {0},
+};
+
+static void imsic_save(struct device *d, struct buf *out)
+{
+    struct imsic *m = of(d);
+    for (unsigned i = 0; i < n_files(m); i++)
+        fields_save(saved_fields, &m->file[i], out);
+}
+
+static int imsic_load(struct device *d, struct reader *r, struct err *e)
+{
+    struct imsic *m = of(d);
+    int bad = 0;
+    for (unsigned i = 0; i < n_files(m) && !bad; i++)
+        bad = fields_load(saved_fields, &m->file[i], r, e);
+    return bad;
+}
+
+static int imsic_post_load(struct device *d, struct err *e)
+{
+    struct imsic *m = of(d);
+    for (unsigned i = 0; i < n_files(m); i++) {
+        struct file *f = &m->file[i];
+        mutex_lock(&f->lock);
+        for (uint32_t w = (f->ids + 1) / 64; w < WORDS; w++)
+            f->pending[w] = f->enabled[w] = 0;
+        update(f);
+        mutex_unlock(&f->lock);
+    }
+    return 0;
+}
+
 static const struct field imsic_fields[] = {
     FIELD(struct imsic, harts, .name = "num-harts", .kind = F_U32, .use = FIELD_PROP, .init = 1,
           .min = 1, .max = HARTS_MAX),
@@ -268,4 +306,7 @@ const struct device_type imsic_type = {
     .init = imsic_init,
     .reset = imsic_reset,
     .exit = imsic_exit,
+    .save = imsic_save,
+    .load = imsic_load,
+    .post_load = imsic_post_load,
 };

@@ -218,7 +218,49 @@ static void plic_exit(struct device *d)
     free(p->context);
 }
 
+static const struct field context_fields[] = {
+    FIELD(struct context, enable, .kind = F_U32A, .use = FIELD_STATE, .len = WORDS),
+    FIELD(struct context, threshold, .kind = F_U32, .use = FIELD_STATE, .max = PRIORITY_MASK),
+    {0},
+};
+
+static void plic_save(struct device *d, struct buf *out)
+{
+    struct plic *p = of(d);
+    for (unsigned i = 0; i < p->contexts; i++)
+        fields_save(context_fields, &p->context[i], out);
+}
+
+static int plic_load(struct device *d, struct reader *r, struct err *e)
+{
+    struct plic *p = of(d);
+    int bad = 0;
+    for (unsigned i = 0; i < p->contexts && !bad; i++)
+        bad = fields_load(context_fields, &p->context[i], r, e);
+    return bad;
+}
+
+// What a saved machine says of sources that are not there is forgotten.
+static int plic_post_load(struct device *d, struct err *e)
+{
+    struct plic *p = of(d);
+    mutex_lock(&p->lock);
+    for (unsigned w = 0; w < WORDS; w++) {
+        p->pending[w] &= valid_bits(p, w);
+        p->claimed[w] &= valid_bits(p, w);
+        for (unsigned i = 0; i < p->contexts; i++)
+            p->context[i].enable[w] &= valid_bits(p, w);
+    }
+    update(p);
+    mutex_unlock(&p->lock);
+    return 0;
+}
+
 static const struct field plic_fields[] = {
+    FIELD(struct plic, priority, .kind = F_U8A, .use = FIELD_STATE, .len = PLIC_SOURCES_MAX),
+    FIELD(struct plic, pending, .kind = F_U32A, .use = FIELD_STATE, .len = WORDS),
+    FIELD(struct plic, claimed, .kind = F_U32A, .use = FIELD_STATE, .len = WORDS),
+    FIELD(struct plic, level, .kind = F_U32A, .use = FIELD_STATE, .len = WORDS),
     FIELD(struct plic, sources, .name = "num-sources", .kind = F_U32, .use = FIELD_PROP, .init = 96,
           .min = 2, .max = PLIC_SOURCES_MAX),
     FIELD(struct plic, contexts, .name = "num-contexts", .kind = F_U32, .use = FIELD_PROP,
@@ -236,4 +278,7 @@ const struct device_type plic_type = {
     .init = plic_init,
     .reset = plic_reset,
     .exit = plic_exit,
+    .save = plic_save,
+    .load = plic_load,
+    .post_load = plic_post_load,
 };

@@ -102,6 +102,15 @@ static void changed(struct rv_cpu *c)
         loop_timer_set(&c->pmu_timer, now + in + 1);
 }
 
+void rv_pmu_loaded(struct rv_cpu *c)
+{
+    c->pmu.seen_cycles = clock_of(c);
+    c->pmu.seen_insns = c->insns;
+    c->pmu.priv = c->priv;
+    c->pmu.virt = c->virt;
+    changed(c);
+}
+
 void rv_pmu_inhibit(struct rv_cpu *c, uint64_t mcountinhibit)
 {
     rv_pmu_catch_up(c);

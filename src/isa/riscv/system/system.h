@@ -108,6 +108,7 @@ void rv_insn_undone(struct rv_cpu *c);        // the one begun has not retired
 void rv_pmu_init(struct rv_cpu *c);
 void rv_pmu_exit(struct rv_cpu *c);
 void rv_pmu_catch_up(struct rv_cpu *c); // before the level changes
+void rv_pmu_loaded(struct rv_cpu *c);   // the counters came from elsewhere
 void rv_pmu_inhibit(struct rv_cpu *c, uint64_t mcountinhibit);
 
 // ---- interrupt.c ----
