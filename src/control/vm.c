@@ -474,6 +474,7 @@ struct vm *vm_new(void)
     drives_on_failure(vm->drives, on_disk_failure, vm);
     drives_on_event(vm->drives, on_job_event, vm);
     fd_store_init(&vm->fds);
+    vm->migration.downtime_ms = 300;
     drives_set_fdsets(vm->drives, vm->fds.sets);
     list_init(&vm->netdevs);
     loop_work_init(&vm->send_events, vm->loop, send_events, vm);
@@ -491,6 +492,7 @@ void vm_free(struct vm *vm)
     while (vm->monitors.len)
         monitor_free(vm->monitors.data[0]);
     gdb_machine_free(vm);
+    vm_migrate_end(vm);
     vm_incoming_end(vm);
     vm_hold_io(vm); // from here on they serve nobody
     machine_free(vm->machine);

@@ -52,8 +52,12 @@ struct vm {
     struct {
         const char *status; // in QMP's words; NULL: none yet
         char error[256];
-        int64_t began, time_ms;
-        uint64_t bytes;
+        int64_t began, time_ms, down_ms;
+        _Atomic uint64_t bytes, remaining, max_bandwidth; // max_bandwidth 0: none
+        _Atomic unsigned passes, downtime_ms;
+        bool cancelled;
+        struct migration *out; // on the way, or NULL
+        struct arrival *in;    // from a socket, or NULL
         struct loop_fd *watch; // of an -incoming socket
         int listen_fd;
     } migration;

@@ -56,6 +56,35 @@ void state_save_ram(struct state_out *o, struct ram *r)
     free(piece);
 }
 
+static bool wanted(const uint64_t *pages, uint64_t page)
+{
+    return pages[page / 64] >> (page % 64) & 1;
+}
+
+void state_save_pages(struct state_out *o, struct ram *r, const uint64_t *pages, bool zeros)
+{
+    char name[STATE_NAME_MAX];
+    uint8_t *piece = xalloc(PIECE);
+    uint64_t n_pages = ram_size(r) / PAGE;
+    snprintf(name, sizeof name, "ram:%.100s", ram_name(r));
+    for (uint64_t at = 0; at < n_pages && !o->error;) {
+        if (!(at % 64) && !pages[at / 64]) {
+            at += 64;
+            continue;
+        }
+        size_t n = 0;
+        for (; at + n < n_pages && n < PIECE / PAGE && wanted(pages, at + n); n++) {
+            ram_read(r, (at + n) * PAGE, piece + n * PAGE, PAGE);
+            if (!zeros && is_zero(piece + n * PAGE))
+                break;
+        }
+        if (n)
+            put_piece(o, name, at * PAGE, piece, n * PAGE);
+        at += n ? n : 1;
+    }
+    free(piece);
+}
+
 int state_load_ram(struct ram *r, const struct buf *payload, struct err *e)
 {
     struct reader in = reader_of(payload->data, payload->len);

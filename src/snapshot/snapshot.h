@@ -34,6 +34,8 @@ int state_next(struct state_in *i, char name[STATE_NAME_MAX], struct buf *payloa
 
 // RAM blocks: sections "ram:NAME", without the pages that are zero.
 void state_save_ram(struct state_out *o, struct ram *r);
+// The pages whose bit is set; with `zeros` those that are zero, too.
+void state_save_pages(struct state_out *o, struct ram *r, const uint64_t *pages, bool zeros);
 int state_load_ram(struct ram *r, const struct buf *payload, struct err *e) MUST_CHECK;
 // Every device of a tree: sections "device:TYPE…".
 void state_save_devices(struct state_out *o, struct device_tree *t);

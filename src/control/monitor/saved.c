@@ -1,4 +1,5 @@
 // Commands of both monitors that save a machine, send its state away and take one in.
+#include "base/clock.h"
 #include "control/monitor/json.h"
 #include "control/saved/saved.h"
 #include <stdio.h>
@@ -63,19 +64,20 @@ HMP_RUN(info_snapshots)
 HMP_RUN(migrate)
 {
     struct err e = {0};
-    while (!strncmp(args, "-d", 2) || *args == ' ')
-        args += *args == ' ' ? 1 : 2;
+    bool wait = true;
+    for (; !strncmp(args, "-d", 2) || *args == ' '; args += *args == ' ' ? 1 : 2)
+        wait &= *args == ' ';
     if (!*args)
         buf_printf(out, "Error: migrate: say where to (file:PATH, unix:PATH, …)\n");
     else
-        report(out, vm_migrate(vm, args, &e), &e);
+        report(out, vm_migrate(vm, args, wait, &e), &e);
 }
 
 // ---- QMP ----
 
 RUN(migrate)
 {
-    if (vm_migrate(m->vm, qmp_str(args, "uri"), &e->err))
+    if (vm_migrate(m->vm, qmp_str(args, "uri"), false, &e->err))
         e->class = "GenericError";
     return NULL;
 }
@@ -87,17 +89,17 @@ RUN(migrate_incoming)
     return NULL;
 }
 
-// A machine's state goes in one piece, while the monitor waits: there is never one to be stopped.
 RUN(migrate_cancel)
 {
+    vm_migrate_cancel(m->vm);
     return NULL;
 }
 
 RUN(query_migrate)
 {
-    static const char *const idle[] = {
-        "remaining",        "duplicate",         "skipped",       "normal",          "normal-bytes",
-        "dirty-pages-rate", "postcopy-requests", "multifd-bytes", "pages-per-second"};
+    static const char *const idle[] = {"duplicate",     "skipped",          "normal",
+                                       "normal-bytes",  "dirty-pages-rate", "postcopy-requests",
+                                       "multifd-bytes", "pages-per-second"};
     struct json_object *o = object(), *ram = object();
     if (!m->vm->migration.status) {
         json_object_put(ram);
@@ -106,11 +108,18 @@ RUN(query_migrate)
     put_str(o, "status", m->vm->migration.status);
     if (m->vm->migration.error[0])
         put_str(o, "error-desc", m->vm->migration.error);
-    put_int(o, "total-time", m->vm->migration.time_ms);
-    put_int(o, "downtime", m->vm->migration.time_ms);
+    bool active = m->vm->migration.out || m->vm->migration.in;
+    put_int(o, "total-time",
+            active ? (host_monotonic_ns() - m->vm->migration.began) / 1000000
+                   : m->vm->migration.time_ms);
+    if (active)
+        put_int(o, "expected-downtime", m->vm->migration.downtime_ms);
+    else
+        put_int(o, "downtime", m->vm->migration.down_ms);
     put_int(ram, "total", (int64_t)m->vm->machine->config.ram_size);
     put_int(ram, "transferred", (int64_t)m->vm->migration.bytes);
-    put_int(ram, "dirty-sync-count", 1);
+    put_int(ram, "remaining", (int64_t)m->vm->migration.remaining);
+    put_int(ram, "dirty-sync-count", m->vm->migration.passes);
     put_int(ram, "page-size", 4096);
     json_object_object_add(ram, "mbps", json_object_new_double(0));
     for (size_t i = 0; i < ARRAY_SIZE(idle); i++)
@@ -119,18 +128,31 @@ RUN(query_migrate)
     return o;
 }
 
-// Bandwidth and downtime are those of one piece. Names for bitmaps are taken and have no use: the
-// capability to send bitmaps along is not there.
 RUN(query_migrate_parameters)
 {
     struct json_object *o = object();
-    put_int(o, "max-bandwidth", INT64_MAX);
-    put_int(o, "downtime-limit", 300);
+    uint64_t rate = m->vm->migration.max_bandwidth;
+    put_int(o, "max-bandwidth", rate ? (int64_t)rate : INT64_MAX);
+    put_int(o, "downtime-limit", m->vm->migration.downtime_ms);
     return o;
 }
 
+// Names for bitmaps are taken and have no use: the capability to send them along is not there.
 RUN(migrate_set_parameters)
 {
+    struct json_object *v;
+    int64_t rate = -1, down = -1;
+    if (args && json_object_object_get_ex(args, "max-bandwidth", &v) &&
+        (rate = json_object_get_int64(v)) < 0)
+        return qmp_fail(e, "GenericError", "Parameter 'max-bandwidth' expects a size");
+    if (args && json_object_object_get_ex(args, "downtime-limit", &v) &&
+        ((down = json_object_get_int64(v)) < 0 || down > 2000000))
+        return qmp_fail(e, "GenericError",
+                        "Parameter 'downtime-limit' expects an integer from 0 to 2000000");
+    if (rate >= 0)
+        m->vm->migration.max_bandwidth = (uint64_t)rate == INT64_MAX ? 0 : (uint64_t)rate;
+    if (down >= 0)
+        m->vm->migration.downtime_ms = (unsigned)down;
     return NULL;
 }
 

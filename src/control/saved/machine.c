@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { PARTS_MAX = 4096 };
+
 void vm_settle(struct vm *vm)
 {
     vm_pause(vm);
@@ -20,12 +22,18 @@ static void describe(struct machine *m, struct buf *b)
                (unsigned long long)m->config.ram_size);
 }
 
-static void put_machine(struct state_out *o, struct machine *m)
+void vm_save_begin(struct vm *vm, struct state_out *o)
 {
     struct buf b = {0};
-    describe(m, &b);
+    state_begin(o);
+    describe(vm->machine, &b);
     state_section(o, "machine", &b);
-    b.len = 0;
+    buf_free(&b);
+}
+
+static void put_clock(struct state_out *o, struct machine *m)
+{
+    struct buf b = {0};
     buf_le64(&b, (uint64_t)clock_now(m->env.clock));
     state_section(o, "clock", &b);
     buf_free(&b);
@@ -41,16 +49,10 @@ static int put_accel(struct state_out *o, struct machine *m, struct err *e)
     return r;
 }
 
-int vm_save_state(struct vm *vm, struct state_out *o, struct err *e)
+int vm_save_rest(struct vm *vm, struct state_out *o, struct err *e)
 {
     struct machine *m = vm->machine;
-    if (!m->ram)
-        return err_set(e, "machine '%s' has nothing to save", m->board->name);
-    state_begin(o);
-    put_machine(o, m);
-    state_save_ram(o, m->ram);
-    if (m->secure_ram)
-        state_save_ram(o, m->secure_ram);
+    put_clock(o, m);
     state_save_devices(o, &m->tree);
     if (put_accel(o, m, e))
         return -1;
@@ -69,17 +71,35 @@ int vm_save_state(struct vm *vm, struct state_out *o, struct err *e)
     return o->error ? err_errno(e, -o->error, "cannot write the machine's state") : 0;
 }
 
+int vm_save_state(struct vm *vm, struct state_out *o, struct err *e)
+{
+    struct machine *m = vm->machine;
+    if (!m->ram)
+        return err_set(e, "machine '%s' has nothing to save", m->board->name);
+    vm_save_begin(vm, o);
+    state_save_ram(o, m->ram);
+    if (m->secure_ram)
+        state_save_ram(o, m->secure_ram);
+    return vm_save_rest(vm, o, e);
+}
+
 // ---- loading ----
 
-struct load {
+struct part {
+    char name[STATE_NAME_MAX];
+    struct buf payload;
+};
+
+struct vm_load {
     struct machine *m;
-    struct buf cpus[512]; // taken in last: their timers need the clock, their lines the devices
-    struct buf accel;     // just before them
+    VEC(struct part) parts; // all but RAM: for the main loop, when the stream has come to its end
+    struct buf cpus[512];   // taken in last: their timers need the clock, their lines the devices
+    struct buf accel;       // just before them
     bool described;
     unsigned n_devices;
 };
 
-static int check_machine(struct load *l, const struct buf *payload, struct err *e)
+static int check_machine(struct vm_load *l, const struct buf *payload, struct err *e)
 {
     struct buf own = {0};
     describe(l->m, &own);
@@ -92,7 +112,7 @@ static int check_machine(struct load *l, const struct buf *payload, struct err *
     return same ? 0 : -1;
 }
 
-static int set_clock(struct load *l, const struct buf *payload, struct err *e)
+static int set_clock(struct vm_load *l, const struct buf *payload, struct err *e)
 {
     struct reader r = reader_of(payload->data, payload->len);
     int64_t ns = (int64_t)rd_le64(&r);
@@ -111,7 +131,7 @@ static struct ram *find_ram(struct machine *m, const char *name)
                                                                      : NULL;
 }
 
-static int keep_cpu(struct load *l, const char *number, struct buf *payload, struct err *e)
+static int keep_cpu(struct vm_load *l, const char *number, struct buf *payload, struct err *e)
 {
     uint64_t i;
     if (parse_u64(number, &i) || i >= l->m->vcpus->n || l->cpus[i].len)
@@ -120,46 +140,56 @@ static int keep_cpu(struct load *l, const char *number, struct buf *payload, str
     return 0;
 }
 
-static int load_section(struct load *l, const char *name, struct buf *payload, struct err *e)
+static int load_part(struct vm_load *l, struct part *p, struct err *e)
+{
+    const char *name = p->name;
+    if (!strcmp(name, "clock"))
+        return set_clock(l, &p->payload, e);
+    if (!strncmp(name, "cpu:", 4))
+        return keep_cpu(l, name + 4, &p->payload, e);
+    if (!strcmp(name, "accelerator")) {
+        l->accel.len = 0;
+        buf_put(&l->accel, p->payload.data, p->payload.len);
+        return 0;
+    }
+    if (!strncmp(name, "device:", 7)) {
+        l->n_devices++;
+        return state_load_device(&l->m->tree, name, &p->payload, e);
+    }
+    return err_set(e, "the saved machine has an unknown part: %s", name);
+}
+
+// Memory goes to its place as it comes; the rest is kept.
+static int take_section(struct vm_load *l, const char *name, struct buf *payload, struct err *e)
 {
     struct ram *ram = strncmp(name, "ram:", 4) ? NULL : find_ram(l->m, name + 4);
     if (!strcmp(name, "machine"))
         return check_machine(l, payload, e);
     if (!l->described)
         return err_set(e, "the saved machine does not say what it is");
-    if (!strcmp(name, "clock"))
-        return set_clock(l, payload, e);
     if (ram)
         return state_load_ram(ram, payload, e);
-    if (!strncmp(name, "cpu:", 4))
-        return keep_cpu(l, name + 4, payload, e);
-    if (!strcmp(name, "accelerator")) {
-        l->accel.len = 0;
-        buf_put(&l->accel, payload->data, payload->len);
-        return 0;
-    }
-    if (!strncmp(name, "device:", 7)) {
-        l->n_devices++;
-        return state_load_device(&l->m->tree, name, payload, e);
-    }
-    return err_set(e, "the saved machine has an unknown part: %s", name);
+    if (l->parts.len > PARTS_MAX)
+        return err_set(e, "the saved machine has too many parts");
+    struct part p = {.payload = *payload};
+    snprintf(p.name, sizeof p.name, "%s", name);
+    *payload = (struct buf){0};
+    vec_push(&l->parts, p);
+    return 0;
 }
 
-static int load_sections(struct load *l, struct state_in *i, struct err *e)
+int vm_load_stream(struct vm_load *l, struct state_in *i, struct err *e)
 {
     char name[STATE_NAME_MAX];
     struct buf payload = {0};
-    int r;
-    while ((r = state_next(i, name, &payload, e)) > 0)
-        if (load_section(l, name, &payload, e)) {
-            r = -1;
-            break;
-        }
+    int r = state_open(i, e);
+    while (!r && (r = state_next(i, name, &payload, e)) > 0)
+        r = take_section(l, name, &payload, e);
     buf_free(&payload);
     return r;
 }
 
-static int take_in(struct load *l, struct err *e)
+static int take_in(struct vm_load *l, struct err *e)
 {
     struct machine *m = l->m;
     if (l->n_devices != m->tree.devices.len)
@@ -190,22 +220,36 @@ static void clear(struct machine *m)
         ram_zero(m->secure_ram, 0, ram_size(m->secure_ram));
 }
 
-int vm_load_state(struct vm *vm, struct state_in *i, struct err *e)
+struct vm_load *vm_load_begin(struct vm *vm)
 {
-    if (!vm->machine->ram)
-        return err_set(e, "machine '%s' has nothing to load", vm->machine->board->name);
-    struct load *l = xalloc(sizeof *l);
+    struct vm_load *l = xalloc(sizeof *l);
     l->m = vm->machine;
-    int r = state_open(i, e);
-    if (!r) {
-        clear(vm->machine);
-        r = load_sections(l, i, e) ?: take_in(l, e);
-        if (r)
-            machine_reset(vm->machine);
+    clear(vm->machine);
+    return l;
+}
+
+int vm_load_finish(struct vm_load *l, int result, struct err *e)
+{
+    int r = result;
+    for (size_t i = 0; i < l->parts.len; i++) {
+        r = r ?: load_part(l, &l->parts.data[i], e);
+        buf_free(&l->parts.data[i].payload);
     }
+    r = r ?: take_in(l, e);
+    if (r)
+        machine_reset(l->m);
+    vec_free(&l->parts);
     buf_free(&l->accel);
     for (size_t k = 0; k < ARRAY_SIZE(l->cpus); k++)
         buf_free(&l->cpus[k]);
     free(l);
     return r;
+}
+
+int vm_load_state(struct vm *vm, struct state_in *i, struct err *e)
+{
+    if (!vm->machine->ram)
+        return err_set(e, "machine '%s' has nothing to load", vm->machine->board->name);
+    struct vm_load *l = vm_load_begin(vm);
+    return vm_load_finish(l, vm_load_stream(l, i, e), e);
 }
