@@ -522,48 +522,74 @@ RULE(vfaddp)
     check_lanes(c, i, type, d, false);
 }
 
-// 32-bit lanes: the host's conversion is of signed integers, so none may have its sign bit set
-// where they are unsigned.
+// The host's conversion is of signed integers, so none may have its sign bit set where they are
+// unsigned. It has none of two 64-bit lanes.
 RULE(vi2f)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    if (!lanes_ok(c, in) || (in->aux & VL_LANE) != VL_32 || in->aux & VL_SCALAR) {
+    if (!lanes_ok(c, in) || in->aux & VL_SCALAR) {
         cg_eval(c, i);
         return;
     }
-    int a = lanes_use(c, in, in->a), d = cg_def(c, i) - 16;
+    unsigned type = lanes_type(in);
+    int a = lanes_use(c, in, in->a), t = cg_tmp_xmm(c) - 16, g = cg_tmp(c);
+    int d = cg_def(c, i) - 16;
     bool uns = in->aux & FPA_UNSIGNED;
-    size_t stub = uns ? slow_if_signs(c, i, IR_F32, a) : 0;
-    vec2(c, X_0F | 0x5b, d, rm_reg(a)); // cvtdq2ps
+    size_t stub = uns ? slow_if_signs(c, i, type, a) : 0;
+    if (wide(type)) {
+        vec3(c, X_0F | 0x57, d, d, rm_reg(d)); // no dependence on the old values
+        vec3(c, X_0F | 0x57, t, t, rm_reg(t));
+        vec2(c, X_66 | X_0F | X_W | 0x7e, a, rm_reg(g));
+        vec3(c, scalar(type) | 0x2a | X_W, d, d, rm_reg(g));
+        vec2i(c, X_66 | X_3A | X_W | 0x16, a, rm_reg(g), 1); // pextrq
+        vec3(c, scalar(type) | 0x2a | X_W, t, t, rm_reg(g));
+        vec3(c, X_66 | X_0F | 0x14, d, d, rm_reg(t)); // unpcklpd
+    } else {
+        vec2(c, X_0F | 0x5b, d, rm_reg(a)); // cvtdq2ps
+    }
     if (uns)
         slow_ends(c, stub);
 }
 
-// 32-bit lanes, magnitudes below 2^31 (and not negative, where unsigned): there neither rounding
-// nor conversion raises what the guest's instruction would not.
+// Two doubles, by way of t and g.
+static void truncate_wide(struct cg *c, int d, int a, int t, int g)
+{
+    vec2(c, scalar(IR_F64) | 0x2c | X_W, g, rm_reg(a)); // cvttsd2si
+    vec3(c, X_66 | X_0F | 0x15, t, a, rm_reg(a));       // unpckhpd
+    vec2(c, X_66 | X_0F | X_W | 0x6e, d, rm_reg(g));
+    vec2(c, scalar(IR_F64) | 0x2c | X_W, g, rm_reg(t));
+    vec3i(c, X_66 | X_3A | X_W | 0x22, d, d, rm_reg(g), 1); // pinsrq
+}
+
+// Magnitudes below 2^31 or 2^63 (and not negative, where unsigned): there neither rounding nor
+// conversion raises what the guest's instruction would not.
 RULE(vf2i)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    unsigned imm;
-    if (!lanes_round_ok(c, in, &imm) || (in->aux & VL_LANE) != VL_32 || in->aux & VL_SCALAR) {
+    unsigned imm, type = lanes_type(in);
+    if (!lanes_round_ok(c, in, &imm) || (in->aux & VL_HALF && wide(type)) || in->aux & VL_SCALAR) {
         cg_eval(c, i);
         return;
     }
     bool uns = in->aux & FPA_UNSIGNED;
-    int a = lanes_use(c, in, in->a), t = cg_tmp_xmm(c) - 16, limit = vec_splat32(c, 0x4effffff);
-    int d = cg_def(c, i) - 16;
+    int a = lanes_use(c, in, in->a), t = cg_tmp_xmm(c) - 16;
+    int limit = vec_splat32(c, wide(type) ? 0x43dfffff : 0x4effffff);
+    int g = cg_tmp(c), d = cg_def(c, i) - 16;
     if (uns)
         x_op(&c->as, X_0F | 0x28, t, rm_reg(a));
     else
-        vec3(c, X_66 | X_0F | 0xdb, t, a, cg_fp_const(FPC_ABS32)); // pand
-    vec3(c, X_66 | X_0F | 0x66, d, t, rm_reg(limit));              // pcmpgtd
-    vec3(c, X_66 | X_0F | 0xeb, t, t, rm_reg(d));                  // por
-    size_t stub = slow_if_signs(c, i, IR_F32, t);
+        vec3(c, X_66 | X_0F | 0xdb, t, a, cg_fp_const(wide(type) ? FPC_ABS64 : FPC_ABS32)); // pand
+    vec3(c, wide(type) ? X_66 | X_38 | 0x37 : X_66 | X_0F | 0x66, d, t, rm_reg(limit)); // pcmpgt
+    vec3(c, X_66 | X_0F | 0xeb, t, t, rm_reg(d));                                       // por
+    size_t stub = slow_if_signs(c, i, type, t);
     if (imm != 3) {
-        vec2i(c, X_66 | X_3A | 0x08, t, rm_reg(a), imm); // roundps
+        vec2i(c, X_66 | X_3A | (wide(type) ? 0x09 : 0x08), t, rm_reg(a), imm); // round
         a = t;
     }
-    vec2(c, X_F3 | X_0F | 0x5b, d, rm_reg(a)); // cvttps2dq
+    if (wide(type))
+        truncate_wide(c, d, a, limit, g);
+    else
+        vec2(c, X_F3 | X_0F | 0x5b, d, rm_reg(a)); // cvttps2dq
     slow_ends(c, stub);
 }
 
