@@ -20,11 +20,11 @@
 enum { MAX_THREADS = 1024, FAILED = 1, NOT_FOUND = 127, NOT_RUNNABLE = 126 };
 
 #define ABI(s) extern const struct abi s;
-#include "user/abis.def"
+#include "user/abi/abis.def"
 #undef ABI
 const struct abi *const abis[] = {
 #define ABI(s) &s,
-#include "user/abis.def"
+#include "user/abi/abis.def"
 #undef ABI
     NULL,
 };

@@ -8,7 +8,7 @@
 #include "user/debug.h"
 #include "user/guest.h"
 #include "user/host_call.h"
-#include "user/layout_host.h"
+#include "user/abi/layout_host.h"
 
 #include <errno.h>
 #include <stdlib.h>

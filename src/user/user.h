@@ -7,7 +7,7 @@
 #include "accel/dbt.h"
 #include "base/thread.h"
 #include "isa/isa.h"
-#include "user/abi.h"
+#include "user/abi/abi.h"
 #include "user/mm.h"
 
 #include <signal.h>

@@ -30,7 +30,7 @@ if not binfmt_misc.available():
 shutil.rmtree(work, ignore_errors=True)
 os.makedirs(work + "/root/bin")
 probe = work + "/probe"
-subprocess.run([compiler, "-D_GNU_SOURCE", "-O1", "-w", "-pthread", "-static", "-o", probe, os.path.join(HERE, "probe.c")], check=True)
+subprocess.run([compiler, "-D_GNU_SOURCE", "-O1", "-w", "-pthread", "-static", "-o", probe, os.path.join(HERE, "programs", "probe.c")], check=True)
 mark = os.urandom(1)[0] % 200 + 20
 image = bytearray(open(probe, "rb").read())
 image[9] = mark  # the first byte of e_ident's padding

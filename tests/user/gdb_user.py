@@ -17,7 +17,7 @@ def program(name, source=None, flags=()):
     if source:
         with open(out + ".c", "w") as f:
             f.write(source)
-    subprocess.run([compiler, "-g", "-O0", "-pthread", "-w", "-o", out, out + ".c" if source else os.path.join(HERE, name + ".c"), *flags], check=True)
+    subprocess.run([compiler, "-g", "-O0", "-pthread", "-w", "-o", out, out + ".c" if source else os.path.join(HERE, "programs", name + ".c"), *flags], check=True)
     return out
 
 

@@ -11,7 +11,7 @@ failed = count = 0
 
 def build(name, *flags):
     out = os.path.join(work, name)
-    subprocess.run([compiler, "-D_GNU_SOURCE", "-O1", "-w", "-pthread", "-o", out, os.path.join(HERE, "probe.c"), *flags], check=True)
+    subprocess.run([compiler, "-D_GNU_SOURCE", "-O1", "-w", "-pthread", "-o", out, os.path.join(HERE, "programs", "probe.c"), *flags], check=True)
     return out
 
 

@@ -26,7 +26,7 @@ kinds = (("static", ["-static"]), ("dynamic", [])) + ((("static-pie", ["-static-
 for name in ("faults", "memory", "processes", "signals", "tagged", "threads") + (() if options else ("vforks",)):
     for kind, flags in kinds:
         out = os.path.join(work, name + "-" + kind)
-        subprocess.run([compiler, "-D_GNU_SOURCE", "-O1", "-pthread", "-w", "-o", out, os.path.join(HERE, name + ".c")] + flags, check=True)
+        subprocess.run([compiler, "-D_GNU_SOURCE", "-O1", "-pthread", "-w", "-o", out, os.path.join(HERE, "programs", name + ".c")] + flags, check=True)
         r = run(name, out)
         report(r.returncode == 0 and "verify:" not in r.stderr, name + " " + kind, "status %d\n%s%s" % (r.returncode, r.stdout, r.stderr))
 

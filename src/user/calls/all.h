@@ -7,4 +7,4 @@
 #include "user/calls/signal.def"
 #include "user/calls/system.def"
 #include "user/calls/time.def"
-#include "user/riscv/calls.def"
+#include "user/abi/riscv/calls.def"

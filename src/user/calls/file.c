@@ -1,6 +1,6 @@
 // Files and descriptors: what the host's call of the same name does not do by itself.
 #include "user/calls.h"
-#include "user/layout_host.h"
+#include "user/abi/layout_host.h"
 #include "user/path.h"
 
 #include <fcntl.h>

@@ -5,7 +5,7 @@
 #include "user/calls.h"
 
 #include "base/log.h"
-#include "user/layout_host.h"
+#include "user/abi/layout_host.h"
 
 #include <net/if.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 // System V IPC: shared memory lies in the guest's address space; what a command's argument is
 // depends on the command, and a message begins with a long.
 #include "user/calls.h"
-#include "user/layout_host.h"
+#include "user/abi/layout_host.h"
 
 #include <stdlib.h>
 #include <sys/ipc.h>

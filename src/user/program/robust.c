@@ -9,7 +9,7 @@
 // cannot be started later.
 #include "user/guest.h"
 #include "user/host_call.h"
-#include "user/layout_host.h"
+#include "user/abi/layout_host.h"
 
 #include <errno.h>
 #include <linux/futex.h>

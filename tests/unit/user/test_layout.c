@@ -2,7 +2,7 @@
 // bits (RISC-V), with alignments of 4 (i386) and 2 (m68k), and values on the way there and back.
 #include "guest.h"
 
-#include "user/layout_host.h"
+#include "user/abi/layout_host.h"
 
 static const struct abi_data lp64 = {8, 8, false}, ilp32 = {4, 8, false}, four = {4, 4, false},
                              two = {4, 2, false};

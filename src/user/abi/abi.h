@@ -3,7 +3,7 @@
 // Linux's generic ABI (include/uapi/asm-generic), laid out by `data` (layout.h).
 #pragma once
 
-#include "user/layout.h"
+#include "user/abi/layout.h"
 
 #include <signal.h>
 

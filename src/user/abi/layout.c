@@ -1,9 +1,9 @@
 // Layouts of structures by ABI (layout.h). A field's place follows from the sizes before it and its
 // own alignment, as every ABI of Linux has it.
-#include "user/layout.h"
+#include "user/abi/layout.h"
 
 #include "user/guest.h"
-#include "user/layout_host.h"
+#include "user/abi/layout_host.h"
 
 enum kind { // of a field
     BYTES,

@@ -22,7 +22,7 @@ static uint64_t extensions(const struct rv_cpu *c)
 {
     uint64_t v = rv_has(c, RV_FEAT_F) && rv_has(c, RV_FEAT_D);
 #define PROBE(bit, feature) v |= rv_has(c, RV_FEAT_##feature) ? 1ull << (bit) : 0;
-#include "user/riscv/hwprobe.def"
+#include "user/abi/riscv/hwprobe.def"
 #undef PROBE
     return v;
 }

@@ -5,7 +5,7 @@
 #include "isa/riscv/riscv.h"
 #include "user/calls.h"
 #include "user/guest.h"
-#include "user/layout_host.h"
+#include "user/abi/layout_host.h"
 
 // Argument and result registers of the psABI.
 enum { RA = 1, SP = 2, TP = 4, A0 = 10, A1 = 11, A2 = 12, A7 = 17 };
