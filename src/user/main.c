@@ -2,7 +2,7 @@
 // program. Each option may also come from an environment variable.
 #include "base/err.h"
 #include "base/log.h"
-#include "user/debug.h"
+#include "user/debug/debug.h"
 #include "user/main.h"
 #include "user/path.h"
 

@@ -5,7 +5,7 @@
 // built between two guest instructions. The signals of translated code's own faults are never
 // blocked or ignored in the host.
 #include "base/bits.h"
-#include "user/debug.h"
+#include "user/debug/debug.h"
 #include "user/guest.h"
 #include "user/host_call.h"
 #include "user/abi/layout_host.h"

@@ -3,7 +3,7 @@
 // and its struct thread until it executes another program or ends, and the parent, which sleeps
 // meanwhile, gets its registers back.
 #include "base/log.h"
-#include "user/debug.h"
+#include "user/debug/debug.h"
 #include "user/guest.h"
 
 #include <errno.h>

@@ -93,7 +93,7 @@ struct thread {
     // A call to be repeated after a signal: in any case, or as the signal's action wants it.
     enum { RESTART_NOT, RESTART_ASK, RESTART_ALWAYS } restart;
     uint64_t call_nr, call_arg0;
-    // The debugger's (debug.c): held back at a resume, stepping; the signal that goes on to us.
+    // The debugger's (debug/): held back at a resume, stepping; the signal that goes on to us.
     bool debug_held, debug_step;
     int debug_signal;
     int tid; // of its host thread

@@ -1,6 +1,6 @@
 // Processes and threads: clone, exec, exit, futex, limits, prctl, and who the kernel says it is.
 #include "user/calls.h"
-#include "user/debug.h"
+#include "user/debug/debug.h"
 
 #include <fcntl.h>
 #include <linux/futex.h>

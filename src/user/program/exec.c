@@ -2,7 +2,7 @@
 // a script by its interpreter; anything else (a program for the host) as it is. What decides is the
 // file's first bytes, read here, so that it works without binfmt_misc.
 #include "user/calls.h"
-#include "user/debug.h"
+#include "user/debug/debug.h"
 #include "user/path.h"
 
 #include <elf.h>
