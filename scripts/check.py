@@ -7,6 +7,7 @@ build that fails as one failure. --full adds the slow suites and the thread sani
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -25,6 +26,10 @@ ENV = {
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
 }
+
+
+# What a failing test prints is in the report as it is: a console's control characters.
+NOT_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 
 
 class Count:
@@ -53,7 +58,9 @@ def build(folder, compiler, options, count):
 
 def count_report(folder, count):
     """One case for each cmocka test, or for a program that reports none."""
-    for suite in ET.parse(os.path.join(TOP, folder, "meson-logs/testlog.junit.xml")).iter("testsuite"):
+    with open(os.path.join(TOP, folder, "meson-logs/testlog.junit.xml"), encoding="utf-8", errors="replace") as f:
+        text = NOT_XML.sub("?", f.read())
+    for suite in ET.fromstring(text).iter("testsuite"):
         for case in suite.iter("testcase"):
             bad = case.find("failure") is not None or case.find("error") is not None
             skip = case.find("skipped") is not None

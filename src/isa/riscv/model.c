@@ -14,6 +14,7 @@ enum {
     RV32IMAC = 32,
     MAX = 64,
     UNNAMED = 128,
+    PART = 2048,
     ONLY64 = 256,
     ONLY32 = 512,
     NOT_MAX = 1024,
@@ -186,11 +187,19 @@ static bool is_named(const struct rv_cpu *c, unsigned f)
     return rv_has(c, f) && !(features[f].models & UNNAMED);
 }
 
+// Of A, C or Sha, which is there. The string is read by old firmware with little room for it
+// (U-Boot has 512 bytes); the list of extensions leaves nothing out.
+static bool goes_without_saying(const struct rv_cpu *c, unsigned f)
+{
+    bool of_sha = f >= RV_FEAT_SHCOUNTERENW && f <= RV_FEAT_SHVSTVECD;
+    return features[f].models & PART && (!of_sha || rv_has(c, RV_FEAT_SHA));
+}
+
 void rv_isa_string(const struct rv_cpu *c, char *out, size_t size)
 {
     size_t n = (size_t)snprintf(out, size, c->rv32 ? "rv32i" : "rv64i");
     for (unsigned f = 0; f < RV_FEATURES && n < size; f++)
-        if (is_named(c, f))
+        if (is_named(c, f) && !goes_without_saying(c, f))
             n += (size_t)snprintf(out + n, size - n, "%s%s", features[f].name[1] ? "_" : "",
                                   features[f].name);
 }

@@ -79,7 +79,8 @@ static void string_length(void **state)
         *c = (struct rv_cpu){.rv32 = rv32};
         assert_int_equal(rv_model_apply(c, "max", NULL, &e), 0);
         rv_isa_string(c, text, sizeof text);
-        assert_true(strlen(text) < 1000 && rv_isa_extensions(c, names, sizeof names) < 1000);
+        assert_true(strlen(text) < 512); // as U-Boot has it
+        assert_true(rv_isa_extensions(c, names, sizeof names) < 1000);
         assert_memory_equal(text, rv32 ? "rv32imafdcbvh_zic64b" : "rv64imafdcbvh_zic64b", 20);
     }
     free(c);
