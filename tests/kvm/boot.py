@@ -175,17 +175,22 @@ def main():
         extra += [("guest/linux64", 0o100644, nest.without_notes(nest.vmlinux(guests.kernel("amd64"))))]
     script = OUTER.replace("@SUM@", SUM).replace("@BLOCK@", hashlib.sha256(DATA[:1 << 16]).hexdigest()).replace("@TESTS@", " ".join(TESTS)) + "lane %s & first=$!\nlane %s\nwait $first\n" % tuple(lanes)
     image = nest.image(os.path.join(DIR, "myna"), script, extra)
-    try:
-        results, ended = collect(image)
-    except nest.OuterDied as e: # once; what fails in ours fails again
-        print("# the outer machine died, again from the start: %s" % str(e).splitlines()[-1], flush=True)
-        results, ended = collect(image)
+    jobs = set(" ".join(lanes).split())
+    for attempt in (1, 2): # the emulated SVM corrupts memory now and then; what fails in ours fails again
+        try:
+            results, ended = collect(image)
+            bad = [name for name, how, text in results if how != "PASS"] + sorted(jobs - ended)
+        except nest.OuterDied as e:
+            results, ended, bad = [], set(), ["the outer machine died"]
+        if not bad:
+            break
+        print("# attempt %d: %s" % (attempt, "; ".join(bad)), flush=True)
 
     def case(how, text):
         def run():
             assert how == "PASS", "\n".join(text)
         return run
-    missing = set(" ".join(lanes).split()) - ended
+    missing = jobs - ended
     if missing or not results:
         results.append(("every job ends", "FAIL", ["did not: " + " ".join(sorted(missing))]))
     sys.exit(tap([(name, case(how, text)) for name, how, text in results]))
