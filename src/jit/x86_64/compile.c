@@ -24,7 +24,6 @@ static void detect(struct host_features *f)
 {
     f->avx = __builtin_cpu_supports("avx");
     f->avx2 = __builtin_cpu_supports("avx2");
-    f->f16c = __builtin_cpu_supports("f16c") && f->avx;
     f->bmi1 = __builtin_cpu_supports("bmi");
     f->bmi2 = __builtin_cpu_supports("bmi2");
     f->fma = __builtin_cpu_supports("fma");
@@ -32,6 +31,7 @@ static void detect(struct host_features *f)
     f->pclmul = __builtin_cpu_supports("pclmul");
     f->avx512 = __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
     unsigned a, b, c, d;
+    f->f16c = f->avx && __get_cpuid(1, &a, &b, &c, &d) && c & 1u << 29;
     f->sha = __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & 1u << 29;
     f->lzcnt = __get_cpuid(0x80000001, &a, &b, &c, &d) && c & 1u << 5;
 }
