@@ -176,15 +176,11 @@ def main():
     script = OUTER.replace("@SUM@", SUM).replace("@BLOCK@", hashlib.sha256(DATA[:1 << 16]).hexdigest()).replace("@TESTS@", " ".join(TESTS)) + "lane %s & first=$!\nlane %s\nwait $first\n" % tuple(lanes)
     image = nest.image(os.path.join(DIR, "myna"), script, extra)
     jobs = set(" ".join(lanes).split())
-    for attempt in (1, 2): # the emulated SVM corrupts memory now and then; what fails in ours fails again
-        try:
-            results, ended = collect(image)
-            bad = [name for name, how, text in results if how != "PASS"] + sorted(jobs - ended)
-        except nest.OuterDied as e:
-            results, ended, bad = [], set(), ["the outer machine died"]
-        if not bad:
-            break
-        print("# attempt %d: %s" % (attempt, "; ".join(bad)), flush=True)
+    try:
+        results, ended = collect(image)
+    except nest.OuterDied as e: # once: a second death is a failure
+        print("# the outer machine died and is started once more; its console ended with: %r" % str(e)[-200:], flush=True)
+        results, ended = collect(image)
 
     def case(how, text):
         def run():

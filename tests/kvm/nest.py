@@ -103,8 +103,8 @@ def cpu(pid):
 
 
 class OuterDied(Exception):
-    """The outer machine ended before it was done: its kernel panicked or its CPU shut down. Programs in it cannot bring that about; the
-    emulated SVM does, seen once in four runs at worst ("corrupted stack end" in the kernel's own vcpu_run)."""
+    """The outer machine ended by itself before it was done: its kernel panicked ("corrupted stack end" in kvm's vcpu_run was seen) or its
+    CPU shut down. The cause is not known."""
 
 
 def run(data, seconds, cpus=2, memory=1536, echo=False, counted=False):
