@@ -170,6 +170,13 @@ void device_discard(struct device *d)
     free(d);
 }
 
+static void run_exits(struct device *d, const struct device_type *t)
+{
+    for (; t; t = t->base)
+        if (t->exit)
+            t->exit(d);
+}
+
 // Hooks of the family first.
 static int run_init(struct device *d, const struct device_type *t, struct err *e)
 {
@@ -177,9 +184,7 @@ static int run_init(struct device *d, const struct device_type *t, struct err *e
         return -1;
     if (!t->init || !t->init(d, e))
         return 0;
-    for (const struct device_type *b = t->base; b; b = b->base)
-        if (b->exit)
-            b->exit(d);
+    run_exits(d, t->base);
     return -1;
 }
 
@@ -272,9 +277,7 @@ void device_unplug(struct device_tree *t, struct device *d)
     device_lock(d);
     d->generation++;
     device_unlock(d);
-    for (const struct device_type *b = d->type; b; b = b->base)
-        if (b->exit)
-            b->exit(d);
+    run_exits(d, d->type);
     unplug_from_bus(d);
     for (size_t i = t->devices.len; i-- > 0;)
         if (t->devices.data[i] == d)
