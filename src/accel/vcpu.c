@@ -1,6 +1,7 @@
 // vCPU threads: their life, what makes them stop and go on, and work that other threads hand them.
 // One mutex and one condition per vCPU; the thread never holds it while guest code runs.
 #include "accel/vcpu.h"
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/trace.h"
 #include <sched.h>
@@ -27,6 +28,7 @@ struct vcpu_private {
     uint64_t entry, arg;
     unsigned level;
     bool synced;         // env holds the whole state (ops->sync); the thread's own
+    unsigned futile;     // waits in a row that had nothing to wait for; the thread's own
     atomic_bool waiting; // in pthread_cond_wait, or about to be
 };
 
@@ -87,15 +89,43 @@ static void serve(struct vcpu *v)
     }
 }
 
+// With the lock held: something besides the interrupt that ends a wait.
+static bool called(struct vcpu *v)
+{
+    struct vcpu_private *p = v->p;
+    return p->quit || p->paused || !list_empty(&p->work) || atomic_load(&v->env->interrupt);
+}
+
+enum { FUTILE_WAITS = 64, DOZE_NS = 100000, DOZE_LIMIT = 10 };
+
+// A wait ends at once where its interrupt is pending already. Software that then goes on waiting
+// round after round instead of taking the interrupt looks at memory in between, for what another
+// CPU is to write there: it gets ever longer naps, not to keep that one from its work.
+static void doze(struct vcpu *v)
+{
+    struct vcpu_private *p = v->p;
+    if (p->futile < FUTILE_WAITS + DOZE_LIMIT)
+        p->futile++;
+    if (p->futile <= FUTILE_WAITS)
+        return;
+    int64_t until = host_monotonic_ns() + ((int64_t)DOZE_NS << (p->futile - FUTILE_WAITS));
+    struct timespec t = {.tv_sec = until / 1000000000, .tv_nsec = until % 1000000000};
+    pthread_cond_clockwait(&p->wake, &p->lock, CLOCK_MONOTONIC, &t);
+}
+
 // WFI: sleep until an interrupt line, or anything else, wants the CPU.
 static void halt(struct vcpu *v)
 {
     struct vcpu_private *p = v->p;
     mutex_lock(&p->lock);
     atomic_store(&p->waiting, true);
-    while (!p->quit && !p->paused && list_empty(&p->work) && !v->env->isa->has_work(v->env) &&
-           !atomic_load(&v->env->interrupt))
-        pthread_cond_wait(&p->wake, &p->lock);
+    if (!called(v) && v->env->isa->has_work(v->env)) {
+        doze(v);
+    } else {
+        p->futile = 0;
+        while (!called(v) && !v->env->isa->has_work(v->env))
+            pthread_cond_wait(&p->wake, &p->lock);
+    }
     atomic_store(&p->waiting, false);
     mutex_unlock(&p->lock);
 }
@@ -159,8 +189,9 @@ static void run_thread(void *arg)
         uint32_t held = step ? atomic_fetch_and(&v->env->interrupt, ~(uint32_t)LINES) & LINES : 0;
         enum env_leave why = ops->run(v->accel, v->env);
         atomic_fetch_or(&v->env->interrupt, held);
-        if (why == LEAVE_INTERRUPT && !step && (atomic_load(&v->env->interrupt) & LINES))
-            v->env->isa->take_interrupt(v->env);
+        if (why == LEAVE_INTERRUPT && !step && (atomic_load(&v->env->interrupt) & LINES) &&
+            v->env->isa->take_interrupt(v->env))
+            p->futile = 0;
         handle(v, why);
         // Work of other threads also makes a run come back, before anything was executed.
         if (step && why != LEAVE_DEBUG && (atomic_load(&v->env->interrupt) & INTR_STEP))

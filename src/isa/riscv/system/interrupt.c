@@ -85,11 +85,16 @@ bool rv_has_work(struct env *e)
     return !is_quiet(c) && ((rv_injected(c) & c->aia.sie) || rv_get_vstopi(c, 0));
 }
 
+static void wake(struct rv_cpu *c)
+{
+    if (c->config.platform && c->config.platform->kick)
+        c->config.platform->kick(c->config.platform->opaque, &c->env);
+}
+
 void rv_kick(struct rv_cpu *c)
 {
     atomic_fetch_or_explicit(&c->env.interrupt, INTR_LINE, memory_order_seq_cst);
-    if (c->config.platform && c->config.platform->kick)
-        c->config.platform->kick(c->config.platform->opaque, &c->env);
+    wake(c);
 }
 
 void rv_line_set(struct rv_cpu *c, unsigned n, bool level)
@@ -102,6 +107,8 @@ void rv_line_set(struct rv_cpu *c, unsigned n, bool level)
     old = atomic_fetch_or_explicit(&c->lines, m, memory_order_acq_rel);
     if (!(old & m))
         rv_kick(c);
+    else // said again: a hart that naps while it looks at memory had better look now
+        wake(c);
 }
 
 // A supervisor software interrupt is an edge: it stays until software clears SSIP.

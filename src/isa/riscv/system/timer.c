@@ -50,17 +50,17 @@ void rv_timer_update(struct rv_cpu *c, unsigned n)
 }
 
 // On the loop's thread: the line goes up; the hart's later write of the comparator lowers it. Such
-// a write may come between the look and the raise, so look again: a line left high by a comparator
-// that is no longer due would interrupt for ever.
+// a write may come between a look and what is said by it, so look again until both agree: a line
+// left high by a comparator that is no longer due would interrupt for ever, one left low by one
+// that was written twice never again.
 static void fire(void *opaque)
 {
     struct rv_timer *t = opaque;
     unsigned n = (unsigned)(t - t->cpu->timers);
     if (!is_due(t->cpu, n))
         return;
-    set_line(t->cpu, n, true);
-    if (!is_due(t->cpu, n))
-        set_line(t->cpu, n, false);
+    for (bool due = true, said = false; due != said; due = is_due(t->cpu, n))
+        set_line(t->cpu, n, said = due);
 }
 
 void rv_timers_init(struct rv_cpu *c)
