@@ -276,58 +276,19 @@ static const char *gdb_xml(struct env *e, const char *annex)
     return NULL;
 }
 
+#define SHARED                                                                                     \
+    .elf_machine = 243, /* EM_RISCV */ .guest = &rv_guest, .cpu_size = sizeof(struct rv_cpu),      \
+    .max_insn_bytes = 4, .default_model = "max", .n_regs = ARRAY_SIZE(regs), .ops = &rv_ops,       \
+    .exit = cpu_exit, .reset = cpu_reset, .start = cpu_start, .lift = rv_lift, .line = rv_line,    \
+    .gdb_xml = gdb_xml, .get_pc = get_pc, .set_pc = set_pc, .debug_step = debug_step,              \
+    .state = state, .state_out = state_out, .state_in = state_in
+
 const struct isa isa_riscv32 = {
-    .name = "riscv32",
-    .elf_machine = 243, // EM_RISCV
-    .elf64 = false,
-    .guest = &rv_guest,
-    .cpu_size = sizeof(struct rv_cpu),
-    .max_insn_bytes = 4,
-    .models = rv32_models,
-    .default_model = "max",
-    .regs = regs32,
-    .n_regs = ARRAY_SIZE(regs32),
-    .ops = &rv_ops,
-    .init = cpu_init32,
-    .exit = cpu_exit,
-    .reset = cpu_reset,
-    .start = cpu_start,
-    .lift = rv_lift,
-    .disas = rv32_disas_insn,
-    .line = rv_line,
-    .gdb_xml = gdb_xml,
-    .get_pc = get_pc,
-    .set_pc = set_pc,
-    .debug_step = debug_step,
-    .state = state,
-    .state_out = state_out,
-    .state_in = state_in,
+    SHARED,         .name = "riscv32",  .elf64 = false,           .models = rv32_models,
+    .regs = regs32, .init = cpu_init32, .disas = rv32_disas_insn,
 };
 
 const struct isa isa_riscv64 = {
-    .name = "riscv64",
-    .elf_machine = 243, // EM_RISCV
-    .elf64 = true,
-    .guest = &rv_guest,
-    .cpu_size = sizeof(struct rv_cpu),
-    .max_insn_bytes = 4,
-    .models = rv_models,
-    .default_model = "max",
-    .regs = regs,
-    .n_regs = ARRAY_SIZE(regs),
-    .ops = &rv_ops,
-    .init = cpu_init,
-    .exit = cpu_exit,
-    .reset = cpu_reset,
-    .start = cpu_start,
-    .lift = rv_lift,
-    .disas = rv_disas_insn,
-    .line = rv_line,
-    .gdb_xml = gdb_xml,
-    .get_pc = get_pc,
-    .set_pc = set_pc,
-    .debug_step = debug_step,
-    .state = state,
-    .state_out = state_out,
-    .state_in = state_in,
+    SHARED,       .name = "riscv64", .elf64 = true,          .models = rv_models,
+    .regs = regs, .init = cpu_init,  .disas = rv_disas_insn,
 };
