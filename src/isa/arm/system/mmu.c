@@ -215,6 +215,36 @@ static int stage2_first_level(unsigned sl0, unsigned g, unsigned ia)
     return ia > below && ia <= below + g - 3 + 4 ? level : -1;
 }
 
+// One entry of a table of either stage.
+struct entry {
+    uint64_t d, next; // the descriptor; the address in it
+    bool leaf;        // a block or page, else a table
+};
+
+static int entry_fault(uint32_t *fsc, uint32_t what, int level)
+{
+    *fsc = what | (uint32_t)level;
+    return -1;
+}
+
+// Reads the entry at `pa`; -1 and the fault to take.
+static int read_entry(struct walk *w, uint64_t pa, int level, unsigned shift, unsigned g,
+                      unsigned pa_max, struct entry *out, uint32_t *fsc)
+{
+    const struct arm_cpu *c = w->c;
+    uint64_t d;
+    if (read_descriptor(w, pa, &d))
+        return entry_fault(fsc, FSC_EXTERNAL_WALK, level);
+    bool block = is_block(c, d, level, g);
+    if (!block && (d & 3) != 3)
+        return entry_fault(fsc, FSC_TRANSLATION, level);
+    bool leaf = block || level == 3;
+    *out = (struct entry){d, descriptor_address(c, d, leaf ? shift : g, g), leaf};
+    if (out->next >> pa_max)
+        return entry_fault(fsc, FSC_ADDR_SIZE, level);
+    return leaf && !bit(d, 10) ? entry_fault(fsc, FSC_ACCESS_FLAG, level) : 0;
+}
+
 static int stage2(struct walk *w, uint64_t ipa, struct s2_result *out, uint32_t *fsc)
 {
     struct arm_cpu *c = w->c;
@@ -231,38 +261,22 @@ static int stage2(struct walk *w, uint64_t ipa, struct s2_result *out, uint32_t 
     uint64_t table = root_address(c->vttbr_el2, ia - shift, wide(c, g) && pa_max == 52);
     uint64_t index = ipa >> shift;
     for (;; level++) {
-        uint64_t d;
-        if (read_descriptor(w, table + index * 8, &d)) {
-            *fsc = FSC_EXTERNAL_WALK | (uint32_t)level;
+        struct entry t;
+        if (read_entry(w, table + index * 8, level, shift, g, pa_max, &t, fsc))
             return -1;
-        }
-        bool block = is_block(c, d, level, g);
-        if (!(block || (d & 3) == 3)) {
-            *fsc = FSC_TRANSLATION | (uint32_t)level;
-            return -1;
-        }
-        uint64_t next = descriptor_address(c, d, block || level == 3 ? shift : g, g);
-        if (next >> pa_max) {
-            *fsc = FSC_ADDR_SIZE | (uint32_t)level;
-            return -1;
-        }
-        if (!block && level < 3) {
-            table = next;
+        if (!t.leaf) {
+            table = t.next;
             shift -= bits_per;
             index = (ipa >> shift) & mask_low(bits_per);
             continue;
         }
-        if (!bit(d, 10)) {
-            *fsc = FSC_ACCESS_FLAG | (uint32_t)level;
-            return -1;
-        }
-        *out = (struct s2_result){.pa = next | (ipa & mask_low(shift)),
+        *out = (struct s2_result){.pa = t.next | (ipa & mask_low(shift)),
                                   .size = 1ull << shift,
-                                  .read = bit(d, 6),
-                                  .write = bit(d, 7),
-                                  .exec_priv = stage2_executable(c, d, false),
-                                  .exec_user = stage2_executable(c, d, true),
-                                  .device = bits(d, 5, 4) == 0};
+                                  .read = bit(t.d, 6),
+                                  .write = bit(t.d, 7),
+                                  .exec_priv = stage2_executable(c, t.d, false),
+                                  .exec_user = stage2_executable(c, t.d, true),
+                                  .device = bits(t.d, 5, 4) == 0};
         *fsc = FSC_PERMISSION | (uint32_t)level;
         return 0;
     }
@@ -350,41 +364,27 @@ static int stage1(struct walk *w, gva_t va, struct s1_result *out, uint32_t *kin
     unsigned ap_table = 0;
     bool xn_table = false, pxn_table = false;
     for (;; level++, shift -= bits_per) {
-        uint64_t d,
-            index = (input >> shift) & mask_low(level == 4 - (int)levels ? ia - shift : bits_per);
+        struct entry t;
+        uint64_t index =
+            (input >> shift) & mask_low(level == 4 - (int)levels ? ia - shift : bits_per);
         *ipa = table;
         if (table_address(w, &table, kind))
             return -1;
-        if (read_descriptor(w, table + index * 8, &d)) {
-            *kind = FSC_EXTERNAL_WALK | (uint32_t)level;
+        if (read_entry(w, table + index * 8, level, shift, g, pa_max, &t, kind))
             return -1;
-        }
-        bool block = is_block(c, d, level, g);
-        if (!(block || (d & 3) == 3)) {
-            *kind = FSC_TRANSLATION | (uint32_t)level;
-            return -1;
-        }
-        uint64_t next = descriptor_address(c, d, block || level == 3 ? shift : g, g);
-        if (next >> pa_max) {
-            *kind = FSC_ADDR_SIZE | (uint32_t)level;
-            return -1;
-        }
-        if (!block && level < 3) {
+        uint64_t d = t.d;
+        if (!t.leaf) {
             bool hpd = two ? bit(tcr, high ? 42 : 41) : bit(tcr, 24);
             if (!hpd) {
                 ap_table |= bits(d, 62, 61);
                 xn_table |= bit(d, 60);
                 pxn_table |= bit(d, 59);
             }
-            table = next;
+            table = t.next;
             continue;
         }
-        if (!bit(d, 10)) {
-            *kind = FSC_ACCESS_FLAG | (uint32_t)level;
-            return -1;
-        }
         unsigned attr = bits(c->mair[el], bits(d, 4, 2) * 8 + 7, bits(d, 4, 2) * 8);
-        *out = (struct s1_result){.pa = next | (input & mask_low(shift)),
+        *out = (struct s1_result){.pa = t.next | (input & mask_low(shift)),
                                   .size = 1ull << shift,
                                   .global = two && !bit(d, 11),
                                   .device = !(attr & 0xf0),
