@@ -23,11 +23,9 @@ static int check_isa(const struct isa *isa, struct err *e)
 void accel_parts_save(const struct isa_state *parts, const void *of, struct buf *out)
 {
     for (const struct isa_state *s = parts; s->name; s++) {
-        size_t n = strlen(s->name);
-        buf_u8(out, (uint8_t)n);
-        buf_put(out, s->name, n);
-        buf_le32(out, s->bytes);
+        size_t record = buf_record_begin(out, s->name);
         buf_put(out, (const char *)of + s->offset, s->bytes);
+        buf_record_end(out, record);
     }
     buf_u8(out, 0);
 }
@@ -49,28 +47,26 @@ int vcpu_save(struct vcpu *v, struct buf *out, struct err *e)
     return 0;
 }
 
-static const struct isa_state *find(const struct isa_state *parts, const char *name, size_t n)
+static const struct isa_state *find(const struct isa_state *parts, const struct record *rec)
 {
     for (const struct isa_state *s = parts; s->name; s++)
-        if (!strncmp(s->name, name, n) && !s->name[n])
+        if (record_named(rec, s->name))
             return s;
     return NULL;
 }
 
 int accel_parts_load(const struct isa_state *parts, void *of, struct reader *r, struct err *e)
 {
-    for (uint8_t n; (n = rd_u8(r));) {
-        const char *name = rd_skip(r, n);
-        uint32_t bytes = rd_le32(r);
-        const void *data = rd_skip(r, bytes);
-        const struct isa_state *s = name && data ? find(parts, name, n) : NULL;
-        if (!name || !data)
-            return err_set(e, "the saved state is cut short");
-        if (!s || s->bytes != bytes)
-            return err_set(e, "saved register '%.*s' is not one of this CPU", n, name);
-        memcpy((char *)of + s->offset, data, bytes);
+    for (struct record rec; rd_record(r, &rec);) {
+        const struct isa_state *s = find(parts, &rec);
+        if (!s || s->bytes != reader_left(&rec.value))
+            return err_set(e, "saved register '%.*s' is not one of this CPU", rec.name_len,
+                           rec.name);
+        rd_bytes(&rec.value, (char *)of + s->offset, s->bytes);
     }
-    return r->bad || reader_left(r) ? err_set(e, "the saved state has another size") : 0;
+    if (r->bad)
+        return err_set(e, "the saved state is cut short");
+    return reader_left(r) ? err_set(e, "the saved state has another size") : 0;
 }
 
 int accel_save(struct accel *a, struct buf *out, struct err *e)

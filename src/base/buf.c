@@ -143,3 +143,36 @@ const char *buf_str(struct buf *b)
     *reserve(b, 1) = 0;
     return (const char *)b->data;
 }
+
+size_t buf_record_begin(struct buf *b, const char *name)
+{
+    size_t n = strlen(name);
+    BUG_ON(!n || n > UINT8_MAX);
+    buf_u8(b, (uint8_t)n);
+    buf_put(b, name, n);
+    buf_le32(b, 0);
+    return b->len;
+}
+
+void buf_record_end(struct buf *b, size_t begun)
+{
+    BUG_ON(b->len - begun > UINT32_MAX);
+    st_le32(b->data + begun - 4, (uint32_t)(b->len - begun));
+}
+
+bool rd_record(struct reader *r, struct record *rec)
+{
+    rec->name_len = rd_u8(r);
+    if (!rec->name_len)
+        return false;
+    rec->name = rd_skip(r, rec->name_len);
+    uint32_t len = rd_le32(r);
+    const void *value = rd_skip(r, len);
+    rec->value = reader_of(value, value ? len : 0);
+    return value;
+}
+
+bool record_named(const struct record *rec, const char *name)
+{
+    return strlen(name) == rec->name_len && !memcmp(rec->name, name, rec->name_len);
+}

@@ -42,3 +42,16 @@ void buf_be16(struct buf *b, uint16_t v);
 void buf_be32(struct buf *b, uint32_t v);
 void buf_be64(struct buf *b, uint64_t v);
 const char *buf_str(struct buf *b); // NUL-terminated view, valid until the next call
+
+// Named records, as parts of a saved machine are written: length of the name (8 bits), name, length
+// of the value (32 bits), value. A zero (buf_u8) ends a list of them.
+size_t buf_record_begin(struct buf *b, const char *name); // what is added next is its value
+void buf_record_end(struct buf *b, size_t begun);         // of what `begin` gave
+struct record {
+    const char *name; // name_len bytes, in the reader's memory
+    uint8_t name_len;
+    struct reader value;
+};
+// False: that was the last, or the next is cut short (r->bad).
+bool rd_record(struct reader *r, struct record *rec);
+bool record_named(const struct record *rec, const char *name);

@@ -1,7 +1,6 @@
 // A device's state as bytes: the fields that its tables mark FIELD_STATE, each with its name and
 // size, and what a type adds by hooks of its own. What comes back is hostile: every value is held
 // to its field's range, and a name that is not there is refused.
-#include "base/bits.h"
 #include "device/device.h"
 
 #include <inttypes.h>
@@ -76,19 +75,14 @@ static void save_value(const struct field *f, const uint8_t *at, struct buf *out
     }
 }
 
-// name length, name, value length (32 bits), value; a zero length ends the list.
 void fields_save(const struct field *fields, const void *base, struct buf *out)
 {
     for (const struct field *f = fields; f && f->name; f++) {
         if (!(f->use & FIELD_STATE))
             continue;
-        size_t n = strlen(f->name);
-        buf_u8(out, (uint8_t)n);
-        buf_put(out, f->name, n);
-        size_t at = out->len;
-        buf_le32(out, 0);
+        size_t record = buf_record_begin(out, f->name);
         save_value(f, (const uint8_t *)base + f->offset, out);
-        st_le32(out->data + at, (uint32_t)(out->len - at - 4));
+        buf_record_end(out, record);
     }
     buf_u8(out, 0);
 }
@@ -114,29 +108,23 @@ static int load_value(const struct field *f, uint8_t *at, struct reader *r, stru
     return 0;
 }
 
-static const struct field *find(const struct field *fields, const char *name, size_t n)
+static const struct field *find(const struct field *fields, const struct record *rec)
 {
     for (const struct field *f = fields; f && f->name; f++)
-        if ((f->use & FIELD_STATE) && !strncmp(f->name, name, n) && !f->name[n])
+        if ((f->use & FIELD_STATE) && record_named(rec, f->name))
             return f;
     return NULL;
 }
 
 int fields_load(const struct field *fields, void *base, struct reader *r, struct err *e)
 {
-    for (uint8_t n; (n = rd_u8(r));) {
-        const char *name = rd_skip(r, n);
-        uint32_t len = rd_le32(r);
-        const void *data = rd_skip(r, len);
-        const struct field *f = name && data ? find(fields, name, n) : NULL;
-        if (!name || !data)
-            return err_set(e, "the saved state is cut short");
+    for (struct record rec; rd_record(r, &rec);) {
+        const struct field *f = find(fields, &rec);
         if (!f)
-            return err_set(e, "saved field '%.*s' is not known here", n, name);
-        struct reader value = reader_of(data, len);
-        if (load_value(f, (uint8_t *)base + f->offset, &value, e))
+            return err_set(e, "saved field '%.*s' is not known here", rec.name_len, rec.name);
+        if (load_value(f, (uint8_t *)base + f->offset, &rec.value, e))
             return -1;
-        if (value.bad || reader_left(&value))
+        if (rec.value.bad || reader_left(&rec.value))
             return err_set(e, "saved field '%s' has another size", f->name);
     }
     return r->bad ? err_set(e, "the saved state is cut short") : 0;
