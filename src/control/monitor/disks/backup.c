@@ -1,8 +1,6 @@
 // blockdev-backup and drive-backup.
 #include "control/monitor/disks/transaction.h"
 
-#include <stdlib.h>
-
 static enum backup_bitmap_mode mode_of(struct json_object *data)
 {
     const char *mode = qmp_str(data, "bitmap-mode");
@@ -61,26 +59,18 @@ static bool prepare_blockdev(struct monitor *m, struct json_object *data, struct
 static bool prepare_drive(struct monitor *m, struct json_object *data, struct action *a,
                           struct qmp_error *e)
 {
-    if (!(a->node = action_node(m, qmp_str(data, "device"), e)) ||
-        !action_open_target(m, data, qmp_str(data, "sync"), a, e))
-        return false;
-    if (make_job(m, data, a, e))
-        return true;
-    action_drop_target(m, a, false);
-    free(a->made);
-    return false;
+    return (a->node = action_node(m, qmp_str(data, "device"), e)) &&
+           action_open_target(m, data, qmp_str(data, "sync"), a, e) && make_job(m, data, a, e);
 }
 
 static void commit(struct monitor *m, struct action *a)
 {
-    job_start(a->job);
-    action_drop_target(m, a, true); // the job has it
+    job_start(a->job); // which has a reference to the target of its own
 }
 
 static void undo(struct monitor *m, struct action *a)
 {
     job_discard(a->job);
-    action_drop_target(m, a, false);
 }
 
 const struct action_type action_blockdev_backup = {.name = "blockdev-backup",

@@ -2,8 +2,6 @@
 #include "base/bits.h"
 #include "control/monitor/disks/transaction.h"
 
-#include <stdlib.h>
-
 static bool read_args(struct monitor *m, struct json_object *args, struct mirror_options *o,
                       struct qmp_error *e)
 {
@@ -54,7 +52,6 @@ RUN(drive_mirror)
     o.target_held = 1;
     struct job *j = job_mirror(m->vm->drives, &o, &e->err);
     qmp_job_start(j, e);
-    action_drop_target(m, &a, j);
-    free(a.made);
+    action_end(m, &a, j);
     return NULL;
 }

@@ -1,9 +1,6 @@
 // External snapshots: an overlay on top of a node.
 #include "control/monitor/disks/transaction.h"
 
-#include <stdlib.h>
-#include <unistd.h>
-
 static bool check(struct monitor *m, const struct action *a, struct qmp_error *e)
 {
     return !graph_snapshot_check(m->vm->drives, a->node, a->other, &e->err) || action_fail(e);
@@ -37,40 +34,22 @@ static bool prepare_sync(struct monitor *m, struct json_object *data, struct act
                             .size = block_size(a->node),
                             .backing_name = block_filename(a->node),
                             .backing_format = block_driver_name(a->node)};
-    bool fresh = !i.existing && access(path, F_OK);
-    a->other = graph_open_image(m->vm->drives, a->node, &i, &e->err);
-    a->ours = a->other;
-    if (!a->other)
-        return action_fail(e);
-    a->made = fresh ? xstrdup(path) : NULL;
-    if (check(m, a, e))
-        return true;
-    action_drop_target(m, a, false);
-    free(a->made);
-    return false;
+    return action_open(m, &i, a, e) && check(m, a, e);
 }
 
 static void commit(struct monitor *m, struct action *a)
 {
     graph_snapshot_apply(m->vm->drives, a->node, a->other);
-    action_drop_target(m, a, true);
-}
-
-static void undo(struct monitor *m, struct action *a)
-{
-    action_drop_target(m, a, false);
 }
 
 const struct action_type action_snapshot = {.name = "blockdev-snapshot",
                                             .data = "BlockdevSnapshot",
                                             .prepare = prepare_snapshot,
-                                            .commit = commit,
-                                            .abort = undo};
+                                            .commit = commit};
 const struct action_type action_snapshot_sync = {.name = "blockdev-snapshot-sync",
                                                  .data = "BlockdevSnapshotSync",
                                                  .prepare = prepare_sync,
-                                                 .commit = commit,
-                                                 .abort = undo};
+                                                 .commit = commit};
 
 RUN(blockdev_snapshot)
 {

@@ -34,12 +34,21 @@ const struct action_type action_abort = {
 
 // ---- targets ----
 
+bool action_open(struct monitor *m, const struct graph_image *i, struct action *a,
+                 struct qmp_error *e)
+{
+    bool fresh = !i->existing && access(i->path, F_OK);
+    a->other = graph_open_image(m->vm->drives, a->node, i, &e->err);
+    a->ours = a->other;
+    a->made = a->other && fresh ? xstrdup(i->path) : NULL;
+    return a->other || action_fail(e);
+}
+
 bool action_open_target(struct monitor *m, struct json_object *args, const char *sync,
                         struct action *a, struct qmp_error *e)
 {
-    const char *path = qmp_str(args, "target"), *format = qmp_str(args, "format"),
-               *mode = qmp_str(args, "mode");
-    struct graph_image i = {.path = path,
+    const char *format = qmp_str(args, "format"), *mode = qmp_str(args, "mode");
+    struct graph_image i = {.path = qmp_str(args, "target"),
                             .format = format ? format : block_driver_name(a->node),
                             .existing = mode && !strcmp(mode, "existing"),
                             .node_name = a->named,
@@ -50,14 +59,10 @@ bool action_open_target(struct monitor *m, struct json_object *args, const char 
         i.backing_format = block_driver_name(below);
         i.open_backing = true;
     }
-    bool fresh = !i.existing && access(path, F_OK);
-    a->other = graph_open_image(m->vm->drives, a->node, &i, &e->err);
-    a->ours = a->other;
-    a->made = a->other && fresh ? xstrdup(path) : NULL;
-    return a->other || action_fail(e);
+    return action_open(m, &i, a, e);
 }
 
-void action_drop_target(struct monitor *m, struct action *a, bool good)
+static void drop_target(struct monitor *m, struct action *a, bool good)
 {
     struct err ignored = {0};
     if (a->ours)
@@ -68,7 +73,23 @@ void action_drop_target(struct monitor *m, struct action *a, bool good)
         unlink(a->made);
 }
 
+void action_end(struct monitor *m, struct action *a, bool good)
+{
+    drop_target(m, a, good);
+    free(a->made);
+    free(a->bits);
+}
+
 // ---- all or none ----
+
+static bool prepare(struct monitor *m, struct json_object *data, struct action *a,
+                    struct qmp_error *e)
+{
+    bool good = a->type->prepare(m, data, a, e);
+    if (!good)
+        action_end(m, a, false);
+    return good;
+}
 
 static bool prepare_action(struct monitor *m, struct json_object *o, struct action *a,
                            struct qmp_error *e)
@@ -87,7 +108,7 @@ static bool prepare_action(struct monitor *m, struct json_object *o, struct acti
         qmp_fail(e, "GenericError", "Parameter 'type' does not accept value '%.60s'", name);
         return false;
     }
-    return qmp_check_members(a->type->data, data, e) && a->type->prepare(m, data, a, e);
+    return qmp_check_members(a->type->data, data, e) && prepare(m, data, a, e);
 }
 
 static void finish(struct monitor *m, struct action *a, bool good)
@@ -95,9 +116,7 @@ static void finish(struct monitor *m, struct action *a, bool good)
     void (*fn)(struct monitor *, struct action *) = good ? a->type->commit : a->type->abort;
     if (fn)
         fn(m, a);
-    free(a->made);
-    free(a->bits);
-    free(a->name);
+    action_end(m, a, good);
 }
 
 // What is under way is done before the moment at which everything happens.
@@ -156,7 +175,7 @@ struct json_object *action_run(struct monitor *m, const struct action_type *t,
 {
     struct action a = {.type = t};
     quiesce(m);
-    if (t->prepare(m, args, &a, e))
+    if (prepare(m, args, &a, e))
         finish(m, &a, true);
     return NULL;
 }

@@ -10,19 +10,21 @@
 struct action {
     const struct action_type *type;
     struct block_node *node, *other; // other: overlay or target
-    bool ours;                       // `other` was opened here: a reference to give back
-    char *made;                      // a file that was made here
-    const char *named;               // `other` is in the table of nodes under this name
+    // By action_open: `other` is a reference to give back; a file made for it. Both go when the
+    // action has ended, and the file with an action that failed.
+    bool ours;
+    char *made;
+    const char *named; // `other` is in the table of nodes under this name
     struct bitmap *bitmap;
     uint64_t *bits; // the bitmap's, before
-    char *name;     // the bitmap's
     bool was;       // enabled
     struct job *job;
 };
 struct action_type {
     const char *name;
     const char *data; // type of its arguments
-    // False with *e filled, and nothing to undo. May change what `abort` puts back.
+    // False with *e filled, and nothing to undo but what action_open did. May change what `abort`
+    // puts back.
     bool (*prepare)(struct monitor *m, struct json_object *data, struct action *a,
                     struct qmp_error *e);
     void (*commit)(struct monitor *m, struct action *a); // NULL: nothing
@@ -45,11 +47,14 @@ static inline bool action_fail(struct qmp_error *e)
 }
 // A node by its name or the id of its drive; NULL and *e.
 struct block_node *action_node(struct monitor *m, const char *name, struct qmp_error *e);
-// An image for a job to write, of the source's size, made here unless mode=existing; into a->other
-// and what goes with it. `sync` decides what it stands on.
+// Opens an image, made first unless it exists, as a->other.
+bool action_open(struct monitor *m, const struct graph_image *i, struct action *a,
+                 struct qmp_error *e);
+// The same for a job to write, of the source's size; `sync` decides what it stands on.
 bool action_open_target(struct monitor *m, struct json_object *args, const char *sync,
                         struct action *a, struct qmp_error *e);
-void action_drop_target(struct monitor *m, struct action *a, bool good);
+// The action has ended: gives back what it held, and with `good` false takes away what it made.
+void action_end(struct monitor *m, struct action *a, bool good);
 
 // jobs.c: arguments that all jobs have.
 bool qmp_job_args(struct json_object *args, struct job_options *o, struct qmp_error *e);
