@@ -423,36 +423,13 @@ static const struct block_image_ops file_image_ops = {
     .resize = file_resize,
 };
 
-const struct block_driver block_driver_file = {
-    .name = "file",
-    .protocol = true,
-    .state_size = sizeof(struct file),
-    .options = file_options,
-    .open = file_open,
-    .close = file_close,
-    .read = file_read,
-    .write = file_write,
-    .write_zeroes = file_write_zeroes,
-    .discard = file_discard,
-    .flush = file_flush,
-    .status = file_status,
-    .reopen = file_reopen,
-    .image = &file_image_ops,
-};
-
-const struct block_driver block_driver_host_device = {
-    .name = "host_device",
-    .protocol = true,
-    .state_size = sizeof(struct file),
-    .options = file_options,
-    .open = file_open,
-    .close = file_close,
-    .read = file_read,
-    .write = file_write,
-    .write_zeroes = file_write_zeroes,
-    .discard = file_discard,
-    .flush = file_flush,
-    .status = file_status,
-    .reopen = file_reopen,
-    .image = &file_image_ops,
-};
+#define DRIVER(name_)                                                                              \
+    {                                                                                              \
+        .name = name_, .protocol = true, .state_size = sizeof(struct file),                        \
+        .options = file_options, .open = file_open, .close = file_close, .read = file_read,        \
+        .write = file_write, .write_zeroes = file_write_zeroes, .discard = file_discard,           \
+        .flush = file_flush, .status = file_status, .reopen = file_reopen,                         \
+        .image = &file_image_ops,                                                                  \
+    }
+const struct block_driver block_driver_file = DRIVER("file");
+const struct block_driver block_driver_host_device = DRIVER("host_device");

@@ -177,7 +177,10 @@ int qcow2_zero_range(struct block_node *n, uint64_t off, uint64_t bytes, uint32_
     return r ?: write_plain(n, stop, end - stop);
 }
 
-int qcow2_write_zeroes(struct block_node *n, uint64_t off, uint64_t bytes, uint32_t flags)
+enum op { OP_ZERO, OP_DISCARD };
+
+// A guest's request: within the gate, and with a commit when enough has come together.
+static int serve(struct block_node *n, enum op op, uint64_t off, uint64_t bytes, uint32_t flags)
 {
     struct qcow2 *s = qcow2_of(n);
     struct qcow2_flight f;
@@ -185,7 +188,8 @@ int qcow2_write_zeroes(struct block_node *n, uint64_t off, uint64_t bytes, uint3
         return -EIO;
     co_rwlock_read(node_co(n), &s->gate);
     qcow2_flight_begin(s, &f);
-    int r = qcow2_zero_range(n, off, bytes, flags);
+    int r = op == OP_ZERO ? qcow2_zero_range(n, off, bytes, flags)
+                          : qcow2_discard_range(n, off, bytes, false);
     qcow2_flight_end(n, &f);
     co_rwlock_unlock(node_co(n), &s->gate);
     if (!r && qcow2_wants_commit(s))
@@ -193,18 +197,12 @@ int qcow2_write_zeroes(struct block_node *n, uint64_t off, uint64_t bytes, uint3
     return r;
 }
 
+int qcow2_write_zeroes(struct block_node *n, uint64_t off, uint64_t bytes, uint32_t flags)
+{
+    return serve(n, OP_ZERO, off, bytes, flags);
+}
+
 int qcow2_discard(struct block_node *n, uint64_t off, uint64_t bytes)
 {
-    struct qcow2 *s = qcow2_of(n);
-    struct qcow2_flight f;
-    if (s->corrupt)
-        return -EIO;
-    co_rwlock_read(node_co(n), &s->gate);
-    qcow2_flight_begin(s, &f);
-    int r = qcow2_discard_range(n, off, bytes, false);
-    qcow2_flight_end(n, &f);
-    co_rwlock_unlock(node_co(n), &s->gate);
-    if (!r && qcow2_wants_commit(s))
-        r = qcow2_commit(n);
-    return r;
+    return serve(n, OP_DISCARD, off, bytes, 0);
 }
