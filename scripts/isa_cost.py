@@ -6,7 +6,7 @@ import os, re, subprocess, sys
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 ISA = "src/isa/riscv/"
-OWN = re.compile(r"^src/(board/(boot/)?riscv|device/irqchip/riscv/|device/(serial/htif|power/sifive_test|rtc/goldfish|timer/goldfish)|user/.*riscv)")
+OWN = re.compile(r"^src/(board/riscv/|device/irqchip/riscv/|device/(serial/htif|power/sifive_test|rtc/goldfish|timer/goldfish)|user/.*riscv)")
 TESTS = re.compile(r"^tests/(isa/riscv/|unit/riscv/|boot/(debian_riscv64|kernels)\.py)")
 NAMES = re.compile(r"riscv|\brv_|\bRV_", re.I)
 

@@ -2,7 +2,7 @@
 // interrupt numbers and device tree that guests know from QEMU's board of that name, so that
 // kernels, UEFI and U-Boot builds for it run unchanged. Not modelled: the SMMU, NVDIMMs and other
 // memory that is plugged in later, the platform bus, and memory tagging.
-#include "board/arm_virt.h"
+#include "board/arm/virt.h"
 
 #include "block/block.h"
 #include "board/boot/file.h"
@@ -24,8 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define COMPATIBLE(text) .compatible = text, .compatible_len = sizeof(text)
-const struct virt_slot virt_slots[VIRT_SLOTS] = {
+const struct board_slot virt_slots[VIRT_SLOTS] = {
     [VIRT_FLASH] = {"flash", 0x00000000, 64 * MiB, -1, .count = 2},
     [VIRT_GIC_DIST] = {"gic-dist", 0x08000000, 0x10000, -1},
     [VIRT_GIC_CPU] = {"gic-cpu", 0x08010000, 0x10000, -1},
@@ -221,11 +220,6 @@ static void configure_cpu(void *opaque, unsigned i, struct isa_config *c)
         c->out[ARM_OUT_WORLD] = gicv3_world(v->gic, i);
 }
 
-static int start(struct virt *v, struct device *d, struct err *e)
-{
-    return device_start(&v->m->tree, d, NULL, e);
-}
-
 static int set_u32(struct device *d, const char *prop, unsigned val, struct err *e)
 {
     char text[16];
@@ -233,12 +227,22 @@ static int set_u32(struct device *d, const char *prop, unsigned val, struct err 
     return device_set(d, prop, text, e);
 }
 
+// What a controller of either version is told.
+static int set_gic(struct virt *v, struct device *d, const char *virtualization, struct err *e)
+{
+    return set_u32(d, "num-cpu", v->m->config.cpus, e) ||
+           set_u32(d, "num-irq", VIRT_SPIS + 32, e) ||
+           device_set(d, "has-security-extensions", v->secure ? "on" : "off", e) ||
+           device_set(d, virtualization, v->virtualization ? "on" : "off", e) ||
+           device_set(d, "reset-nonsecure", v->secure && !v->firmware ? "on" : "off", e);
+}
+
 static int make_its(struct virt *v, struct err *e)
 {
     gpa_t base = virt_slots[VIRT_GIC_ITS].base;
     struct device *d = device_new(&v->m->tree, &gicv3_its_type, NULL);
     device_set_ptr(d, "gic", v->gic);
-    if (start(v, d, e))
+    if (board_start(v->m, d, 0, e))
         return -1;
     v->msi = d;
     v->msi_target = gicv3_its_target(d, base);
@@ -250,15 +254,9 @@ static int make_gicv3(struct virt *v, struct err *e)
 {
     unsigned n = v->m->config.cpus, low = MIN(n, (unsigned)VIRT_REDISTS_LOW);
     struct device *d = device_new(&v->m->tree, &gicv3_type, NULL);
-    if (set_u32(d, "num-cpu", n, e) || set_u32(d, "num-irq", VIRT_SPIS + 32, e) ||
-        device_set(d, "has-security-extensions", v->secure ? "on" : "off", e) ||
-        device_set(d, "has-virtualization", v->virtualization ? "on" : "off", e) ||
-        device_set(d, "has-lpi", v->its ? "on" : "off", e) ||
-        device_set(d, "reset-nonsecure", v->secure && !v->firmware ? "on" : "off", e)) {
-        device_discard(d);
-        return -1;
-    }
-    if (start(v, d, e))
+    int failed = set_gic(v, d, "has-virtualization", e) ||
+                 device_set(d, "has-lpi", v->its ? "on" : "off", e);
+    if (board_start(v->m, d, failed, e))
         return -1;
     v->gic = d;
     struct space *mem = v->m->memory;
@@ -274,11 +272,9 @@ static int make_gicv3(struct virt *v, struct err *e)
 static int make_v2m(struct virt *v, struct err *e)
 {
     struct device *d = device_new(&v->m->tree, &gicv2m_type, NULL);
-    if (set_u32(d, "base-spi", 32 + VIRT_SPI_V2M, e) || set_u32(d, "num-spi", VIRT_N_V2M, e)) {
-        device_discard(d);
-        return -1;
-    }
-    if (start(v, d, e))
+    int failed =
+        set_u32(d, "base-spi", 32 + VIRT_SPI_V2M, e) || set_u32(d, "num-spi", VIRT_N_V2M, e);
+    if (board_start(v->m, d, failed, e))
         return -1;
     v->msi = d;
     v->msi_target = gicv2m_target(d, virt_slots[VIRT_GIC_V2M].base);
@@ -294,14 +290,7 @@ static int make_gicv2(struct virt *v, struct err *e)
     static const enum virt_slot_id windows[] = {VIRT_GIC_DIST, VIRT_GIC_CPU, VIRT_GIC_HYP,
                                                 VIRT_GIC_VCPU};
     struct device *d = device_new(&v->m->tree, &gicv2_type, NULL);
-    if (set_u32(d, "num-cpu", v->m->config.cpus, e) || set_u32(d, "num-irq", VIRT_SPIS + 32, e) ||
-        device_set(d, "has-security-extensions", v->secure ? "on" : "off", e) ||
-        device_set(d, "has-virtualization-extensions", v->virtualization ? "on" : "off", e) ||
-        device_set(d, "reset-nonsecure", v->secure && !v->firmware ? "on" : "off", e)) {
-        device_discard(d);
-        return -1;
-    }
-    if (start(v, d, e))
+    if (board_start(v->m, d, set_gic(v, d, "has-virtualization-extensions", e), e))
         return -1;
     v->gic = d;
     for (unsigned i = 0; i < (v->virtualization ? 4u : 2u); i++)
@@ -399,20 +388,13 @@ static void attend(struct virt *v, enum virt_slot_id id, struct device *d)
 
 static int make_slot(struct virt *v, enum virt_slot_id id, struct err *e)
 {
-    const struct virt_slot *s = &virt_slots[id];
+    const struct board_slot *s = &virt_slots[id];
     struct space *to = s->flags & SLOT_SECURE ? v->m->secure_memory : v->m->memory;
     for (unsigned n = 0; n < s->count; n++) {
         struct device *d = device_new(&v->m->tree, s->type, NULL);
-        if (prepare(v, id, d, e)) {
-            device_discard(d);
+        struct irq line = s->irq < 0 ? (struct irq){0} : spi(v, (unsigned)s->irq + n);
+        if (board_start_slot(v->m, s, n, d, prepare(v, id, d, e), to, line, e))
             return -1;
-        }
-        if (start(v, d, e))
-            return -1;
-        struct sys_device *sys = container_of(d, struct sys_device, dev);
-        sys_map(sys, 0, to, s->base + n * s->size);
-        if (s->spi >= 0)
-            sys_connect(sys, 0, spi(v, (unsigned)s->spi + n));
         attend(v, id, d);
     }
     return 0;
@@ -420,7 +402,7 @@ static int make_slot(struct virt *v, enum virt_slot_id id, struct err *e)
 
 static int make_secure_world(struct virt *v, struct err *e)
 {
-    const struct virt_slot *s = &virt_slots[VIRT_SECURE_RAM];
+    const struct board_slot *s = &virt_slots[VIRT_SECURE_RAM];
     struct machine *m = v->m;
     m->secure_memory = space_new("secure-memory", UINT64_MAX);
     space_map_alias(m->secure_memory, "memory", 0, m->memory, 0, 1ull << 52, -1);
@@ -435,30 +417,27 @@ static int make_secure_world(struct virt *v, struct err *e)
 // Two banks; the first holds firmware, and with TrustZone only the secure world sees it.
 static int make_flash(struct virt *v, struct err *e)
 {
-    const struct virt_slot *s = &virt_slots[VIRT_FLASH];
+    const struct board_slot *s = &virt_slots[VIRT_FLASH];
     const struct machine_config *c = &v->m->config;
     for (unsigned n = 0; n < s->count; n++) {
         struct device *d = device_new(&v->m->tree, &pflash_type, NULL);
         struct boot_file bios = {0};
-        if (n == 0 && c->bios && boot_file_read("firmware", c->bios, s->size, &bios, e)) {
-            device_discard(d);
-            return -1;
-        }
+        int failed = n == 0 && c->bios ? boot_file_read("firmware", c->bios, s->size, &bios, e) : 0;
         if (bios.data)
             pflash_load(d, bios.data, bios.len);
         boot_file_free(&bios);
         device_set_ptr(d, "node", c->pflash[n]);
-        if (start(v, d, e))
+        if (board_start(v->m, d, failed, e))
             return -1;
         pflash_map(d, v->secure && n == 0 ? v->m->secure_memory : v->m->memory,
-                   s->base + n * s->size);
+                   board_slot_at(s, n));
     }
     return 0;
 }
 
 struct pci_ecam_board virt_pcie_windows(const struct virt *v)
 {
-    const struct virt_slot *mmio = &virt_slots[VIRT_PCIE_MMIO], *pio = &virt_slots[VIRT_PCIE_PIO];
+    const struct board_slot *mmio = &virt_slots[VIRT_PCIE_MMIO], *pio = &virt_slots[VIRT_PCIE_PIO];
     return (struct pci_ecam_board){
         .ecam_base = v->ecam,
         .n_buses = (unsigned)(v->ecam_size / MiB),
@@ -502,7 +481,7 @@ static int virt_create(struct machine *m, struct err *e)
         (v->secure && make_secure_world(v, e)) || make_cpus(v, e))
         return -1;
     for (unsigned id = 0; id < VIRT_SLOTS; id++) {
-        const struct virt_slot *s = &virt_slots[id];
+        const struct board_slot *s = &virt_slots[id];
         if (s->type && (v->secure || !(s->flags & SLOT_SECURE)) && make_slot(v, id, e))
             return -1;
     }

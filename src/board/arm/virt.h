@@ -1,10 +1,10 @@
 // The `virt` board's own view: properties resolved, the slot table, and the addresses that depend
-// on the amount of RAM. Device tree (arm_virt_fdt.c) and tables (arm_virt_acpi.c) are written from
+// on the amount of RAM. Device tree (virt_fdt.c) and tables (virt_acpi.c) are written from
 // this structure alone.
 #pragma once
 
-#include "board/board.h"
 #include "board/boot/kernel.h"
+#include "board/slot.h"
 #include "device/pci/host_ecam.h"
 
 enum virt_slot_id {
@@ -31,28 +31,7 @@ enum virt_slot_id {
     VIRT_SLOTS,
 };
 
-enum {
-    SLOT_SECURE = 1 << 0,    // in the secure address space only
-    SLOT_EDGE = 1 << 1,      // interrupt is described as edge-triggered
-    SLOT_APB_CLOCK = 1 << 2, // PrimeCell: has a bus clock
-    SLOT_UART_CLOCK = 1 << 3,
-    SLOT_COHERENT = 1 << 4, // DMA is coherent
-    SLOT_GPIO = 1 << 5,
-};
-
-struct virt_slot {
-    const char *name; // of the region, and of the device tree node
-    gpa_t base;
-    uint64_t size;
-    int spi;                        // first shared interrupt, or -1
-    unsigned count;                 // how many side by side, each with the next interrupt; 0: 1
-    const struct device_type *type; // a system device made here; NULL: the board does it
-    const char *compatible; // device tree; several strings with \0 between, or NULL: no node
-    size_t compatible_len;
-    const char *hid; // ACPI, or NULL: not listed
-    unsigned flags;
-};
-extern const struct virt_slot virt_slots[VIRT_SLOTS];
+extern const struct board_slot virt_slots[VIRT_SLOTS];
 
 // Interrupts beside the slots' own.
 enum {

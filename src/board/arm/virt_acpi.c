@@ -1,6 +1,6 @@
 // ACPI tables of the `virt` board (ACPI 6.4; hardware-reduced, as the Arm Base Boot Requirements
 // ask): FADT, DSDT, MADT, GTDT, MCFG, SPCR, DBG2, PPTT and IORT, all from the slot table.
-#include "board/arm_virt.h"
+#include "board/arm/virt.h"
 #include "board/boot/acpi_tables.h"
 #include "board/boot/pcie.h"
 #include "base/bits.h"
@@ -17,20 +17,9 @@ static void zeros(struct acpi *a, size_t n)
 
 // ---- DSDT ----
 
-static void put_slot(struct aml *a, const struct virt_slot *s, const char *letters, unsigned n)
+static void put_slot(struct aml *a, const struct board_slot *s, const char *letters, unsigned n)
 {
-    const struct aml_slot slot = {
-        .hid = s->hid,
-        .letters = letters,
-        .base = s->base + n * s->size,
-        .size = s->size,
-        .n = n,
-        .of = s->count,
-        .gsi = s->spi < 0 ? -1 : GSI_SPI + s->spi + (int)n,
-        .edge = s->flags & SLOT_EDGE,
-        .coherent = s->flags & SLOT_COHERENT,
-    };
-    aml_open_slot(a, &slot);
+    aml_open_slot(a, s, n, letters, GSI_SPI);
     if (!(s->flags & SLOT_GPIO)) {
         aml_close(a);
         return;
@@ -253,7 +242,7 @@ int virt_build_acpi(const struct virt *v, struct err *e)
                                    .width = 32,
                                    .access = 3,
                                    .interrupt_kind = 8, // GIC
-                                   .gsi = GSI_SPI + (uint32_t)virt_slots[VIRT_UART].spi};
+                                   .gsi = GSI_SPI + (uint32_t)virt_slots[VIRT_UART].irq};
     acpi_put_spcr(&a, &uart);
     put_dbg2(&a);
     if (v->msi && v->gic_version == 3)

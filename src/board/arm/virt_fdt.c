@@ -1,7 +1,7 @@
 // Device tree of the `virt` board: node names, properties and values as guests know them from
 // QEMU's board of that name; bindings from the Linux documentation (arm,gic-v3, pci-host-ecam-
 // generic, arm,psci, cfi-flash, …).
-#include "board/arm_virt.h"
+#include "board/arm/virt.h"
 #include "board/boot/pcie.h"
 #include "board/numa.h"
 
@@ -164,9 +164,9 @@ static void put_gic_common(struct fdt_out *o)
 
 static void put_gicv3(const struct virt *v, struct fdt_out *o)
 {
-    const struct virt_slot *dist = &virt_slots[VIRT_GIC_DIST];
-    const struct virt_slot *redist = &virt_slots[VIRT_GIC_REDIST];
-    const struct virt_slot *its = &virt_slots[VIRT_GIC_ITS];
+    const struct board_slot *dist = &virt_slots[VIRT_GIC_DIST];
+    const struct board_slot *redist = &virt_slots[VIRT_GIC_REDIST];
+    const struct board_slot *its = &virt_slots[VIRT_GIC_ITS];
     fdt_out_node(o, "intc@8000000");
     fdt_out_str(o, "compatible", "arm,gic-v3");
     put_gic_common(o);
@@ -192,9 +192,9 @@ static void put_gicv3(const struct virt *v, struct fdt_out *o)
 
 static void put_gicv2(const struct virt *v, struct fdt_out *o)
 {
-    const struct virt_slot *dist = &virt_slots[VIRT_GIC_DIST], *cpu = &virt_slots[VIRT_GIC_CPU];
-    const struct virt_slot *hyp = &virt_slots[VIRT_GIC_HYP], *vcpu = &virt_slots[VIRT_GIC_VCPU];
-    const struct virt_slot *v2m = &virt_slots[VIRT_GIC_V2M];
+    const struct board_slot *dist = &virt_slots[VIRT_GIC_DIST], *cpu = &virt_slots[VIRT_GIC_CPU];
+    const struct board_slot *hyp = &virt_slots[VIRT_GIC_HYP], *vcpu = &virt_slots[VIRT_GIC_VCPU];
+    const struct board_slot *v2m = &virt_slots[VIRT_GIC_V2M];
     fdt_out_node(o, "intc@8000000");
     fdt_out_str(o, "compatible", "arm,cortex-a15-gic");
     put_gic_common(o);
@@ -217,14 +217,14 @@ static void put_gicv2(const struct virt *v, struct fdt_out *o)
 }
 
 // What every slot with a node of its own has in common.
-static void put_slot(const struct virt_slot *s, unsigned n, struct fdt_out *o)
+static void put_slot(const struct board_slot *s, unsigned n, struct fdt_out *o)
 {
-    gpa_t base = s->base + n * s->size;
+    gpa_t base = board_slot_at(s, n);
     fdt_out_node(o, "%s@%llx", s->name, (unsigned long long)base);
     fdt_out_bytes(o, "compatible", s->compatible, s->compatible_len);
     fdt_out_reg(o, base, s->size);
-    if (s->spi >= 0)
-        fdt_out_cells(o, "interrupts", IRQ_SPI, (uint32_t)s->spi + n,
+    if (s->irq >= 0)
+        fdt_out_cells(o, "interrupts", IRQ_SPI, (uint32_t)s->irq + n,
                       s->flags & SLOT_EDGE ? IRQ_EDGE_RISING : IRQ_LEVEL_HIGH);
     if (s->flags & SLOT_UART_CLOCK) {
         fdt_out_cells(o, "clocks", PH_CLOCK, PH_CLOCK);
@@ -281,7 +281,7 @@ static void put_flash_node(const char *name, const uint64_t *reg, size_t n, bool
 
 static void put_flash(const struct virt *v, struct fdt_out *o)
 {
-    const struct virt_slot *s = &virt_slots[VIRT_FLASH];
+    const struct board_slot *s = &virt_slots[VIRT_FLASH];
     const uint64_t reg[4] = {s->base, s->size, s->base + s->size, s->size};
     if (!v->secure) {
         put_flash_node("flash", reg, 4, false, o);
@@ -313,7 +313,7 @@ static void put_memory(const struct virt *v, struct fdt_out *o)
     numa_fdt_memory(v->m, o);
     if (!v->secure)
         return;
-    const struct virt_slot *s = &virt_slots[VIRT_SECURE_RAM];
+    const struct board_slot *s = &virt_slots[VIRT_SECURE_RAM];
     fdt_out_node(o, "secram@%llx", (unsigned long long)s->base);
     fdt_out_str(o, "device_type", "memory");
     fdt_out_reg(o, s->base, s->size);
@@ -355,7 +355,7 @@ int virt_build_fdt(const struct virt *v, uint8_t **blob, size_t *len, struct err
     put_clock(&o);
     put_flash(v, &o);
     for (unsigned i = 0; i < VIRT_SLOTS; i++) {
-        const struct virt_slot *s = &virt_slots[i];
+        const struct board_slot *s = &virt_slots[i];
         if (!s->compatible || ((s->flags & SLOT_SECURE) && !v->secure))
             continue;
         for (unsigned n = 0; n < MAX(s->count, 1u); n++)

@@ -40,19 +40,23 @@ void aml_cpus(struct aml *a, unsigned n)
 }
 
 // Names are four characters: three letters and a number, or two and two digits.
-void aml_open_slot(struct aml *a, const struct aml_slot *s)
+void aml_open_slot(struct aml *a, const struct board_slot *s, unsigned n, const char *letters,
+                   unsigned gsi_base)
 {
     char name[8];
-    snprintf(name, sizeof name, s->of > 9 ? "%s%02u" : "%s%u", s->letters, s->n % 100);
+    snprintf(name, sizeof name, s->count > 9 ? "%s%02u" : "%s%u", letters, n % 100);
     aml_device(a, name);
     aml_hid(a, "_HID", s->hid);
-    aml_name_int(a, "_UID", s->n);
-    if (s->coherent)
+    aml_name_int(a, "_UID", n);
+    if (s->flags & SLOT_COHERENT)
         aml_name_int(a, "_CCA", 1);
     aml_crs(a, "_CRS");
-    aml_crs_memory32(a, (uint32_t)s->base, (uint32_t)s->size);
-    if (s->gsi >= 0)
-        aml_crs_irq(a, (uint32_t)s->gsi, s->edge);
+    if (s->flags & SLOT_PORTS)
+        aml_crs_io(a, (uint16_t)board_slot_at(s, n), (uint8_t)s->size);
+    else
+        aml_crs_memory32(a, (uint32_t)board_slot_at(s, n), (uint32_t)s->size);
+    if (s->irq >= 0)
+        aml_crs_irq(a, gsi_base + (uint32_t)s->irq + n, s->flags & SLOT_EDGE);
     aml_crs_close(a);
 }
 

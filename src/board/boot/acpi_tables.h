@@ -1,9 +1,9 @@
 // ACPI tables and devices that look alike on several machines.
 #pragma once
 
-#include "board/board.h"
 #include "board/boot/acpi.h"
 #include "board/boot/aml.h"
+#include "board/slot.h"
 
 // Hardware-reduced; `arm_flags` are the Arm boot architecture's. `dsdt` is that table's offset.
 void acpi_put_fadt(struct acpi *a, uint32_t dsdt, uint16_t arm_flags);
@@ -24,13 +24,7 @@ void acpi_put_aml(struct acpi *a, struct aml *body);
 
 void aml_power_button(struct aml *a); // PWRB
 void aml_cpus(struct aml *a, unsigned n);
-// A device with registers in memory and, unless `gsi` is negative, an interrupt. Left open.
-struct aml_slot {
-    const char *hid, *letters; // its name is letters and its number
-    gpa_t base;
-    uint64_t size;
-    unsigned n, of; // which one of how many
-    int gsi;
-    bool edge, coherent;
-};
-void aml_open_slot(struct aml *a, const struct aml_slot *s);
+// The n-th device of a slot, named `letters` and its number, with its registers and, if it has one,
+// its interrupt: the global one (GSI) of the slot's number plus `gsi_base`. Left open.
+void aml_open_slot(struct aml *a, const struct board_slot *s, unsigned n, const char *letters,
+                   unsigned gsi_base);

@@ -1,7 +1,7 @@
 // Starting a RISC-V machine: OpenSBI or other firmware, a kernel behind it, the initial RAM disk,
 // the device tree, and the boot ROM in machine code that leads to them (the structure in it is
 // OpenSBI's fw_dynamic information, docs/firmware/fw_dynamic.md, version 2).
-#include "board/boot/riscv.h"
+#include "board/riscv/boot.h"
 
 #include "base/bits.h"
 #include "board/boot/offer.h"

@@ -1,10 +1,11 @@
 // The harts of RISC-V boards with their software interrupts and timer, and the parts of a device
 // tree that describe them (Linux documentation, riscv/cpus.yaml and sifive,clint).
-#include "board/riscv_harts.h"
+#include "board/riscv/harts.h"
 
 #include "device/irqchip/riscv/aclint.h"
 #include "isa/riscv/riscv.h"
 #include "board/numa.h"
+#include "board/slot.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,11 +49,7 @@ int riscv_add_aclint(struct machine *m, gpa_t mswi, gpa_t mtimer, gpa_t sswi, st
     aclint_set_loop(d, m->timers);
     char text[16];
     snprintf(text, sizeof text, "%u", harts);
-    if (device_set(d, "num-harts", text, e)) {
-        device_discard(d);
-        return -1;
-    }
-    if (device_start(&m->tree, d, NULL, e))
+    if (board_start(m, d, device_set(d, "num-harts", text, e), e))
         return -1;
     struct sys_device *sys = container_of(d, struct sys_device, dev);
     const gpa_t windows[] = {mswi, mtimer, sswi};

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "board/boot/fdt_out.h"
-#include "board/boot/riscv.h"
+#include "board/riscv/boot.h"
 
 // `sysregs`: each hart's system-register space, or NULL.
 int riscv_add_harts(struct machine *m, struct space **sysregs, struct err *e) MUST_CHECK;

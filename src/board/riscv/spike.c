@@ -3,7 +3,7 @@
 // symbols tohost and fromhost say, else at 0x1000000. With signature=FILE the memory between
 // begin_signature and end_signature is written there when the program ends, as conformance suites
 // compare it, in lines of signature-granularity bytes.
-#include "board/riscv_harts.h"
+#include "board/riscv/harts.h"
 
 #include "base/bits.h"
 #include "board/boot/offer.h"

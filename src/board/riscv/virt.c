@@ -2,11 +2,11 @@
 // interrupt numbers and device tree that guests know from QEMU's board of that name, so that
 // kernels, OpenSBI, U-Boot and UEFI builds for it run unchanged. Not modelled: NUMA, an IOMMU. PCI
 // message interrupts need aia=aplic-imsic.
-#include "board/riscv_virt.h"
+#include "board/riscv/virt.h"
 
 #include "base/bits.h"
 #include "board/boot/offer.h"
-#include "board/riscv_harts.h"
+#include "board/riscv/harts.h"
 #include "device/firmware/fw_cfg.h"
 #include "device/irqchip/riscv/aclint.h"
 #include "device/irqchip/riscv/aplic.h"
@@ -21,28 +21,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define COMPATIBLE(text) .compatible = text, .compatible_len = sizeof(text)
-const struct rvirt_slot rvirt_slots[RVIRT_SLOTS] = {
-    [RVIRT_ROM] = {"rom", 0x1000, 0xf000},
-    [RVIRT_TEST] = {"test", 0x100000, 0x1000, 0, 1, &sifive_test_type},
+const struct board_slot rvirt_slots[RVIRT_SLOTS] = {
+    [RVIRT_ROM] = {"rom", 0x1000, 0xf000, -1},
+    [RVIRT_TEST] = {"test", 0x100000, 0x1000, -1, 1, &sifive_test_type},
     [RVIRT_RTC] = {"rtc", 0x101000, 0x1000, 11, 1, &goldfish_rtc_type,
                    COMPATIBLE("google,goldfish-rtc")},
-    [RVIRT_CLINT] = {"clint", 0x2000000, 0x10000},
-    [RVIRT_SSWI] = {"sswi", 0x2f00000, 0x4000},
-    [RVIRT_PCIE_PIO] = {"pcie-pio", 0x3000000, 0x10000},
-    [RVIRT_PLIC] = {"plic", 0xc000000, 0x600000, .hid = "RSCV0001"},
-    [RVIRT_APLIC_M] = {"aplic", 0xc000000, APLIC_SIZE},
-    [RVIRT_APLIC_S] = {"aplic", 0xd000000, APLIC_SIZE, .hid = "RSCV0002"},
+    [RVIRT_CLINT] = {"clint", 0x2000000, 0x10000, -1},
+    [RVIRT_SSWI] = {"sswi", 0x2f00000, 0x4000, -1},
+    [RVIRT_PCIE_PIO] = {"pcie-pio", 0x3000000, 0x10000, -1},
+    [RVIRT_PLIC] = {"plic", 0xc000000, 0x600000, -1, .hid = "RSCV0001"},
+    [RVIRT_APLIC_M] = {"aplic", 0xc000000, APLIC_SIZE, -1},
+    [RVIRT_APLIC_S] = {"aplic", 0xd000000, APLIC_SIZE, -1, .hid = "RSCV0002"},
     [RVIRT_UART] = {"serial", 0x10000000, 0x100, 10, 1, &ns16550_type, .hid = "RSCV0003"},
     [RVIRT_VIRTIO] = {"virtio_mmio", 0x10001000, 0x1000, 1, 8, &virtio_mmio_type,
-                      COMPATIBLE("virtio,mmio"), "LNRO0005"},
-    [RVIRT_FW_CFG] = {"fw-cfg", 0x10100000, 0x18, 0, 1, &fw_cfg_type, .hid = "QEMU0002"},
-    [RVIRT_FLASH] = {"flash", 0x20000000, 32 * MiB, 0, .count = 2},
-    [RVIRT_IMSIC_M] = {"imsics", 0x24000000, 0x4000000},
-    [RVIRT_IMSIC_S] = {"imsics", 0x28000000, 0x4000000},
-    [RVIRT_PCIE_ECAM] = {"pcie-ecam", 0x30000000, 256 * MiB},
-    [RVIRT_PCIE_MMIO] = {"pcie-mmio", 0x40000000, 1 * GiB},
-    [RVIRT_RAM] = {"ram", 0x80000000, 0},
+                      COMPATIBLE("virtio,mmio"), "LNRO0005", SLOT_COHERENT},
+    [RVIRT_FW_CFG] = {"fw-cfg", 0x10100000, 0x18, -1, 1, &fw_cfg_type, .hid = "QEMU0002",
+                      .flags = SLOT_COHERENT},
+    [RVIRT_FLASH] = {"flash", 0x20000000, 32 * MiB, -1, .count = 2},
+    [RVIRT_IMSIC_M] = {"imsics", 0x24000000, 0x4000000, -1},
+    [RVIRT_IMSIC_S] = {"imsics", 0x28000000, 0x4000000, -1},
+    [RVIRT_PCIE_ECAM] = {"pcie-ecam", 0x30000000, 256 * MiB, -1},
+    [RVIRT_PCIE_MMIO] = {"pcie-mmio", 0x40000000, 1 * GiB, -1},
+    [RVIRT_RAM] = {"ram", 0x80000000, 0, -1},
 };
 
 static const struct board_prop rvirt_props[] = {
@@ -108,19 +108,12 @@ static int prepare(struct rvirt *v, enum rvirt_slot_id id, struct device *d, str
 
 static int make_slot(struct rvirt *v, enum rvirt_slot_id id, struct err *e)
 {
-    const struct rvirt_slot *s = &rvirt_slots[id];
+    const struct board_slot *s = &rvirt_slots[id];
     for (unsigned n = 0; n < s->count; n++) {
         struct device *d = device_new(&v->m->tree, s->type, NULL);
-        if (prepare(v, id, d, e)) {
-            device_discard(d);
+        struct irq line = s->irq < 0 ? (struct irq){0} : rvirt_source(v, (unsigned)s->irq + n);
+        if (board_start_slot(v->m, s, n, d, prepare(v, id, d, e), v->m->memory, line, e))
             return -1;
-        }
-        if (device_start(&v->m->tree, d, NULL, e))
-            return -1;
-        struct sys_device *sys = container_of(d, struct sys_device, dev);
-        sys_map(sys, 0, v->m->memory, s->base + n * s->size);
-        if (s->irq)
-            sys_connect(sys, 0, rvirt_source(v, s->irq + n));
         if (id == RVIRT_FW_CFG)
             v->fw_cfg = d;
     }
@@ -129,26 +122,23 @@ static int make_slot(struct rvirt *v, enum rvirt_slot_id id, struct err *e)
 
 static int make_flash(struct rvirt *v, struct err *e)
 {
-    const struct rvirt_slot *s = &rvirt_slots[RVIRT_FLASH];
+    const struct board_slot *s = &rvirt_slots[RVIRT_FLASH];
     for (unsigned n = 0; n < s->count; n++) {
         struct device *d = device_new(&v->m->tree, &pflash_type, NULL);
-        if (device_set(d, "size", "32M", e)) {
-            device_discard(d);
-            return -1;
-        }
+        int failed = device_set(d, "size", "32M", e);
         device_set_ptr(d, "node", v->m->config.pflash[n]);
-        if (device_start(&v->m->tree, d, NULL, e))
+        if (board_start(v->m, d, failed, e))
             return -1;
-        pflash_map(d, v->m->memory, s->base + n * s->size);
+        pflash_map(d, v->m->memory, board_slot_at(s, n));
     }
     return 0;
 }
 
 struct pci_ecam_board rvirt_pcie_windows(const struct rvirt *v)
 {
-    const struct rvirt_slot *mmio = &rvirt_slots[RVIRT_PCIE_MMIO];
-    const struct rvirt_slot *pio = &rvirt_slots[RVIRT_PCIE_PIO];
-    const struct rvirt_slot *ecam = &rvirt_slots[RVIRT_PCIE_ECAM];
+    const struct board_slot *mmio = &rvirt_slots[RVIRT_PCIE_MMIO];
+    const struct board_slot *pio = &rvirt_slots[RVIRT_PCIE_PIO];
+    const struct board_slot *ecam = &rvirt_slots[RVIRT_PCIE_ECAM];
     return (struct pci_ecam_board){
         .ecam_base = ecam->base,
         .n_buses = (unsigned)(ecam->size / MiB),

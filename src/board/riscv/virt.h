@@ -1,11 +1,11 @@
 // The RISC-V `virt` board's own view: properties resolved, the slot table, and the addresses that
-// depend on the amount of RAM. Its device tree (riscv_virt_fdt.c) is written from this structure
+// depend on the amount of RAM. Its device tree (virt_fdt.c) is written from this structure
 // alone.
 #pragma once
 
-#include "board/board.h"
 #include "board/boot/fdt_out.h"
-#include "board/boot/riscv.h"
+#include "board/riscv/boot.h"
+#include "board/slot.h"
 #include "device/pci/host_ecam.h"
 
 enum rvirt_slot_id {
@@ -30,18 +30,7 @@ enum rvirt_slot_id {
     RVIRT_SLOTS,
 };
 
-struct rvirt_slot {
-    const char *name; // of the region, and of the device tree node
-    gpa_t base;
-    uint64_t size;
-    unsigned irq;                   // first interrupt source, 0: none
-    unsigned count;                 // how many side by side, each with the next interrupt; 0: 1
-    const struct device_type *type; // a system device made here; NULL: the board does it
-    const char *compatible; // device tree; several strings with \0 between, or NULL: no plain node
-    size_t compatible_len;
-    const char *hid; // ACPI, or NULL: not listed
-};
-extern const struct rvirt_slot rvirt_slots[RVIRT_SLOTS];
+extern const struct board_slot rvirt_slots[RVIRT_SLOTS];
 
 enum {
     RVIRT_SOURCES = 96, // of the PLIC, source 0 included; of the APLIC without it
@@ -69,7 +58,7 @@ struct rvirt {
     struct riscv_boot boot;
 };
 
-// ---- riscv_virt_irq.c: the interrupt controllers that -machine aia asks for ----
+// ---- virt_irq.c: the interrupt controllers that -machine aia asks for ----
 
 int rvirt_make_imsics(struct rvirt *v, struct err *e) MUST_CHECK; // before the harts
 int rvirt_make_irqchip(struct rvirt *v, struct err *e) MUST_CHECK;

@@ -2,7 +2,7 @@
 // MADT, RHCT, PPTT, MCFG and SPCR, all from the slot table and the harts themselves.
 #include "board/boot/acpi_tables.h"
 #include "board/boot/pcie.h"
-#include "board/riscv_virt.h"
+#include "board/riscv/virt.h"
 #include "base/bits.h"
 #include "device/irqchip/riscv/imsic.h"
 #include "device/irqchip/riscv/plic.h"
@@ -18,18 +18,7 @@ static const struct rv_cpu *hart(const struct rvirt *v, unsigned i)
 
 static void open_slot(struct aml *a, enum rvirt_slot_id id, const char *letters, unsigned n)
 {
-    const struct rvirt_slot *s = &rvirt_slots[id];
-    const struct aml_slot slot = {
-        .hid = s->hid,
-        .letters = letters,
-        .base = s->base + n * s->size,
-        .size = s->size,
-        .n = n,
-        .of = s->count,
-        .gsi = s->irq ? (int)(s->irq + n) : -1,
-        .coherent = id == RVIRT_VIRTIO || id == RVIRT_FW_CFG,
-    };
-    aml_open_slot(a, &slot);
+    aml_open_slot(a, &rvirt_slots[id], n, letters, 0);
 }
 
 // The controller that global interrupts go through, from number _GSB on.
@@ -127,7 +116,7 @@ static void put_imsic(const struct rvirt *v, struct buf *b)
 
 static void put_aplic(const struct rvirt *v, struct buf *b)
 {
-    const struct rvirt_slot *s = &rvirt_slots[RVIRT_APLIC_S];
+    const struct board_slot *s = &rvirt_slots[RVIRT_APLIC_S];
     put_head(b, MADT_APLIC, 36, 0);
     buf_le32(b, 0);
     buf_le64(b, 0); // hardware id
@@ -140,7 +129,7 @@ static void put_aplic(const struct rvirt *v, struct buf *b)
 
 static void put_plic(const struct rvirt *v, struct buf *b)
 {
-    const struct rvirt_slot *s = &rvirt_slots[RVIRT_PLIC];
+    const struct board_slot *s = &rvirt_slots[RVIRT_PLIC];
     put_head(b, MADT_PLIC, 36, 0);
     buf_le64(b, 0); // hardware id
     buf_le16(b, RVIRT_SOURCES - 1);
@@ -253,13 +242,13 @@ static void put_affinity(struct acpi *a, unsigned cpu, unsigned node)
 
 int rvirt_build_acpi(const struct rvirt *v, struct err *e)
 {
-    const struct rvirt_slot *ecam = &rvirt_slots[RVIRT_PCIE_ECAM];
+    const struct board_slot *ecam = &rvirt_slots[RVIRT_PCIE_ECAM];
     const struct acpi_uart uart = {.base = rvirt_slots[RVIRT_UART].base,
                                    .kind = 0x12, // 16550 as the address says
                                    .width = 8,
                                    .access = 1,
                                    .interrupt_kind = 16, // PLIC or APLIC
-                                   .gsi = rvirt_slots[RVIRT_UART].irq};
+                                   .gsi = (uint32_t)rvirt_slots[RVIRT_UART].irq};
     struct acpi a;
     acpi_start(&a);
     uint32_t dsdt = put_dsdt(v, &a);

@@ -2,8 +2,8 @@
 // from QEMU's board of that name; bindings from the Linux documentation (riscv/cpus.yaml,
 // sifive,plic-1.0.0, sifive,clint, pci-host-ecam-generic, syscon-poweroff, cfi-flash, …).
 #include "board/boot/pcie.h"
-#include "board/riscv_harts.h"
-#include "board/riscv_virt.h"
+#include "board/riscv/harts.h"
+#include "board/riscv/virt.h"
 #include "device/irqchip/riscv/aclint.h"
 #include "device/power/sifive_test.h"
 #include "isa/riscv/riscv.h"
@@ -32,7 +32,7 @@ static void put_swi(const struct rvirt *v, gpa_t base, const char *compatible, u
 
 static void put_clint(const struct rvirt *v, struct fdt_out *o)
 {
-    const struct rvirt_slot *s = &rvirt_slots[RVIRT_CLINT];
+    const struct board_slot *s = &rvirt_slots[RVIRT_CLINT];
     if (!v->aclint) {
         riscv_fdt_clint(v->m, s->base, o);
         return;
@@ -77,26 +77,26 @@ static void put_pmu(const struct rvirt *v, struct fdt_out *o)
 
 // ---- devices ----
 
-static void put_slot(const struct rvirt *v, const struct rvirt_slot *s, unsigned n,
+static void put_slot(const struct rvirt *v, const struct board_slot *s, unsigned n,
                      struct fdt_out *o)
 {
-    gpa_t base = s->base + n * s->size;
+    gpa_t base = board_slot_at(s, n);
     fdt_out_node(o, "%s@%llx", s->name, (unsigned long long)base);
     fdt_out_bytes(o, "compatible", s->compatible, s->compatible_len);
     fdt_out_reg(o, base, s->size);
-    if (s->irq)
-        put_irq(v, s->irq + n, o);
+    if (s->irq >= 0)
+        put_irq(v, (unsigned)s->irq + n, o);
     fdt_out_end(o);
 }
 
 static void put_uart(const struct rvirt *v, struct fdt_out *o)
 {
-    const struct rvirt_slot *s = &rvirt_slots[RVIRT_UART];
+    const struct board_slot *s = &rvirt_slots[RVIRT_UART];
     fdt_out_node(o, "serial@%llx", (unsigned long long)s->base);
     fdt_out_str(o, "compatible", "ns16550a");
     fdt_out_reg(o, s->base, s->size);
     fdt_out_cells(o, "clock-frequency", RVIRT_UART_CLOCK);
-    put_irq(v, s->irq, o);
+    put_irq(v, (unsigned)s->irq, o);
     fdt_out_end(o);
 }
 
@@ -113,7 +113,7 @@ static void put_power(const char *name, uint32_t value, struct fdt_out *o)
 static void put_test(struct fdt_out *o)
 {
     static const char compatible[] = "sifive,test1\0sifive,test0\0syscon";
-    const struct rvirt_slot *s = &rvirt_slots[RVIRT_TEST];
+    const struct board_slot *s = &rvirt_slots[RVIRT_TEST];
     fdt_out_node(o, "test@%llx", (unsigned long long)s->base);
     fdt_out_bytes(o, "compatible", compatible, sizeof compatible);
     fdt_out_reg(o, s->base, s->size);
@@ -123,7 +123,7 @@ static void put_test(struct fdt_out *o)
 
 static void put_fw_cfg(struct fdt_out *o)
 {
-    const struct rvirt_slot *s = &rvirt_slots[RVIRT_FW_CFG];
+    const struct board_slot *s = &rvirt_slots[RVIRT_FW_CFG];
     fdt_out_node(o, "fw-cfg@%llx", (unsigned long long)s->base);
     fdt_out_str(o, "compatible", "qemu,fw-cfg-mmio");
     fdt_out_reg(o, s->base, s->size);
@@ -133,7 +133,7 @@ static void put_fw_cfg(struct fdt_out *o)
 
 static void put_flash(struct fdt_out *o)
 {
-    const struct rvirt_slot *s = &rvirt_slots[RVIRT_FLASH];
+    const struct board_slot *s = &rvirt_slots[RVIRT_FLASH];
     fdt_out_node(o, "flash@%llx", (unsigned long long)s->base);
     fdt_out_str(o, "compatible", "cfi-flash");
     fdt_out_reg(o, s->base, s->size, s->base + s->size, s->size);

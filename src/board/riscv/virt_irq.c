@@ -1,8 +1,8 @@
 // Interrupt controllers of the RISC-V `virt` board and their device tree nodes: a PLIC, an APLIC
 // that signals harts, or an APLIC that sends messages to IMSICs (-machine aia). Bindings from the
 // Linux documentation: sifive,plic-1.0.0, riscv,aplic, riscv,imsics.
-#include "board/riscv_harts.h"
-#include "board/riscv_virt.h"
+#include "board/riscv/harts.h"
+#include "board/riscv/virt.h"
 
 #include "device/irqchip/riscv/aplic.h"
 #include "device/irqchip/riscv/imsic.h"
@@ -19,13 +19,10 @@ static int make(struct rvirt *v, const struct device_type *type, const char *con
                 unsigned n, struct device **d, struct err *e)
 {
     *d = device_new(&v->m->tree, type, NULL);
-    for (unsigned i = 0; i < n; i++)
-        if (device_set(*d, props[i][0], props[i][1], e)) {
-            device_discard(*d);
-            *d = NULL;
-            return -1;
-        }
-    return device_start(&v->m->tree, *d, NULL, e);
+    int failed = 0;
+    for (unsigned i = 0; i < n && !failed; i++)
+        failed = device_set(*d, props[i][0], props[i][1], e);
+    return board_start(v->m, *d, failed, e);
 }
 
 struct number {
@@ -167,7 +164,7 @@ unsigned rvirt_fdt_source(const struct rvirt *v, unsigned n, uint32_t cells[2])
 static void put_plic(const struct rvirt *v, struct fdt_out *o)
 {
     static const char compatible[] = "sifive,plic-1.0.0\0riscv,plic0";
-    const struct rvirt_slot *s = &rvirt_slots[RVIRT_PLIC];
+    const struct board_slot *s = &rvirt_slots[RVIRT_PLIC];
     fdt_out_node(o, "plic@%llx", (unsigned long long)s->base);
     fdt_out_bytes(o, "compatible", compatible, sizeof compatible);
     fdt_out_reg(o, s->base, MAX(s->size, plic_size(2 * v->m->vcpus->n)));
@@ -203,7 +200,7 @@ static void put_imsics(const struct rvirt *v, unsigned level, struct fdt_out *o)
 
 static void put_aplic(const struct rvirt *v, unsigned level, struct fdt_out *o)
 {
-    const struct rvirt_slot *s = &rvirt_slots[level ? RVIRT_APLIC_S : RVIRT_APLIC_M];
+    const struct board_slot *s = &rvirt_slots[level ? RVIRT_APLIC_S : RVIRT_APLIC_M];
     fdt_out_node(o, "aplic@%llx", (unsigned long long)s->base);
     fdt_out_str(o, "compatible", "riscv,aplic");
     fdt_out_reg(o, s->base, s->size);

@@ -1,7 +1,7 @@
 // Linux and PVH kernels on x86-64 (Linux Documentation/arch/x86/boot.rst, protocol 2.12 and later,
 // and xen/include/public/arch-x86/hvm/start_info.h for PVH). The 64-bit entry is used wherever the
 // kernel has it: no real-mode code runs. Not supported: 32-bit kernels, and bzImages before 2.12.
-#include "board/boot/linux_x86.h"
+#include "board/x86/linux.h"
 #include "base/bits.h"
 #include "board/boot/file.h"
 #include "board/boot/kernel.h"

@@ -4,7 +4,7 @@
 // directly, and find devices by ACPI, or by the kernel command line and an MP table. Interrupt
 // controllers are the accelerator's. Not modelled: the second I/O APIC, the firmware configuration
 // device, memory that is plugged in later.
-#include "board/microvm.h"
+#include "board/x86/microvm.h"
 
 #include "board/boot/file.h"
 #include "device/isa/isa.h"
@@ -19,12 +19,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const struct microvm_slot microvm_slots[MICROVM_SLOTS] = {
-    [MICROVM_POWER] = {"power", true, 0x600, ACPI_POWER_SIZE, -1, 1, &acpi_power_type, NULL},
-    [MICROVM_RTC] = {"rtc", true, 0x70, 2, 8, 1, &mc146818_type, "PNP0B00"},
-    [MICROVM_UART] = {"serial", true, 0x3f8, NS16550_SIZE, 4, 1, &ns16550_type, "PNP0501"},
-    [MICROVM_VIRTIO] = {"virtio_mmio", false, 0xfeb00000, VIRTIO_MMIO_SIZE, 16, 8,
-                        &virtio_mmio_type, "LNRO0005"},
+const struct board_slot microvm_slots[MICROVM_SLOTS] = {
+    [MICROVM_POWER] = {"power", 0x600, ACPI_POWER_SIZE, -1, 1, &acpi_power_type,
+                       .flags = SLOT_PORTS},
+    [MICROVM_RTC] = {"rtc", 0x70, 2, 8, 1, &mc146818_type, .hid = "PNP0B00",
+                     .flags = SLOT_PORTS | SLOT_EDGE},
+    [MICROVM_UART] = {"serial", 0x3f8, NS16550_SIZE, 4, 1, &ns16550_type, .hid = "PNP0501",
+                      .flags = SLOT_PORTS | SLOT_EDGE},
+    [MICROVM_VIRTIO] = {"virtio_mmio", 0xfeb00000, VIRTIO_MMIO_SIZE, 16, 8, &virtio_mmio_type,
+                        .hid = "LNRO0005", .flags = SLOT_COHERENT},
 };
 
 static const struct board_prop microvm_props[] = {
@@ -67,7 +70,7 @@ static int parse_props(struct microvm *v, struct err *e)
         return err_prefix(e, "-machine");
     if (ioapic2)
         return err_set(e, "-machine ioapic2=on: there is one I/O APIC; use ioapic2=off");
-    v->virtio_gsi = v->acpi ? (unsigned)microvm_slots[MICROVM_VIRTIO].gsi : MICROVM_GSI_VIRTIO_ISA;
+    v->virtio_gsi = v->acpi ? (unsigned)microvm_slots[MICROVM_VIRTIO].irq : MICROVM_GSI_VIRTIO_ISA;
     return 0;
 }
 
@@ -109,24 +112,16 @@ static void configure_cpu(void *opaque, unsigned i, struct isa_config *c)
 
 static int start_slot(struct microvm *v, enum microvm_slot_id id, unsigned n, struct err *e)
 {
-    const struct microvm_slot *s = &microvm_slots[id];
+    const struct board_slot *s = &microvm_slots[id];
     struct device *d = device_new(&v->m->tree, s->type, NULL);
     char text[24];
     if (id == MICROVM_UART)
         device_set_ptr(d, "chardev", v->m->config.serial[0]);
     snprintf(text, sizeof text, "%" PRIu64, v->m->config.rtc_base);
-    if (id == MICROVM_RTC && device_set(d, "base", text, e)) {
-        device_discard(d);
-        return -1;
-    }
-    if (device_start(&v->m->tree, d, NULL, e))
-        return -1;
-    struct sys_device *sys = container_of(d, struct sys_device, dev);
-    unsigned gsi = id == MICROVM_VIRTIO ? v->virtio_gsi : (unsigned)s->gsi;
-    sys_map(sys, 0, s->ports ? v->ports : v->m->memory, s->base + n * s->size);
-    if (s->gsi >= 0)
-        sys_connect(sys, 0, v->chip.line[gsi + n]);
-    return 0;
+    int failed = id == MICROVM_RTC ? device_set(d, "base", text, e) : 0;
+    unsigned gsi = id == MICROVM_VIRTIO ? v->virtio_gsi : (unsigned)MAX(s->irq, 0);
+    return board_start_slot(v->m, s, n, d, failed, s->flags & SLOT_PORTS ? v->ports : v->m->memory,
+                            v->chip.line[gsi + n], e);
 }
 
 static int make_pcie(struct microvm *v, struct err *e)
@@ -204,13 +199,13 @@ static int microvm_create(struct machine *m, struct err *e)
 // The command line, with a word for each virtio slot where the kernel has no other way to know.
 static void make_cmdline(struct microvm *v)
 {
-    const struct microvm_slot *s = &microvm_slots[MICROVM_VIRTIO];
+    const struct board_slot *s = &microvm_slots[MICROVM_VIRTIO];
     struct buf b = {0};
     buf_printf(&b, "%s", v->m->config.append ? v->m->config.append : "");
     if (!v->acpi && v->auto_cmdline)
         for (unsigned i = 0; i < s->count; i++)
             buf_printf(&b, " virtio_mmio.device=%" PRIu64 "@0x%" PRIx64 ":%u", s->size,
-                       s->base + i * s->size, v->virtio_gsi + i);
+                       board_slot_at(s, i), v->virtio_gsi + i);
     v->cmdline = xstrdup(buf_str(&b));
     buf_free(&b);
 }

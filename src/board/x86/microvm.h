@@ -2,23 +2,13 @@
 #pragma once
 
 #include "accel/accel.h"
-#include "board/board.h"
-#include "board/boot/linux_x86.h"
+#include "board/x86/linux.h"
 #include "board/boot/pcie.h"
+#include "board/slot.h"
 
 enum microvm_slot_id { MICROVM_POWER, MICROVM_RTC, MICROVM_UART, MICROVM_VIRTIO, MICROVM_SLOTS };
 
-struct microvm_slot {
-    const char *name;
-    bool ports; // I/O ports, else memory
-    gpa_t base;
-    uint64_t size;
-    int gsi;        // first interrupt, or -1
-    unsigned count; // side by side, each with the next interrupt
-    const struct device_type *type;
-    const char *hid; // ACPI, or NULL: not listed
-};
-extern const struct microvm_slot microvm_slots[MICROVM_SLOTS];
+extern const struct board_slot microvm_slots[MICROVM_SLOTS];
 
 enum {
     MICROVM_GSIS = 24,

@@ -2,7 +2,7 @@
 // the slot table. The power button is an event of the generic event device.
 #include "base/bits.h"
 #include "board/boot/acpi_tables.h"
-#include "board/microvm.h"
+#include "board/x86/microvm.h"
 #include "device/isa/power.h"
 #include "isa/x86/x86.h"
 
@@ -10,23 +10,9 @@
 
 // ---- DSDT ----
 
-static void put_slot(struct aml *a, const struct microvm_slot *s, const char *letters, unsigned n)
+static void put_slot(struct aml *a, enum microvm_slot_id id, const char *letters, unsigned n)
 {
-    char name[8];
-    snprintf(name, sizeof name, "%s%u", letters, n % 10);
-    aml_device(a, name);
-    aml_hid(a, "_HID", s->hid);
-    aml_name_int(a, "_UID", n);
-    if (!s->ports)
-        aml_name_int(a, "_CCA", 1);
-    aml_crs(a, "_CRS");
-    if (s->ports)
-        aml_crs_io(a, (uint16_t)(s->base + n * s->size), (uint8_t)s->size);
-    else
-        aml_crs_memory32(a, (uint32_t)(s->base + n * s->size), (uint32_t)s->size);
-    if (s->gsi >= 0)
-        aml_crs_irq(a, (uint32_t)s->gsi + n, s->ports);
-    aml_crs_close(a);
+    aml_open_slot(a, &microvm_slots[id], n, letters, 0);
     aml_close(a);
 }
 
@@ -52,11 +38,11 @@ static uint32_t put_dsdt(const struct microvm *v, struct acpi *acpi)
     aml_scope(&a, "\\_SB");
     put_power_button(&a);
     if (v->serial)
-        put_slot(&a, &microvm_slots[MICROVM_UART], "COM", 0);
+        put_slot(&a, MICROVM_UART, "COM", 0);
     if (v->rtc)
-        put_slot(&a, &microvm_slots[MICROVM_RTC], "RTC", 0);
+        put_slot(&a, MICROVM_RTC, "RTC", 0);
     for (unsigned i = 0; i < microvm_slots[MICROVM_VIRTIO].count; i++)
-        put_slot(&a, &microvm_slots[MICROVM_VIRTIO], "VR0", i);
+        put_slot(&a, MICROVM_VIRTIO, "VR0", i);
     if (v->pcie)
         boot_pcie_aml(&v->bridge, &a);
     aml_close(&a);

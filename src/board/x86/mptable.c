@@ -3,7 +3,7 @@
 // number, the timer's to input 2.
 #include "base/bits.h"
 #include "base/buf.h"
-#include "board/boot/linux_x86.h"
+#include "board/x86/linux.h"
 #include "isa/x86/x86.h"
 
 #include <stdlib.h>

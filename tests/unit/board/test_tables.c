@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/bits.h"
-#include "board/arm_virt.h"
+#include "board/arm/virt.h"
 #include "board/boot/smbios.h"
 #include "device/firmware/fw_cfg.h"
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #include "base/bits.h"
-#include "board/arm_virt.h"
+#include "board/arm/virt.h"
 
 static struct machine machine;
 
