@@ -5,7 +5,7 @@
 #include "ir/build.h"
 #include "ir/simplify.h"
 
-const struct ir_switches ir_switches_all = {true, true, true, true, true,
+const struct ir_switches ir_switches_all = {true, true, true, true, true, true,
                                             true, true, true, true, false};
 
 static void forget_slots(struct ir_build *b)
@@ -39,7 +39,8 @@ void ir_build_begin(struct ir_build *b, struct ir_region *r, const struct ir_swi
         b->sw = (struct ir_switches){.superblocks = sw->superblocks,
                                      .loops = sw->loops,
                                      .fp_state = sw->fp_state,
-                                     .scattered = sw->scattered};
+                                     .scattered = sw->scattered,
+                                     .masks = sw->masks};
     b->pc = b->high_pc = r->pc;
     b->mode = r->mode;
     b->ended = b->follow = false;

@@ -25,7 +25,7 @@
     X(vlow)                                                                                        \
     X(vhalf)                                                                                       \
     X(vpair) X(vdup) X(vduplane) X(vgetu) X(vgets) X(vset) X(vext) X(vzip1) X(vzip2) X(vuzp1)      \
-        X(vuzp2) X(vtrn1) X(vtrn2) X(vrev) X(vtbl) X(vtbx) X(vand) X(vor) X(vxor) X(vandn) X(vnot) \
+        X(vuzp2) X(vtrn1) X(vtrn2) X(vrev) X(vmask) X(vbits) X(vtbl) X(vtbx) X(vand) X(vor) X(vxor) X(vandn) X(vnot) \
             X(vbsl)
 #define EVAL_VEC(X)                                                                                \
     X(vadd)                                                                                        \

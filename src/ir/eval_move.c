@@ -90,6 +90,24 @@ PERMUTE(vtrn2, i | 1, i & 1)
 PERMUTE(vrev, i ^ ((1u << (VL_GET_IMM(aux) - size)) - 1), 0)
 #undef PERMUTE
 
+EVAL(vmask)
+{
+    uint64_t r = abc[0].u64[0];
+    unsigned size = aux & VL_LANE, at = VL_GET_IMM(aux);
+    for (unsigned i = 0; i < lane_count(aux) && at + i < 64; i++)
+        r |= (lane_get(&abc[1], size, i) >> ((8u << size) - 1)) << (at + i);
+    *result = (union ir_val){.u64 = {r, 0}};
+}
+
+EVAL(vbits)
+{
+    union ir_val r = {0};
+    unsigned at = VL_GET_IMM(aux);
+    for (unsigned i = 0; i < lane_count(aux) && at + i < 64; i++)
+        lane_set(&r, aux & VL_LANE, i, -(abc[0].u64[0] >> (at + i) & 1));
+    *result = r;
+}
+
 EVAL(vtbl)
 {
     union ir_val r = {0};

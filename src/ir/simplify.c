@@ -55,6 +55,8 @@ static unsigned value_bits(const struct ir_build *b, ir_ref v)
         return 8u << (n->aux & MO_SIZE);
     case IR_vgetu:
         return 8u << (n->aux & VL_LANE);
+    case IR_vmask:
+        return MAX(value_bits(b, n->a), VL_GET_IMM(n->aux) + (16u >> (n->aux & VL_LANE)));
     case IR_and:
         return is_const(b, n->b) ? value_bits(b, n->b) : width(n->type);
     case IR_shr:
@@ -301,6 +303,63 @@ static bool upper_zero(const struct ir_build *b, ir_ref v)
     }
 }
 
+// Lanes that are all ones or zero, of one size or of larger ones.
+static bool whole_lanes(const struct ir_build *b, ir_ref v, unsigned lane)
+{
+    const struct ir_insn *n = node(b, v);
+    switch (n->op) {
+    case IR_vbits:
+    case IR_vcmpeq:
+    case IR_vcmpgt:
+    case IR_vcmpge:
+    case IR_vcmphi:
+    case IR_vcmphs:
+    case IR_vcmptst:
+    case IR_vfcmpeq:
+    case IR_vfcmpge:
+    case IR_vfcmpgt:
+        return (n->aux & (VL_LANE | VL_HALF | VL_SCALAR)) == lane;
+    case IR_vnot:
+        return !n->aux && whole_lanes(b, n->a, lane);
+    default:
+        return false;
+    }
+}
+
+// Lanes of bits: those that the bits came from, where they are as wide.
+static ir_ref lanes_of_bits(const struct ir_build *b, unsigned aux, ir_ref x)
+{
+    unsigned lane = aux & VL_LANE, at = VL_GET_IMM(aux), n = 16u >> lane;
+    for (const struct ir_insn *m = node(b, x); m->op == IR_vmask; m = node(b, m->a)) {
+        unsigned from = VL_GET_IMM(m->aux), lanes = 16u >> (m->aux & VL_LANE);
+        if (from >= at + n || from + lanes <= at)
+            continue;
+        bool rest = value_bits(b, m->a) <= at; // nothing else there
+        return m->aux == aux && rest && whole_lanes(b, m->b, lane) ? m->b : IR_NONE;
+    }
+    return IR_NONE;
+}
+
+// A lane of a vector that has had one set.
+static ir_ref lane_of(struct ir_build *b, unsigned type, unsigned aux, ir_ref x)
+{
+    const struct ir_insn n = *node(b, x);
+    unsigned bytes = 1u << (aux & VL_LANE), at = VL_GET_IMM(aux) * bytes;
+    if (n.op == IR_vpair && (aux & VL_LANE) == VL_64)
+        return at ? n.b : n.a;
+    if (n.op != IR_vset)
+        return IR_NONE;
+    unsigned there = 1u << (n.aux & VL_LANE), first = VL_GET_IMM(n.aux) * there;
+    if (first + there <= at || at + bytes <= first)
+        return ir_emit(b, IR_vgetu, type, aux, n.a, IR_NONE, IR_NONE);
+    if (first != at || there != bytes)
+        return IR_NONE;
+    ir_ref v = n.b;
+    if (type == IR_I32 && node(b, v)->type == IR_I64)
+        v = ir_trunc(b, v);
+    return ir_zext(b, type, v, 8 * bytes);
+}
+
 static ir_ref vector(struct ir_build *b, unsigned op, unsigned type, unsigned aux, ir_ref x,
                      ir_ref y)
 {
@@ -317,13 +376,17 @@ static ir_ref vector(struct ir_build *b, unsigned op, unsigned type, unsigned au
             return ir_vlow(b, type, n.a);
         if (n.op == IR_vzext && node(b, n.a)->type == type)
             return n.a;
+        if ((n.op == IR_vset || n.op == IR_vpair) && (type == IR_I32 || type == IR_I64))
+            return lane_of(b, type, type == IR_I64 ? VL_64 : VL_32, x);
         return IR_NONE;
     case IR_vpair:
         return is_const(b, y) && !node(b, y)->imm ? ir_vzext(b, x) : IR_NONE;
     case IR_vgetu:
         if (!VL_GET_IMM(aux) && 8u << (aux & VL_LANE) == width(type))
             return ir_vlow(b, type, x);
-        return IR_NONE;
+        return lane_of(b, type, aux, x);
+    case IR_vbits:
+        return lanes_of_bits(b, aux, x);
     default:
         return IR_NONE;
     }
@@ -355,6 +418,7 @@ ir_ref ir_simplify(struct ir_build *b, unsigned op, unsigned type, unsigned aux,
     case IR_vlow:
     case IR_vpair:
     case IR_vgetu:
+    case IR_vbits:
         return vector(b, op, type, aux, x, y);
     default:
         break;

@@ -157,6 +157,9 @@ static int check_vector(const struct check *c)
     case IR_vgetu:
     case IR_vgets:
         return imm < 128 / lane_bits ? 0 : bad(c, "lane number");
+    case IR_vmask:
+    case IR_vbits:
+        return imm < 64 ? 0 : bad(c, "bit number");
     case IR_vext:
         return imm < (n->aux & VL_HALF ? 8 : 16) ? 0 : bad(c, "byte position");
     case IR_vzext:

@@ -17,17 +17,31 @@ static uint32_t flags_of(uint32_t mxcsr)
 
 void jit_fp_init(struct jit_vcpu *v)
 {
+    // Where the two halves differ this is the lower one.
     static const uint64_t k[FP_CONSTS] = {
-        [FPC_ABS64] = 0x7fffffffffffffff,  [FPC_ABS32] = 0x7fffffff7fffffff,
-        [FPC_SIGN64] = 0x8000000000000000, [FPC_SIGN32] = 0x8000000080000000,
-        [FPC_MIN64] = 0x0010000000000000,  [FPC_MIN32] = 0x0080000000800000,
-        [FPC_ABS16] = 0x7fff7fff7fff7fff,  [FPC_INF16] = 0x7c007c007c007c00,
-        [FPC_MIN16] = 0x0400040004000400,  [FPC_ONES] = ~0ull,
+        [FPC_ABS64] = 0x7fffffffffffffff,
+        [FPC_ABS32] = 0x7fffffff7fffffff,
+        [FPC_SIGN64] = 0x8000000000000000,
+        [FPC_SIGN32] = 0x8000000080000000,
+        [FPC_MIN64] = 0x0010000000000000,
+        [FPC_MIN32] = 0x0080000000800000,
+        [FPC_ABS16] = 0x7fff7fff7fff7fff,
+        [FPC_INF16] = 0x7c007c007c007c00,
+        [FPC_MIN16] = 0x0400040004000400,
+        [FPC_ONES] = ~0ull,
         [FPC_BOX] = 0xffffffff00000000,
+        [FPC_BIT8] = 0x8040201008040201,
+        [FPC_BIT16] = 0x0008000400020001,
+        [FPC_BIT32] = 0x0000000200000001,
+        [FPC_BIT64] = 1,
     };
     for (unsigned n = 0; n < FP_CONSTS; n++)
         v->fp_const[n].u64[0] = v->fp_const[n].u64[1] = k[n];
     v->fp_const[FPC_BOX].u64[1] = 0;
+    v->fp_const[FPC_INDEX].u64[1] = 0x0101010101010101;
+    v->fp_const[FPC_BIT16].u64[1] = k[FPC_BIT16] << 4;
+    v->fp_const[FPC_BIT32].u64[1] = k[FPC_BIT32] << 2;
+    v->fp_const[FPC_BIT64].u64[1] = 2;
     for (unsigned n = 0; n < 64; n++)
         for (unsigned mirrored = 0; mirrored < 2; mirrored++) {
             v->fp_flags_host[mirrored][n] = (uint8_t)fp_flags_ordered(flags_of(n), mirrored);

@@ -111,7 +111,12 @@ enum {
     FPC_INF16,
     FPC_MIN16,
     FPC_ONES,
-    FPC_BOX, // of a boxed single: the low lane's high half
+    FPC_BOX,   // of a boxed single: the low lane's high half
+    FPC_INDEX, // of the bytes whose bits the lanes are of, eight each
+    FPC_BIT8,  // lane k: bit k, of a byte ...
+    FPC_BIT16,
+    FPC_BIT32,
+    FPC_BIT64,
     FP_CONSTS
 };
 

@@ -3,6 +3,8 @@
 // short form for is evaluated out of line.
 #include "jit/x86_64/vec.h"
 
+#include "base/bits.h"
+
 #define P0F (X_66 | X_0F)
 #define P38 (X_66 | X_38)
 
@@ -42,6 +44,57 @@ RULE(vqxtn)
     else
         vec_low(c, d, t);
 }
+
+// ---- lanes to bits and back ----
+
+RULE(vmask)
+{
+    const struct ir_insn *in = cg_insn(c, i);
+    unsigned lane = in->aux & VL_LANE, at = VL_GET_IMM(in->aux), lanes = 16u >> lane;
+    uint64_t known;
+    bool none = cg_is_const(c, in->a, &known) && !known;
+    int a = none ? 0 : cg_use(c, in->a), b = use(c, in->b);
+    if (lane == VL_16) {
+        int z = vec_zero(c), t = tmp(c);
+        vec3(c, P0F | 0x63, t, b, rm_reg(z)); // packsswb
+        b = t;
+    }
+    int d = cg_def(c, i);
+    vec2(c, (lane == VL_32 ? X_0F : P0F) | (lane < VL_32 ? 0xd7 : 0x50), d, rm_reg(b));
+    if (in->aux & (VL_HALF | VL_SCALAR))
+        x_alui(&c->as, 0, ALU_AND, rm_reg(d),
+               (int32_t)mask_low(in->aux & VL_SCALAR ? 1 : lanes / 2));
+    if (at)
+        x_shi(&c->as, X_W, SH_SHL, d, at);
+    if (!none)
+        x_alu_rr(&c->as, X_W, ALU_OR, d, a);
+}
+
+RULE(vbits)
+{
+    static const unsigned equal[] = {P0F | 0x74, P0F | 0x75, P0F | 0x76, P38 | 0x29};
+    const struct ir_insn *in = cg_insn(c, i);
+    unsigned lane = in->aux & VL_LANE, at = VL_GET_IMM(in->aux);
+    int a = cg_use(c, in->a), t = a;
+    if (at) {
+        t = cg_tmp(c);
+        x_mov_rr(&c->as, X_W, t, a);
+        x_shi(&c->as, X_W, SH_SHR, t, at);
+    }
+    int d = cg_def(c, i) - 16;
+    vec2(c, P0F | 0x6e, d, rm_reg(t)); // movd
+    if (lane == VL_8)
+        vec3(c, P38 | 0x00, d, d, cg_fp_const(FPC_INDEX)); // pshufb
+    else if (lane == VL_16)
+        vec2i(c, X_F2 | X_0F | 0x70, d, rm_reg(d), 0); // pshuflw
+    if (lane != VL_8)
+        vec2i(c, P0F | 0x70, d, rm_reg(d), lane == VL_64 ? 0x44 : 0); // pshufd
+    vec3(c, P0F | 0xdb, d, d, cg_fp_const(FPC_BIT8 + lane));
+    vec3(c, equal[lane], d, d, cg_fp_const(FPC_BIT8 + lane));
+    vec_finish(c, in->aux, d);
+}
+
+// ---- sums of pairs, narrowing, shifts ----
 
 // Multiplied by ones: pmaddubsw has an unsigned first and a signed second operand.
 RULE(vaddlp)

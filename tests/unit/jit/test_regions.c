@@ -110,7 +110,8 @@ static unsigned fp_aux(unsigned op)
         aux |= rnd(2) ? FPA_SIGNAL : 0;
     if (op == IR_f2i || op == IR_i2f || op == IR_vf2i || op == IR_vi2f)
         aux |= rnd(2) ? FPA_UNSIGNED : 0;
-    if (op == IR_f2i || op == IR_fminnm || op == IR_fmaxnm)
+    if (op == IR_f2i || op == IR_fminnm || op == IR_fmaxnm || op == IR_vf2i || op == IR_vfminnm ||
+        op == IR_vfmaxnm)
         aux |= rnd(2) ? FPA_NANMAX : 0;
     if (op == IR_f2i || op == IR_i2f)
         aux |= rnd(3) ? 0 : rnd(32);
@@ -140,6 +141,9 @@ static unsigned vector_aux(unsigned op, unsigned type, unsigned in)
         return lane | (op == IR_vdup ? half : VL_IMM(rnd(16u >> lane)));
     case IR_vduplane:
         return lane | half | VL_IMM(rnd(16u >> lane));
+    case IR_vmask:
+    case IR_vbits:
+        return lane | half | VL_IMM(rnd(2) ? rnd(64) : rnd(4) * 16);
     case IR_vext:
         return half | VL_IMM(rnd(half ? 8 : 16));
     case IR_vrev:

@@ -1,7 +1,7 @@
 // Vector instructions (RISC-V Instruction Set Manual, volume I, chapter 30). The mode says SEW,
 // LMUL and vl where it is a power of two of bytes; vset changes the mode inside the region, so that
-// a loop that keeps its setting is one region. What is not inline (lift_vec_inline.c) is a call
-// into vec/. A fault of an inline access leaves vstart zero: the instruction is begun anew.
+// a loop that keeps its setting is one region. What is not inline (vector/) is a call into vec/. A
+// fault of an inline access leaves vstart zero: the instruction is begun anew.
 #include "isa/riscv/rv/lift_vec.h"
 
 static const struct ir_helper vset_helper = {"vset", (void *)rv_vec_vset,     HELPER_STATE, IR_VOID,
@@ -89,8 +89,13 @@ static void call(struct lift *l, const struct rv_insn *i, const struct ir_helper
     ir_callv(l->b, h, ir_i32(l->b, i->id), ir_i32(l->b, i->raw));
     struct rv_vconfig v = rv_vconfig_of(l->b->mode);
     bool first_only = i->id >= RV_VLE8FF_V && i->id <= RV_VLE64FF_V;
-    if (v.start || first_only)
+    if (v.start || (first_only && !v.vl_bytes)) {
         ir_leave(l->b, LEAVE_AGAIN, l->pc + l->length);
+    } else if (first_only) { // most often vl stays
+        ir_ref vl = ir_ldenv(l->b, IR_I64, offsetof(struct rv_cpu, vl));
+        ir_ref less = ir_cmp(l->b, CMP_NE, vl, ir_i64(l->b, v.vl_bytes >> v.sew));
+        ir_exit_mode_if(l->b, less, l->pc + l->length);
+    }
 }
 
 static bool ready(struct lift *l, const struct rv_insn *i)

@@ -1,7 +1,7 @@
 // Vector cryptography: Zvkned, Zvknha, Zvknhb, Zvksed, Zvksh and Zvkg (RISC-V Cryptography
 // Extensions Volume II, 1.0). Operands are element groups of 128 or 256 bits, of which vl and
 // vstart count the elements. AES is here by the IR's operations; the rounds that translated code
-// has inline (rv/lift_vec_inline.c) come here only when vl is not known.
+// has inline (rv/vector/) come here only when vl is not known.
 #include "isa/riscv/vec/vec.h"
 
 #include "ir/eval.h"
