@@ -176,11 +176,6 @@ void dbt_fork_child(struct accel *a, struct env *self)
     jit_fork_child(d->jit, self);
 }
 
-bool dbt_stopped_in_guest(struct env *e)
-{
-    return jit_in_code(e);
-}
-
 static void dbt_close(struct accel *a)
 {
     struct dbt *d = a->priv;

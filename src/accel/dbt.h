@@ -25,6 +25,3 @@ struct accel *dbt_open_user(const struct isa *isa, unsigned max_threads, const s
 int dbt_fork_prepare(struct accel *a, struct err *e) MUST_CHECK;
 void dbt_fork_parent(struct accel *a);
 void dbt_fork_child(struct accel *a, struct env *self);
-// A CPU that ran in another process of the same memory (vfork), which is no more: did it stop in
-// guest code? Else nothing of the accelerator may be used any more.
-bool dbt_stopped_in_guest(struct env *e);

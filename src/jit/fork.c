@@ -34,34 +34,56 @@ static int copy_cache(struct jit *j, int fd)
     return 0;
 }
 
+// Twice, as the cache is. Not by its descriptor, since the child's table need not be the caller's.
+static int map_copy(struct jit *j)
+{
+    int fd = memfd_create("myna-code", MFD_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    j->fork_rw = j->fork_rx = MAP_FAILED;
+    if (!copy_cache(j, fd)) {
+        j->fork_rw = mmap(NULL, j->cache_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        j->fork_rx = mmap(NULL, j->cache_size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    }
+    int why = errno;
+    close(fd);
+    errno = why;
+    if (j->fork_rw != MAP_FAILED && j->fork_rx != MAP_FAILED)
+        return 0;
+    if (j->fork_rw != MAP_FAILED)
+        munmap(j->fork_rw, j->cache_size);
+    return -1;
+}
+
 int jit_fork_prepare(struct jit *j, struct err *e)
 {
     jit_lock(j);
     mutex_lock(&j->id_lock);
-    j->fork_fd = memfd_create("myna-code", MFD_CLOEXEC);
-    if (j->fork_fd >= 0 && !copy_cache(j, j->fork_fd))
+    if (!map_copy(j))
         return 0;
     int why = errno;
-    jit_fork_parent(j);
+    mutex_unlock(&j->id_lock);
+    jit_unlock(j);
     return err_errno(e, why, "translated code: no memory for a child's copy");
 }
 
 void jit_fork_parent(struct jit *j)
 {
-    if (j->fork_fd >= 0)
-        close(j->fork_fd);
+    munmap(j->fork_rw, j->cache_size);
+    munmap(j->fork_rx, j->cache_size);
     mutex_unlock(&j->id_lock);
     jit_unlock(j);
 }
 
+static void move_copy(void *from, size_t size, const uint8_t *to)
+{
+    BUG_ON(mremap(from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) == MAP_FAILED);
+}
+
 void jit_fork_child(struct jit *j, struct env *self)
 {
-    void *rx = (void *)(uintptr_t)j->rx;
-    BUG_ON(mmap(j->rw, j->cache_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, j->fork_fd,
-                0) == MAP_FAILED);
-    BUG_ON(mmap(rx, j->cache_size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, j->fork_fd, 0) ==
-           MAP_FAILED);
-    close(j->fork_fd);
+    move_copy(j->fork_rw, j->cache_size, j->rw);
+    move_copy(j->fork_rx, j->cache_size, j->rx);
     jit_locks_init(j); // they belong to a thread of the parent
     for (unsigned k = 0; k < j->c.max_vcpus; k++)
         if (j->vcpu[k] && j->vcpu[k] != jit_vcpu_of(self))

@@ -52,9 +52,6 @@ void jit_thread_leave(struct env *e);
 // LEAVE_INTERRUPT.
 enum env_leave jit_run(struct env *e);
 
-// Is it in translated code, with nothing of the translator's in its hands? Any thread.
-bool jit_in_code(struct env *e);
-
 // Code bytes at va for the translator in e's context: copies up to n bytes, returns how many (0:
 // fault recorded in e->fault, not taken).
 unsigned jit_fetch(struct env *e, uint64_t va, void *dst, unsigned n);

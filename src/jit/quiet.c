@@ -19,22 +19,11 @@ void jit_kick(struct jit_vcpu *v, uint32_t pending)
 void jit_lock(struct jit *j)
 {
     mutex_lock(&j->lock);
-    if (!j->lock_depth++)
-        atomic_store(&j->locked_by, jit_current);
 }
 
 void jit_unlock(struct jit *j)
 {
-    if (!--j->lock_depth)
-        atomic_store(&j->locked_by, NULL);
     mutex_unlock(&j->lock);
-}
-
-bool jit_in_code(struct env *e)
-{
-    struct jit_vcpu *v = jit_vcpu_of(e);
-    // Verify mode has a lock all the while.
-    return atomic_load(&v->in_code) && atomic_load(&v->jit->locked_by) != v && !v->jit->c.verify;
 }
 
 uint64_t jit_epoch_next(struct jit *j)

@@ -24,8 +24,6 @@ void jit_locks_init(struct jit *j)
     pthread_mutexattr_init(&recursive);
     pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(&j->lock, &recursive);
-    j->lock_depth = 0;
-    atomic_store(&j->locked_by, NULL);
     pthread_mutexattr_destroy(&recursive);
     pthread_mutex_init(&j->id_lock, NULL);
     pthread_mutex_init(&j->verify_lock, NULL);

@@ -320,9 +320,7 @@ struct jit {
     uint32_t next; // offset of the next free byte
     uint8_t *meta; // blocks, their links and side tables: META_RATIO bytes for each of the cache
 
-    pthread_mutex_t lock;               // translation, linking, code pages, arenas
-    struct jit_vcpu *_Atomic locked_by; // the vCPU whose thread has it, as far as one has
-    unsigned lock_depth;
+    pthread_mutex_t lock; // translation, linking, code pages, arenas
     struct block *_Atomic *hash;
     struct map pages; // host page number -> struct code_page
     struct map rams;  // RAM blocks with a listener
@@ -338,12 +336,12 @@ struct jit {
     struct ir_region region;
     struct cg *cg;
     struct ir_loop_pass loop_pass;
-    bool lazy_flags;     // the guest has at most one FLAGS slot
-    _Atomic bool pinned; // see jit_pin
-    uint64_t killed;     // blocks, by writes
-    uint64_t evicted;    // blocks, for room
-    size_t n_blocks;     // that are in memory, dead ones included
-    int fork_fd;         // the copy of the code cache between jit_fork_prepare and what follows it
+    bool lazy_flags;         // the guest has at most one FLAGS slot
+    _Atomic bool pinned;     // see jit_pin
+    uint64_t killed;         // blocks, by writes
+    uint64_t evicted;        // blocks, for room
+    size_t n_blocks;         // that are in memory, dead ones included
+    void *fork_rw, *fork_rx; // the copy of the code cache from jit_fork_prepare to what follows it
 };
 
 static inline uint8_t *jit_rw(struct jit *j, uint32_t off)

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "user/path.h"
+#include "user/proxy.h"
 
 #include <stdlib.h>
 
@@ -43,10 +44,8 @@ const uint16_t calls_generic[CALLS_GENERIC] = {
 
 int64_t call_host(struct thread *t, long nr, const uint64_t args[6])
 {
-    t->in_host_call = true;
-    int64_t r = host_call(nr, args, &t->captured);
-    t->in_host_call = false;
-    return r;
+    return t->proxy ? proxy_call(t->proxy, nr, args, &t->captured)
+                    : host_call(nr, args, &t->captured);
 }
 
 // ---- arguments ----
@@ -122,7 +121,7 @@ int64_t call_pass(struct thread *t, enum call_id id, const uint64_t *a)
     for (unsigned i = 0; i < CALL_ARGS; i++) {
         uint8_t k = c->kinds[i];
         args[i] = k < K_PTR ? a[i] : call_ptr(t, a[i]);
-        if (k == K_PATH && t->u->prefix_fd >= 0 && a[i])
+        if (k == K_PATH && t->fds->prefix >= 0 && a[i])
             path = i;
         convert |= is_layout(k) && !layout_same(t, k & K_LAYOUT);
     }

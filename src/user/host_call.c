@@ -4,6 +4,8 @@
 // the instruction sets, tells such a call from one that was not made.
 #include "user/host_call.h"
 
+#include "user/proxy.h"
+
 #include <errno.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -48,6 +50,17 @@ int64_t host_call(long nr, const uint64_t a[6], _Atomic int *captured)
     return host_call_asm(nr, a, captured);
 }
 
+int64_t host_call_plain(long nr, const uint64_t a[6])
+{
+    register uint64_t r10 __asm__("r10") = a[3], r8 __asm__("r8") = a[4], r9 __asm__("r9") = a[5];
+    int64_t r;
+    __asm__ volatile("syscall"
+                     : "=a"(r)
+                     : "a"(nr), "D"(a[0]), "S"(a[1]), "d"(a[2]), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return r;
+}
+
 void host_call_interrupt(void *ucontext)
 {
     ucontext_t *uc = ucontext;
@@ -60,11 +73,20 @@ void host_call_interrupt(void *ucontext)
 #else
 int64_t host_call(long nr, const uint64_t a[6], _Atomic int *captured)
 {
-    if (atomic_load(captured))
-        return HOST_CALL_NOT_MADE;
+    return atomic_load(captured) ? HOST_CALL_NOT_MADE : host_call_plain(nr, a);
+}
+
+int64_t host_call_plain(long nr, const uint64_t a[6])
+{
     long r = syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
     return r == -1 ? -errno : r;
 }
 
 void host_call_interrupt(void *ucontext) {}
 #endif
+
+int64_t host_do(long nr, const uint64_t a[6])
+{
+    struct thread *t = user_self;
+    return t && t->proxy ? proxy_call(t->proxy, nr, a, NULL) : host_call_plain(nr, a);
+}

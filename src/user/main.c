@@ -5,6 +5,7 @@
 #include "user/debug/debug.h"
 #include "user/main.h"
 #include "user/path.h"
+#include "user/proxy.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -327,9 +328,9 @@ static int setup(struct start *s, struct err *e)
     layouts_make(&u->layouts, &u->abi->data, u->isa->big_endian);
     if (!u->opt.prefix && access(u->abi->library_prefix, F_OK) == 0)
         u->opt.prefix = u->abi->library_prefix;
-    u->prefix_fd = -1;
+    u->fds.prefix = -1;
     if (u->opt.prefix && strcmp(u->opt.prefix, "/"))
-        u->prefix_fd = high_fd(open(u->opt.prefix, O_PATH | O_DIRECTORY | O_CLOEXEC));
+        u->fds.prefix = high_fd(open(u->opt.prefix, O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (u->abi->space && u->opt.reserve > u->abi->space)
         return err_set(e, "-R: the address space of %s has no more than %llu GiB", s->isa,
                        (unsigned long long)(u->abi->space / GiB));
@@ -337,6 +338,7 @@ static int setup(struct start *s, struct err *e)
     if (mm_init(&u->mm, u->opt.base, u->opt.base_given, space, u->opt.page_size, e))
         return -1;
     u->mm.code_changed = code_changed;
+    u->mm.map_file = proxy_map_file;
     struct opts accel = {0};
     if (opts_parse(&accel, u->opt.accel ? u->opt.accel : "dbt", "accel", e))
         return -1;
@@ -459,7 +461,7 @@ int user_main(int argc, char **argv)
         return fail(&e, FAILED);
     u->opt.stack_size = 8 * MiB;
     u->opt.page_size = 4096;
-    u->log_fd = -1;
+    u->fds.log = -1;
     for (char **p = environ; *p; p++)
         vec_push(&s.env, *p);
     bool by_kernel = argc > 2 && keeps_argv0(argv[0]);
@@ -481,7 +483,7 @@ int user_main(int argc, char **argv)
     u->opt.env = s.env.data;
     if (setup(&s, &e))
         return fail(&e, FAILED);
-    u->self_fd = open_self();
+    u->fds.self = open_self();
     read_limits(u);
     struct thread *t = load(u, argv + first, &status, &e);
     if (!t)

@@ -4,12 +4,14 @@
 #include "user/mm.h"
 
 #include "base/err.h"
+#include "user/host_call.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 enum { HOST_PAGE = 4096 };
 #define PROT_ALL   (PROT_READ | PROT_WRITE | PROT_EXEC)
@@ -217,7 +219,8 @@ static int64_t place(struct mm *m, uint64_t addr, uint64_t len, int flags)
 static void fill_last_page(struct mm *m, uint64_t at, uint64_t len, int prot, int fd, uint64_t off)
 {
     struct stat st;
-    if (fstat(fd, &st) || !S_ISREG(st.st_mode) || (uint64_t)st.st_size <= off)
+    if (HOST_DO(fstat, (uint64_t)fd, HOST_PTR(&st)) || !S_ISREG(st.st_mode) ||
+        (uint64_t)st.st_size <= off)
         return;
     uint64_t have = (uint64_t)st.st_size - off, from = (have + HOST_PAGE - 1) & ~(HOST_PAGE - 1ull);
     uint64_t to = MIN(len, (have + m->page_size - 1) & ~(m->page_size - 1));
@@ -226,15 +229,21 @@ static void fill_last_page(struct mm *m, uint64_t at, uint64_t len, int prot, in
         return; // it faults there, as it would have
 }
 
+static int host_flags(int flags)
+{
+    return (flags & ~(MAP_FIXED_NOREPLACE | MAP_GROWSDOWN)) | MAP_FIXED;
+}
+
+// `ready`: a mapping of it elsewhere, or NULL.
 static int64_t map_locked(struct mm *m, uint64_t addr, uint64_t len, int prot, int flags, int fd,
-                          uint64_t off)
+                          uint64_t off, void *ready)
 {
     int64_t at = place(m, addr, len, flags);
     if (at < 0)
         return at;
     code_gone(m, (uint64_t)at, (uint64_t)at + len);
-    int host = (flags & ~(MAP_FIXED_NOREPLACE | MAP_GROWSDOWN)) | MAP_FIXED;
-    void *p = mmap(m->base + at, len, host_prot(prot), host, fd, (off_t)off);
+    void *p = ready ? mremap(ready, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, m->base + at)
+                    : mmap(m->base + at, len, host_prot(prot), host_flags(flags), fd, (off_t)off);
     if (p == MAP_FAILED) {
         int why = errno;
         reserve(m, (uint64_t)at, len, MAP_FIXED_NOREPLACE); // a failed MAP_FIXED may leave a hole
@@ -256,9 +265,18 @@ int64_t mm_map(struct mm *m, uint64_t addr, uint64_t len, int prot, int flags, i
         return -EINVAL;
     if (len > m->size)
         return -ENOMEM;
+    void *ready = NULL;
+    len = round_up(m, len);
+    int64_t r = m->map_file && !(flags & MAP_ANONYMOUS)
+                    ? m->map_file(len, host_prot(prot), host_flags(flags), fd, off, &ready)
+                    : 0;
+    if (r)
+        return r;
     mutex_lock(&m->lock);
-    int64_t r = map_locked(m, addr, round_up(m, len), prot, flags, fd, off);
+    r = map_locked(m, addr, len, prot, flags, fd, off, ready);
     unlock(m);
+    if (r < 0 && ready)
+        munmap(ready, len);
     return r;
 }
 
@@ -339,7 +357,8 @@ static bool grow_in_place(struct mm *m, uint64_t old, uint64_t old_len, uint64_t
     uint64_t from = old + old_len, more = new_len - old_len;
     if (a.shared || !a.anonymous || !mm_inside(m, from, more) || !is_free(m, from, from + more))
         return false;
-    return map_locked(m, from, more, a.prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) >= 0;
+    return map_locked(m, from, more, a.prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0,
+                      NULL) >= 0;
 }
 
 static int64_t remap_locked(struct mm *m, uint64_t old, uint64_t old_len, uint64_t new_len,
@@ -399,8 +418,8 @@ int64_t mm_brk(struct mm *m, uint64_t addr)
                 unmap_locked(m, new_end, old_end - new_end);
             m->brk = addr;
         } else if (is_free(m, old_end, new_end + m->page_size) &&
-                   map_locked(m, old_end, new_end - old_end, PROT_READ | PROT_WRITE, flags, -1,
-                              0) >= 0) {
+                   map_locked(m, old_end, new_end - old_end, PROT_READ | PROT_WRITE, flags, -1, 0,
+                              NULL) >= 0) {
             m->brk = addr;
         }
     }

@@ -28,6 +28,9 @@ struct mm {
     // threads take.
     void (*code_changed)(void *opaque, uint64_t addr, uint64_t len);
     void *opaque;
+    // May be NULL. 0: the file is mapped at *ready, from where it is moved, or, if that is NULL,
+    // the calling process can map it itself. Or a negative errno.
+    int64_t (*map_file)(uint64_t len, int prot, int flags, int fd, uint64_t off, void **ready);
 };
 
 struct err;

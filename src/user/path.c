@@ -1,11 +1,14 @@
 // Where a guest's path leads (path.h).
 #include "user/path.h"
 
+#include "user/host_call.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -21,27 +24,35 @@ static bool always_host(const char *path)
     return false;
 }
 
+static int prefix_fd(const struct user *u)
+{
+    return user_self ? user_self->fds->prefix : u->fds.prefix;
+}
+
 void path_lookup(struct user *u, const char *path, char *out, size_t size, bool follow)
 {
     snprintf(out, size, "%s", path);
-    if (path[0] != '/' || u->prefix_fd < 0 || always_host(path))
+    if (path[0] != '/' || prefix_fd(u) < 0 || always_host(path))
         return;
     // Absolute symbolic links below the prefix are meant to stay there.
     struct open_how how = {.flags = O_PATH | O_CLOEXEC | (follow ? 0 : (uint64_t)O_NOFOLLOW),
                            .resolve = RESOLVE_IN_ROOT};
-    int fd = (int)syscall(SYS_openat2, u->prefix_fd, path, &how, sizeof how);
+    int64_t fd =
+        HOST_DO(openat2, (uint64_t)prefix_fd(u), HOST_PTR(path), HOST_PTR(&how), sizeof how);
     if (fd < 0) {
+        struct stat s;
         snprintf(out, size, "%s%s", u->opt.prefix, path);
-        if (errno != ENOSYS || faccessat(AT_FDCWD, out, F_OK, AT_SYMLINK_NOFOLLOW))
+        if (fd != -ENOSYS || HOST_DO(newfstatat, (uint64_t)AT_FDCWD, HOST_PTR(out), HOST_PTR(&s),
+                                     AT_SYMLINK_NOFOLLOW))
             snprintf(out, size, "%s", path);
         return;
     }
     char link[64];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(link, out, size - 1);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", (int)fd);
+    int64_t n = HOST_DO(readlinkat, (uint64_t)AT_FDCWD, HOST_PTR(link), HOST_PTR(out), size - 1);
     if (n > 0)
         out[n] = 0;
     else
         snprintf(out, size, "%s%s", u->opt.prefix, path);
-    close(fd);
+    HOST_DO(close, (uint64_t)fd);
 }

@@ -2,6 +2,7 @@
 // program itself, in every way a process may name itself. Their text is made when they are opened.
 #include "base/buf.h"
 #include "user/guest.h"
+#include "user/host_call.h"
 #include "user/path.h"
 
 #include <errno.h>
@@ -26,7 +27,7 @@ static const char *own_file(const char *path)
         path += 5;
     else if (!strncmp(path, "thread-self/", 12))
         path += 12;
-    else if (end > path && *end == '/' && pid == (unsigned long)getpid())
+    else if (end > path && *end == '/' && pid == (unsigned long)HOST_DO(getpid, 0))
         path = end + 1;
     else
         return NULL;
@@ -117,10 +118,11 @@ static void put_auxv(struct thread *t, struct buf *out)
 static void put_stat(struct thread *t, struct buf *out)
 {
     char text[2048];
-    int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    int64_t fd =
+        HOST_DO(openat, (uint64_t)AT_FDCWD, HOST_PTR("/proc/self/stat"), O_RDONLY | O_CLOEXEC);
+    int64_t n = fd >= 0 ? HOST_DO(read, (uint64_t)fd, HOST_PTR(text), sizeof text - 1) : -1;
     if (fd >= 0)
-        close(fd);
+        HOST_DO(close, (uint64_t)fd);
     if (n <= 0)
         return;
     text[n] = 0;
@@ -163,14 +165,14 @@ static const struct {
 
 static int as_file(struct buf *b, int flags)
 {
-    int fd = memfd_create("proc", flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
-    if (fd < 0)
-        return -errno;
-    if ((b->len && write(fd, b->data, b->len) != (ssize_t)b->len) || lseek(fd, 0, SEEK_SET)) {
-        close(fd);
+    int64_t fd = HOST_DO(memfd_create, HOST_PTR("proc"), flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
+    uint64_t n = b->len;
+    if (fd >= 0 && ((n && HOST_DO(write, (uint64_t)fd, HOST_PTR(b->data), n) != (int64_t)n) ||
+                    HOST_DO(lseek, (uint64_t)fd, 0, SEEK_SET))) {
+        HOST_DO(close, (uint64_t)fd);
         return -EIO;
     }
-    return fd;
+    return (int)fd;
 }
 
 int path_open_proc(struct thread *t, const char *path, int flags)
@@ -179,8 +181,7 @@ int path_open_proc(struct thread *t, const char *path, int flags)
         return PATH_NOT_OURS;
     const char *own = own_file(path);
     if (own && !strcmp(own, "exe")) {
-        int fd = open(t->u->exe, flags);
-        return fd < 0 ? -errno : fd;
+        return (int)HOST_DO(openat, (uint64_t)AT_FDCWD, HOST_PTR(t->u->exe), (uint64_t)flags);
     }
     for (unsigned i = 0; i < ARRAY_SIZE(files); i++) {
         const char *name = files[i].whole ? path : own;

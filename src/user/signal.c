@@ -7,7 +7,8 @@
 #include "base/bits.h"
 #include "user/debug/debug.h"
 #include "user/guest.h"
-#include "user/host_call.h"
+#include "user/calls.h"
+#include "user/proxy.h"
 #include "user/abi/layout_host.h"
 
 #include <errno.h>
@@ -43,12 +44,12 @@ __asm__(".text\n"
 
 static int host_action(int sig, const struct kernel_action *set, struct kernel_action *old)
 {
-    return (int)syscall(SYS_rt_sigaction, sig, set, old, 8);
+    return (int)HOST_DO(rt_sigaction, (uint64_t)sig, HOST_PTR(set), HOST_PTR(old), 8);
 }
 
 static void host_mask(uint64_t mask)
 {
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
+    HOST_DO(rt_sigprocmask, SIG_SETMASK, HOST_PTR(&mask), 0, 8);
 }
 
 uint64_t signal_host_mask(uint64_t guest_mask)
@@ -59,7 +60,7 @@ uint64_t signal_host_mask(uint64_t guest_mask)
 void signal_block_all(uint64_t *old)
 {
     uint64_t all = ~FAULTS;
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, old, 8);
+    HOST_DO(rt_sigprocmask, SIG_SETMASK, HOST_PTR(&all), HOST_PTR(old), 8);
 }
 
 void signal_restore(uint64_t old)
@@ -87,6 +88,8 @@ static struct sigaction translator[GUEST_SIGNALS + 1]; // the accelerator's hand
 static void fault_handler(int sig, siginfo_t *info, void *context)
 {
     ucontext_t *uc = context;
+    if (proxy_reminds(info))
+        return;
     if (info->si_code <= 0) {
         capture(sig, info, context);
         return;
@@ -138,18 +141,16 @@ static bool fatal_by_default(int sig)
     return !(others & SIG_BIT(sig));
 }
 
-// Of this signal the host is not to kill the program: a debugger is told before, and a child of
-// vfork may hold what its parent needs.
+// Of this signal the host is not to kill the program: a debugger is told before.
 static bool dies_by_us(const struct thread *t, int sig)
 {
-    return (t->u->debug || t->borrowed) && fatal_by_default(sig);
+    return t->u->debug && fatal_by_default(sig);
 }
 
-static int install(int sig, const struct guest_action *a)
+// What the host is to do.
+static struct kernel_action host_view(int sig, const struct guest_action *a)
 {
     struct kernel_action k = {.restorer = RESTORER, .mask = ~FAULTS};
-    if (is_fault(sig))
-        return 0;
     bool caught = !a->handler && dies_by_us(user_self, sig);
     if (a->handler <= 1 && !caught) // SIG_DFL, SIG_IGN
         k.handler = (void (*)(int, siginfo_t *, void *))(uintptr_t)a->handler;
@@ -157,7 +158,20 @@ static int install(int sig, const struct guest_action *a)
         k.handler = capture;
     k.flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART | GUEST_SA_RESTORER |
               (a->flags & (SA_NOCLDSTOP | SA_NOCLDWAIT));
-    return host_action(sig, &k, NULL) ? -errno : 0;
+    return k;
+}
+
+static int install(int sig, const struct guest_action *a)
+{
+    struct kernel_action k = host_view(sig, a);
+    return is_fault(sig) ? 0 : host_action(sig, &k, NULL);
+}
+
+// For the host, many a change is none: C libraries set every signal's default in a child.
+static bool same_view(int sig, const struct guest_action *a, const struct guest_action *b)
+{
+    struct kernel_action x = host_view(sig, a), y = host_view(sig, b);
+    return x.handler == y.handler && x.flags == y.flags;
 }
 
 int64_t signal_action(struct thread *t, int sig, const struct guest_action *set,
@@ -166,14 +180,13 @@ int64_t signal_action(struct thread *t, int sig, const struct guest_action *set,
     if (sig < 1 || sig > GUEST_SIGNALS || (set && (sig == SIGKILL || sig == SIGSTOP)))
         return -EINVAL;
     int64_t r = 0;
-    uint64_t mask;
-    signal_block_all(&mask); // nobody is to be captured with the lock held
     mutex_lock(&t->sighand->lock);
     struct guest_action before = t->sighand->action[sig];
-    if (set && !(r = install(sig, set)))
+    if (set && !same_view(sig, set, &before))
+        r = install(sig, set);
+    if (set && !r)
         t->sighand->action[sig] = *set;
     mutex_unlock(&t->sighand->lock);
-    signal_restore(mask);
     if (old)
         *old = before;
     return r;
@@ -212,8 +225,9 @@ void signal_init(struct user *u, struct thread *t)
 void signal_set_mask(struct thread *t, uint64_t mask)
 {
     t->blocked = mask & ~NEVER_BLOCKED;
-    if (!atomic_load(&t->captured)) // else when it has been delivered
-        host_mask(signal_host_mask(t->blocked));
+    // Once a signal has been captured all stay blocked until it has been delivered.
+    mask = signal_host_mask(t->blocked);
+    CALL_HOST(t, rt_sigprocmask, SIG_SETMASK, HOST_PTR(&mask), 0, 8);
 }
 
 void signal_mask_for_call(struct thread *t, uint64_t mask)
@@ -225,19 +239,25 @@ void signal_mask_for_call(struct thread *t, uint64_t mask)
 
 // ---- delivery ----
 
+static int64_t send_self(int sig, siginfo_t *info)
+{
+    uint64_t pid = (uint64_t)HOST_DO(getpid, 0), tid = (uint64_t)HOST_DO(gettid, 0);
+    return info ? HOST_DO(rt_tgsigqueueinfo, pid, tid, (uint64_t)sig, HOST_PTR(info))
+                : HOST_DO(tgkill, pid, tid, (uint64_t)sig);
+}
+
 void signal_die(struct thread *t, int sig)
 {
     if (t->u->debug)
         debug_end(t->u, 0, sig);
     robust_process_ends(t);
-    t->done = true;
     struct rlimit none = {0};
     uint64_t one = SIG_BIT(sig);
-    setrlimit(RLIMIT_CORE, &none); // it would be a core of the emulator
+    HOST_DO(prlimit64, 0, RLIMIT_CORE, HOST_PTR(&none)); // it would be a core of the emulator
     host_action(sig, &(struct kernel_action){0}, NULL);
-    syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &one, NULL, 8);
-    syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), sig);
-    _exit(128 + sig);
+    HOST_DO(rt_sigprocmask, SIG_UNBLOCK, HOST_PTR(&one), 0, 8);
+    send_self(sig, NULL);
+    HOST_DO(exit_group, (uint64_t)(128 + sig));
 }
 
 static bool on_altstack(const struct thread *t, uint64_t sp)
@@ -304,6 +324,7 @@ static void handle(struct thread *t, int sig, const siginfo_t *info, const struc
     if (!t->u->abi->frame_write(t, &f)) { // no room on the stack: as Linux does
         signal_action(t, SIGSEGV, &(struct guest_action){0}, NULL);
         signal_die(t, SIGSEGV);
+        return;
     }
     t->blocked |= a->mask | (a->flags & SA_NODEFER ? 0 : SIG_BIT(sig));
     t->blocked &= ~NEVER_BLOCKED;
@@ -321,8 +342,10 @@ void signal_force(struct thread *t, int sig, int code, uint64_t addr)
         return;
     signal_block_all(&mask);
     struct guest_action a = take_action(t, sig);
-    if (a.handler <= 1 || t->blocked & SIG_BIT(sig))
+    if (a.handler <= 1 || t->blocked & SIG_BIT(sig)) {
         signal_die(t, sig);
+        return;
+    }
     handle(t, sig, &info, &a);
     host_mask(atomic_load(&t->captured) ? ~FAULTS : signal_host_mask(t->blocked));
 }
@@ -330,8 +353,8 @@ void signal_force(struct thread *t, int sig, int code, uint64_t addr)
 // By its default action, or later: the kernel's business again.
 static void send_again(struct thread *t, int sig, siginfo_t *info)
 {
-    if (syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), sig, info))
-        syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), sig);
+    if (send_self(sig, info))
+        send_self(sig, NULL);
 }
 
 static void deliver_one(struct thread *t)

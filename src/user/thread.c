@@ -1,10 +1,10 @@
 // Guest threads and processes. A guest thread is a host thread with a CPU; a fork is a host fork
-// that keeps the calling thread. A vfork is the host's too: the child borrows the parent's memory
-// and its struct thread until it executes another program or ends, and the parent, which sleeps
-// meanwhile, gets its registers back.
+// that keeps the calling thread.
 #include "base/log.h"
 #include "user/debug/debug.h"
 #include "user/guest.h"
+#include "user/host_call.h"
+#include "user/proxy.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -34,6 +34,7 @@ struct thread *thread_new(struct user *u, struct err *e)
     struct thread *t = xalloc(sizeof *t);
     t->u = u;
     t->index = i;
+    t->fds = &u->fds;
     struct opts features = {0};
     char model[64];
     snprintf(model, sizeof model, "%s", u->isa->default_model);
@@ -82,11 +83,12 @@ static void fault(struct thread *t)
         signal_force(t, f.sig, f.code, f.addr);
 }
 
-void thread_run(struct thread *t)
+// Until its proxy has gone, if it has one.
+static void run(struct thread *t)
 {
     const struct accel_ops *ops = t->u->accel->ops;
     struct env *e = t->env;
-    for (;;) {
+    while (!t->proxy || likely(!proxy_gone(t->proxy))) {
         if (unlikely(t->u->debug))
             debug_enter(t);
         enum env_leave why = ops->run(t->u->accel, e);
@@ -120,9 +122,21 @@ void thread_run(struct thread *t)
     }
 }
 
+void thread_run(struct thread *t)
+{
+    run(t);
+    BUG_ON("the process has gone");
+    __builtin_unreachable();
+}
+
+void thread_run_proxied(struct thread *t)
+{
+    run(t);
+}
+
 // ---- the end of a thread ----
 
-static void leave_memory(struct thread *t)
+void thread_leave_memory(struct thread *t)
 {
     robust_thread_ends(t);
     if (t->clear_tid && guest_write_u32(t, t->clear_tid, 0))
@@ -133,9 +147,12 @@ void thread_end(struct thread *t, int status)
 {
     uint64_t old;
     bool is_main = t->is_main;
+    if (t->proxy) {
+        HOST_DO(exit, (uint64_t)status);
+        return;
+    }
     signal_block_all(&old);
-    leave_memory(t);
-    t->done = true;
+    thread_leave_memory(t);
     if (is_main) // its host thread is the process's own, and stays as a zombie like Linux's
         syscall(SYS_exit, status);
     t->u->accel->ops->thread_leave(t->u->accel, t->env);
@@ -177,6 +194,8 @@ static void *thread_main(void *arg)
 static int64_t clone_thread(struct thread *t, const struct clone_request *r)
 {
     const uint64_t needed = CLONE_VM | CLONE_SIGHAND | CLONE_THREAD;
+    if (t->proxy) // which has no other threads
+        return -EAGAIN;
     if ((r->flags & needed) != needed || !(r->flags & CLONE_FS) || !(r->flags & CLONE_FILES))
         return -EINVAL;
     struct err e = {0};
@@ -234,14 +253,13 @@ static void child_of_fork(struct thread *t, const struct clone_request *r, int l
     t->is_main = true;
     t->clear_tid = r->flags & CLONE_CHILD_CLEARTID ? r->child_tid : 0;
     u->abi->child(t->env, t->env, r->stack, r->flags & CLONE_SETTLS ? &r->tls : NULL);
-    if (r->flags & CLONE_CHILD_SETTID &&
-        !guest_write_u32(t, r->child_tid, (uint32_t)syscall(SYS_gettid)))
+    if (r->flags & CLONE_CHILD_SETTID && !guest_write_u32(t, r->child_tid, (uint32_t)t->tid))
         log_debug("clone: bad child_tid");
     if (u->debug)
         debug_fork_child(t, link);
 }
 
-static long host_fork(struct thread *t, const struct clone_request *r, int *pidfd)
+static long host_fork(const struct clone_request *r, int *pidfd)
 {
     const uint64_t pass = CLONE_PARENT | CLONE_FS | CLONE_FILES | CLONE_NEWNS | CLONE_NEWCGROUP |
                           CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
@@ -267,8 +285,10 @@ static int64_t clone_fork(struct thread *t, const struct clone_request *r)
     bool prepared = !dbt_fork_prepare(u->accel, &e); // before mm.lock, as translating threads do
     mutex_lock(&u->mm.lock);
     mutex_lock(&t->sighand->lock);
-    int64_t pid = prepared ? host_fork(t, r, &pidfd) : -ENOMEM;
-    if (pid == -1)
+    int64_t pid = -ENOMEM;
+    if (prepared && t->proxy)
+        pid = proxy_fork(t->proxy, host_fork, r, &pidfd);
+    else if (prepared && (pid = host_fork(r, &pidfd)) < 0)
         pid = -errno;
     if (pid == 0) {
         child_of_fork(t, r, link);
@@ -291,85 +311,6 @@ static int64_t clone_fork(struct thread *t, const struct clone_request *r)
     return pid;
 }
 
-// ---- vfork ----
-
-struct vfork_start {
-    struct thread *t;
-    uint64_t mask;
-};
-
-static int vfork_child(void *arg)
-{
-    struct vfork_start *s = arg;
-    signal_defaults(s->t);
-    signal_restore(s->mask);
-    thread_run(s->t);
-}
-
-// The child was killed, and not between two guest instructions, where it takes every other signal:
-// it may have held a lock, or left a table half changed. Linux, too, kills those that share memory
-// with a process that it has to kill.
-static _Noreturn void lost_child(void)
-{
-    static const char line[] =
-        "myna: a child of vfork was killed while it worked on memory that it shared with its "
-        "parent, which cannot go on\n";
-    ssize_t n = write(STDERR_FILENO, line, sizeof line - 1);
-    (void)n;
-    for (;;)
-        kill(getpid(), SIGKILL);
-}
-
-static int64_t clone_vfork(struct thread *t, const struct clone_request *r)
-{
-    struct user *u = t->u;
-    struct sighand *shared = t->sighand, own = *shared;
-    struct thread before = *t;
-    size_t cpu_size = u->isa->cpu_size - sizeof(struct env);
-    uint8_t *cpu = xalloc(cpu_size), *cpu_at = (uint8_t *)t->env + sizeof(struct env);
-    void *stack = mmap(NULL, THREAD_STACK, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (stack == MAP_FAILED) {
-        free(cpu);
-        return -ENOMEM;
-    }
-    struct vfork_start s = {.t = t};
-    struct env_monitor monitor = t->env->monitor;
-    struct env_fp fp = t->env->fp;
-    memcpy(cpu, cpu_at, cpu_size);
-    signal_block_all(&s.mask);
-    pthread_mutex_init(&own.lock, NULL);
-    t->sighand = &own;
-    t->is_main = t->borrowed = true;
-    t->done = false;
-    t->clear_tid = r->flags & CLONE_CHILD_CLEARTID ? r->child_tid : 0;
-    t->robust_list = 0;
-    u->abi->child(t->env, t->env, r->stack, r->flags & CLONE_SETTLS ? &r->tls : NULL);
-    int pidfd = -1;
-    int pid = clone(vfork_child, (uint8_t *)stack + THREAD_STACK,
-                    (int)(CLONE_VM | CLONE_VFORK | (r->flags & CLONE_PIDFD)) | r->exit_signal, &s,
-                    &pidfd);
-    int64_t result = pid < 0 ? -errno : pid;
-    if (pid > 0 && !t->done && !t->in_host_call && !dbt_stopped_in_guest(t->env))
-        lost_child();
-    // The child has gone: everything as it was, but for what it captured of our own signals.
-    exec_release(t);
-    *t = before;
-    memcpy(cpu_at, cpu, cpu_size);
-    t->env->monitor = monitor;
-    t->env->fp = fp;
-    t->env->exec->fp_changed(t->env);
-    signal_restore(s.mask);
-    munmap(stack, THREAD_STACK);
-    free(cpu);
-    if (pid > 0 && r->flags & CLONE_PARENT_SETTID &&
-        !guest_write_u32(t, r->parent_tid, (uint32_t)pid))
-        log_debug("clone: bad parent_tid");
-    if (pid > 0 && r->flags & CLONE_PIDFD && !guest_write_u32(t, r->pidfd, (uint32_t)pidfd))
-        log_debug("clone: bad pidfd");
-    return result;
-}
-
 int64_t thread_clone(struct thread *t, const struct clone_request *r)
 {
     if (r->flags & CLONE_THREAD)
@@ -377,6 +318,6 @@ int64_t thread_clone(struct thread *t, const struct clone_request *r)
     if (r->flags & CLONE_SIGHAND || (r->flags & CLONE_VM && !(r->flags & CLONE_VFORK)))
         return -EINVAL; // processes that share memory and go on beside each other
     if (r->flags & CLONE_VFORK && r->flags & CLONE_VM && !t->u->debug)
-        return clone_vfork(t, r);
+        return vfork_clone(t, r);
     return clone_fork(t, r);
 }

@@ -49,11 +49,13 @@ struct user {
     struct accel *accel;
     struct mm mm;
     struct user_options opt;
-    int pid;                      // a child of vfork, which borrows all this, has another
-    char *exe;                    // absolute path of the running program
-    int self_fd;                  // our own executable, for running foreign programs
-    int prefix_fd;                // of opt.prefix, or -1
-    int log_fd;                   // reserved for the debug log, or -1
+    int pid;   // a child of vfork has another
+    char *exe; // absolute path of the running program
+    struct own_fds {
+        int self;                 // our own executable, for running foreign programs
+        int prefix;               // of opt.prefix, or -1
+        int log;                  // reserved for the debug log, or -1
+    } fds;                        // a child of vfork has its own: thread->fds
     const char *personality_name; // argv[0] that makes us run this guest again
     uint32_t personality;         // as the program set it
     struct user_limit {
@@ -96,11 +98,9 @@ struct thread {
     // The debugger's (debug/): held back at a resume, stepping; the signal that goes on to us.
     bool debug_held, debug_step;
     int debug_signal;
-    int tid; // of its host thread
-    // A child of vfork has all this from its parent, which must be able to go on when the child is
-    // killed.
-    bool borrowed, in_host_call, done; // done: it executes another program or ends
-    struct exec_request *exec;         // in progress: a vfork child leaves it behind
+    int tid; // of its host thread, or of the process that is its child of vfork
+    struct own_fds *fds;
+    struct proxy *proxy; // it runs as a child of vfork, which this is to the kernel; or NULL
 };
 
 extern _Thread_local struct thread *user_self;
@@ -113,8 +113,15 @@ struct clone_request {
 struct thread *thread_new(struct user *u, struct err *e);
 void thread_free(struct thread *t);
 _Noreturn void thread_run(struct thread *t); // on its host thread, until it ends
-_Noreturn void thread_end(struct thread *t, int status);
+void thread_run_proxied(struct thread *t);   // until its proxy has gone
+// Of all threads that can be killed by themselves, a child of vfork alone comes back: its proxy has
+// gone.
+void thread_end(struct thread *t, int status);
+void thread_leave_memory(struct thread *t); // what it holds or has promised there
 int64_t thread_clone(struct thread *t, const struct clone_request *r);
+
+// ---- vfork.c ----
+int64_t vfork_clone(struct thread *t, const struct clone_request *r);
 
 // ---- program/robust.c ----
 void robust_shares_memory(struct user *u); // with other processes, for writing
@@ -127,15 +134,14 @@ void robust_resume(struct user *u);         // it did not
 // ---- signal.c ----
 void signal_init(struct user *u, struct thread *t); // what the process was started with
 void signal_thread_init(void);                      // on each thread, after the accelerator's
-// Signals with the default action, after the thread has become a child of vfork or is debugged no
-// longer.
+// Signals with the default action, after the thread is debugged no longer.
 void signal_defaults(struct thread *t);
 // After a thread was made, signals blocked: the host's C library takes signals for itself then that
 // are the guest's.
 void signal_reclaim(struct thread *t);
 void signal_deliver(struct thread *t); // what has been captured, on the way to the guest
 void signal_force(struct thread *t, int sig, int code, uint64_t addr); // a fault's
-_Noreturn void signal_die(struct thread *t, int sig);
+void signal_die(struct thread *t, int sig);            // comes back as thread_end does
 void signal_set_mask(struct thread *t, uint64_t mask); // the guest's
 // A wait with another mask: put it in force; the old one returns after the call.
 void signal_mask_for_call(struct thread *t, uint64_t mask);
@@ -162,7 +168,6 @@ uint64_t stack_build(struct user *u, const struct image *im, char **argv, char *
                      struct env *cpu, struct err *e);
 int64_t exec_program(struct thread *t, int dirfd, const char *path, uint64_t argv, uint64_t env,
                      int flags);
-void exec_release(struct thread *t); // what t->exec holds
 
 // ---- calls.c ----
 void call_guest(struct thread *t); // the system call the guest has asked for

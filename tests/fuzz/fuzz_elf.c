@@ -57,7 +57,7 @@ static void make_seed(void *out, uint16_t type, uint64_t base)
 
 static void run_elf(const uint8_t *p, size_t n)
 {
-    struct user u = {.abi = abis[0], .prefix_fd = -1, .opt.stack_size = 256 * KiB};
+    struct user u = {.abi = abis[0], .fds.prefix = -1, .opt.stack_size = 256 * KiB};
     struct image image;
     struct err e = {0};
     int status = 0, fd = memfd_create("program", MFD_CLOEXEC);

@@ -40,6 +40,10 @@ PRIVATE = [
 NEVER_DIE = ("device", "block", "net", "snapshot", "isa")
 DEADLY = re.compile(r"(?<![\w.>])(abort|exit|_exit|_Exit|assert)\s*\(")
 DEADLY_ALLOWED = {"block/co.c"}  # the host has no memory left for a stack, as in xalloc
+# A child of vfork is not the process that runs its code: what the program is to see of the kernel is
+# asked for by call_host or HOST_DO, in all of user mode but where the emulator starts or speaks for itself.
+BY_LIBRARY = re.compile(r"(?<![\w.>])(open|openat|close|fcntl|read|pread|dup\d?|f?statf?s?|fstatat|readlink(at)?|faccessat|getpid|syscall)\s*\(")
+BY_LIBRARY_ALLOWED = re.compile(r"user/(main|proxy|thread|host_call)\.c|user/debug/.*|user/program/(elf|robust|stack)\.c")
 WORDS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|/work/")
 KINDS = (".c", ".h", ".def", ".decode", ".py", ".sh", ".md", ".build")
 
@@ -78,9 +82,12 @@ def check_source(path, inside, lines):
     if lines and not lines[0].startswith(("//", "/*")):
         breach(path, 1, "does not open with what it is for")
     dies = inside.startswith(tuple(r + "/" for r in NEVER_DIE)) and inside not in DEADLY_ALLOWED
+    ordered = inside.startswith("user/") and not BY_LIBRARY_ALLOWED.match(inside)
     for n, text in enumerate(lines, 1):
         if dies and DEADLY.search(text.split("//")[0]):
             breach(path, n, "ends the process (R8)")
+        if ordered and BY_LIBRARY.search(text.split("//")[0]):
+            breach(path, n, "a call of the C library that is not the child's of vfork (user/proxy.h)")
         if re.match(r"\s*typedef\s+(struct|union|enum)\b[^(]*$", text):
             breach(path, n, "typedef of a struct, union or enum")
         if "__attribute__((constructor" in text:

@@ -9,9 +9,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-static int *own(struct user *u, int fd)
+static int *own(struct thread *t, int fd)
 {
-    int *const fds[] = {&u->self_fd, &u->prefix_fd, &u->log_fd};
+    int *const fds[] = {&t->fds->self, &t->fds->prefix, &t->fds->log};
     for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
         if (fd >= 0 && *fds[i] == fd)
             return fds[i];
@@ -21,19 +21,19 @@ static int *own(struct user *u, int fd)
 bool fd_names_own(struct thread *t, const struct call *c, const uint64_t *a)
 {
     for (unsigned i = 0; i < CALL_ARGS; i++)
-        if ((c->kinds[i] == K_FD || c->kinds[i] == K_DIRFD) && unlikely(own(t->u, (int)a[i])))
+        if ((c->kinds[i] == K_FD || c->kinds[i] == K_DIRFD) && unlikely(own(t, (int)a[i])))
             return true;
     return false;
 }
 
 int64_t sys_dup3(struct thread *t, const uint64_t *a)
 {
-    int *mine = own(t->u, (int)a[1]);
-    int fresh = mine ? fcntl(*mine, F_DUPFD_CLOEXEC, USER_OWN_FDS) : -1;
-    if (mine && fresh < 0)
-        return -errno;
+    int *mine = own(t, (int)a[1]);
+    int64_t fresh = mine ? HOST_DO(fcntl, (uint64_t)*mine, F_DUPFD_CLOEXEC, USER_OWN_FDS) : 0;
+    if (fresh < 0)
+        return fresh;
     if (mine)
-        *mine = fresh; // the old number is about to be replaced
+        *mine = (int)fresh; // the old number is about to be replaced
     return CALL_HOST(t, dup3, a[0], a[1], (uint64_t)open_flags_swap(t, (int)a[2], true));
 }
 
@@ -44,7 +44,7 @@ int64_t sys_close_range(struct thread *t, const uint64_t *a)
         return -EINVAL;
     while (first <= last) {
         uint32_t mine = UINT32_MAX; // the lowest of ours in the rest of the range
-        const int fds[] = {t->u->self_fd, t->u->prefix_fd, t->u->log_fd};
+        const int fds[] = {t->fds->self, t->fds->prefix, t->fds->log};
         for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
             if (fds[i] >= 0 && (uint32_t)fds[i] >= first && (uint32_t)fds[i] <= last)
                 mine = MIN(mine, (uint32_t)fds[i]);
@@ -68,21 +68,22 @@ static bool lists_descriptors(int fd)
     struct statfs fs;
     char link[64], path[256];
     int pid, at = 0;
-    if (fstatfs(fd, &fs) || fs.f_type != PROC)
+    if (HOST_DO(fstatfs, (uint64_t)fd, HOST_PTR(&fs)) || fs.f_type != PROC)
         return false;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(link, path, sizeof path - 1);
+    int64_t n =
+        HOST_DO(readlinkat, (uint64_t)AT_FDCWD, HOST_PTR(link), HOST_PTR(path), sizeof path - 1);
     if (n <= 0)
         return false;
     path[n] = 0;
-    if (sscanf(path, "/proc/%d/%n", &pid, &at) < 1 || !at || pid != getpid())
+    if (sscanf(path, "/proc/%d/%n", &pid, &at) < 1 || !at || pid != (int)HOST_DO(getpid, 0))
         return false;
     const char *last = strrchr(path, '/');
     return !strcmp(last, "/fd") || !strcmp(last, "/fdinfo");
 }
 
 // Takes our entries out of n bytes of them; what remains.
-static size_t drop_own(struct user *u, char *list, size_t n)
+static size_t drop_own(struct thread *t, char *list, size_t n)
 {
     size_t kept = 0;
     for (size_t at = 0; at < n;) {
@@ -90,7 +91,7 @@ static size_t drop_own(struct user *u, char *list, size_t n)
         size_t size = d->d_reclen;
         char *end;
         unsigned long number = strtoul(d->d_name, &end, 10);
-        if (end == d->d_name || *end || !own(u, (int)number)) {
+        if (end == d->d_name || *end || !own(t, (int)number)) {
             memmove(list + kept, list + at, size);
             kept += size;
         }
@@ -105,7 +106,7 @@ int64_t sys_getdents64(struct thread *t, const uint64_t *a)
     while (r > 0 && lists_descriptors((int)a[0])) {
         char *list = xalloc((size_t)r);
         bool ok = guest_read(t, a[1], list, (size_t)r);
-        size_t kept = ok ? drop_own(t->u, list, (size_t)r) : 0;
+        size_t kept = ok ? drop_own(t, list, (size_t)r) : 0;
         ok = ok && guest_write(t, a[1], list, kept);
         free(list);
         if (!ok)

@@ -156,8 +156,9 @@ int64_t sys_newfstatat(struct thread *t, const uint64_t *a)
     int64_t r = find_path(t, a[1], found, !(a[3] & AT_SYMLINK_NOFOLLOW));
     if (r)
         return r;
-    if (fstatat((int)a[0], found, &s, (int)a[3]))
-        return -errno;
+    r = CALL_HOST(t, newfstatat, a[0], HOST_PTR(found), HOST_PTR(&s), a[3]);
+    if (r)
+        return r;
     return layout_write(t, LAYOUT_stat, a[2], &s) ? 0 : -EFAULT;
 }
 

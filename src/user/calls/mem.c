@@ -94,7 +94,7 @@ int64_t sys_mlockall(struct thread *t, const uint64_t *a)
 static int64_t process_vm(struct thread *t, long nr, const uint64_t *a)
 {
     struct iovec *local, *remote;
-    if ((int)a[0] != getpid())
+    if ((pid_t)a[0] != (pid_t)HOST_DO(getpid, 0))
         return -EPERM;
     int64_t r = iov_read(t, a[1], a[2], &local);
     if (r)

@@ -1,6 +1,7 @@
 // Processes and threads: clone, exec, exit, futex, limits, prctl, and who the kernel says it is.
 #include "user/calls.h"
 #include "user/debug/debug.h"
+#include "user/proxy.h"
 
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -60,6 +61,7 @@ int64_t sys_clone3(struct thread *t, const uint64_t *a)
 int64_t sys_exit(struct thread *t, const uint64_t *a)
 {
     thread_end(t, (int)a[0]);
+    return 0;
 }
 
 int64_t sys_exit_group(struct thread *t, const uint64_t *a)
@@ -69,9 +71,8 @@ int64_t sys_exit_group(struct thread *t, const uint64_t *a)
     uint64_t mask;
     signal_block_all(&mask);
     robust_process_ends(t);
-    t->done = true;
-    syscall(SYS_exit_group, (int)a[0]);
-    __builtin_unreachable();
+    HOST_DO(exit_group, a[0]);
+    return 0; // the end of a child of vfork
 }
 
 int64_t sys_execve(struct thread *t, const uint64_t *a)
@@ -91,7 +92,7 @@ int64_t sys_execveat(struct thread *t, const uint64_t *a)
 int64_t sys_set_tid_address(struct thread *t, const uint64_t *a)
 {
     t->clear_tid = a[0];
-    return syscall(SYS_gettid);
+    return HOST_DO(gettid, 0);
 }
 
 // ---- futex ----
@@ -135,7 +136,7 @@ int64_t sys_set_robust_list(struct thread *t, const uint64_t *a)
 
 int64_t sys_get_robust_list(struct thread *t, const uint64_t *a)
 {
-    if (a[0] && (pid_t)a[0] != (pid_t)syscall(SYS_gettid))
+    if (a[0] && (pid_t)a[0] != (pid_t)HOST_DO(gettid, 0))
         return -EPERM;
     bool ok = word_write(t, a[1], t->robust_list) &&
               word_write(t, a[2], layout_size(t, LAYOUT_robust_list));
@@ -156,7 +157,7 @@ static int64_t limit(struct thread *t, unsigned resource, const struct rlimit *f
     if (fresh && fresh->rlim_cur > fresh->rlim_max)
         return -EINVAL;
     *old = (struct rlimit){l->soft, l->hard};
-    if (fresh && fresh->rlim_max > l->hard && geteuid())
+    if (fresh && fresh->rlim_max > l->hard && HOST_DO(geteuid, 0))
         return -EPERM;
     if (fresh)
         *l = (struct user_limit){fresh->rlim_cur, fresh->rlim_max};
@@ -186,7 +187,7 @@ int64_t sys_setrlimit(struct thread *t, const uint64_t *a)
 int64_t sys_prlimit64(struct thread *t, const uint64_t *a)
 {
     struct rlimit fresh, old;
-    if ((a[0] && (pid_t)a[0] != getpid()) || !emulated_limit((unsigned)a[1]))
+    if ((a[0] && (pid_t)a[0] != (pid_t)HOST_DO(getpid, 0)) || !emulated_limit((unsigned)a[1]))
         return CALL_HOST(t, prlimit64, a[0], a[1], call_ptr(t, a[2]), call_ptr(t, a[3]));
     if (a[2] && !guest_read(t, a[2], &fresh, sizeof fresh))
         return -EFAULT;
@@ -238,16 +239,28 @@ static int64_t tagged_addresses(struct thread *t, const uint64_t *a, bool set)
     return 0;
 }
 
+// A proxy's own is not the child's.
+static int64_t death_signal(struct thread *t, const uint64_t *a)
+{
+    bool set = (int)a[0] == PR_SET_PDEATHSIG;
+    if (!t->proxy)
+        return CALL_HOST(t, prctl, a[0], set ? a[1] : call_ptr(t, a[1]), a[2], a[3], a[4]);
+    if (set)
+        return proxy_set_death_signal(t->proxy, a[1]);
+    return guest_write_u32(t, a[1], (uint32_t)proxy_death_signal(t->proxy)) ? 0 : -EFAULT;
+}
+
 int64_t sys_prctl(struct thread *t, const uint64_t *a)
 {
     uint64_t random[12];
     switch ((int)a[0]) {
     case PR_SET_NAME:
     case PR_GET_NAME:
-    case PR_GET_PDEATHSIG:
     case PR_GET_CHILD_SUBREAPER:
         return CALL_HOST(t, prctl, a[0], call_ptr(t, a[1]), a[2], a[3], a[4]);
+    case PR_GET_PDEATHSIG:
     case PR_SET_PDEATHSIG:
+        return death_signal(t, a);
     case PR_GET_DUMPABLE:
     case PR_SET_DUMPABLE:
     case PR_GET_KEEPCAPS:
@@ -321,8 +334,9 @@ int64_t sys_sysinfo(struct thread *t, const uint64_t *a)
 int64_t sys_uname(struct thread *t, const uint64_t *a)
 {
     struct utsname u;
-    if (uname(&u))
-        return -errno;
+    int64_t r = HOST_DO(uname, HOST_PTR(&u));
+    if (r)
+        return r;
     snprintf(u.machine, sizeof u.machine, "%s", t->u->abi->machine);
     if (t->u->opt.release)
         snprintf(u.release, sizeof u.release, "%s", t->u->opt.release);

@@ -76,7 +76,7 @@ static void put_arg(struct buf *b, struct thread *t, const struct call *c, const
 
 static void put_call(struct buf *b, struct thread *t, const struct call *c, const uint64_t *a)
 {
-    buf_printf(b, "%d %s(", (int)syscall(SYS_gettid), c->name);
+    buf_printf(b, "%d %s(", t->tid, c->name);
     for (unsigned i = 0; i < CALL_ARGS && c->kinds[i]; i++) {
         buf_printf(b, i ? "," : "");
         put_arg(b, t, c, a, i);

@@ -52,29 +52,35 @@ static char *own(struct exec_request *r, char *text)
 
 // ---- what kind of file ----
 
+// By the effective user's rights, for which old kernels have no call.
+static bool may_execute(struct exec_request *r)
+{
+    int64_t e = HOST_DO(faccessat2, (uint64_t)r->dirfd, HOST_PTR(r->path), X_OK, AT_EACCESS);
+    if (e == -ENOSYS)
+        e = HOST_DO(faccessat, (uint64_t)r->dirfd, HOST_PTR(r->path), X_OK);
+    return !e;
+}
+
 // Its first bytes, if it may be executed at all. The number read, or a negative errno.
 static int64_t read_head(struct exec_request *r, char head[HEAD + 1])
 {
     struct stat st;
-    int64_t n;
-    int at_fd = r->flags & AT_EMPTY_PATH && !r->path[0];
-    int fd = at_fd
-                 ? r->dirfd
-                 : openat(r->dirfd, r->path,
-                          O_RDONLY | O_CLOEXEC | (r->flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0));
+    bool at_fd = r->flags & AT_EMPTY_PATH && !r->path[0];
+    int flags = O_RDONLY | O_CLOEXEC | (r->flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0);
+    int64_t fd =
+        at_fd ? r->dirfd : HOST_DO(openat, (uint64_t)r->dirfd, HOST_PTR(r->path), (uint64_t)flags);
     if (fd < 0)
-        return errno == EACCES && !faccessat(r->dirfd, r->path, X_OK, AT_EACCESS) ? 0 : -errno;
-    if (fstat(fd, &st))
-        n = -errno;
-    else if (!S_ISREG(st.st_mode) || (!at_fd && faccessat(r->dirfd, r->path, X_OK, AT_EACCESS)))
+        return fd == -EACCES && may_execute(r) ? 0 : fd;
+    int64_t n = HOST_DO(fstat, (uint64_t)fd, HOST_PTR(&st));
+    if (!n && (!S_ISREG(st.st_mode) || (!at_fd && !may_execute(r))))
         n = -EACCES;
-    else
-        n = pread(fd, head, HEAD, 0);
+    else if (!n)
+        n = HOST_DO(pread64, (uint64_t)fd, HOST_PTR(head), HEAD, 0);
     if (!at_fd)
-        close(fd);
+        HOST_DO(close, (uint64_t)fd);
     if (n >= 0)
         head[n] = 0;
-    return n < 0 && n == -1 ? -errno : n;
+    return n;
 }
 
 static bool for_guest(const struct user *u, const char *head, int64_t n)
@@ -189,19 +195,19 @@ static int64_t run_ourselves(struct exec_request *r)
     // A program given by its descriptor: closed on exec for the program, but not before we have
     // read it.
     bool by_fd = r->flags & AT_EMPTY_PATH && !r->path[0];
-    int flags = by_fd ? fcntl(r->dirfd, F_GETFD) : 0;
+    uint64_t fd = (uint64_t)r->dirfd, self = (uint64_t)t->fds->self;
+    int64_t flags = by_fd ? HOST_DO(fcntl, fd, F_GETFD) : 0;
     if (by_fd)
-        fcntl(r->dirfd, F_SETFD, 0);
+        HOST_DO(fcntl, fd, F_SETFD, 0);
     // The descriptor tells the new process where to find its own executable (main.c).
-    fcntl(t->u->self_fd, F_SETFD, 0);
-    int64_t e =
-        CALL_HOST(t, execveat, (uint64_t)t->u->self_fd, (uint64_t)(uintptr_t) "",
-                  (uint64_t)(uintptr_t)w->data, (uint64_t)(uintptr_t)r->env.data, AT_EMPTY_PATH);
-    fcntl(t->u->self_fd, F_SETFD, FD_CLOEXEC);
+    HOST_DO(fcntl, self, F_SETFD, 0);
+    int64_t e = CALL_HOST(t, execveat, self, HOST_PTR(""), HOST_PTR(w->data), HOST_PTR(r->env.data),
+                          AT_EMPTY_PATH);
+    HOST_DO(fcntl, self, F_SETFD, FD_CLOEXEC);
     if (debugger)
         debug_exec_failed(t->u);
     if (by_fd)
-        fcntl(r->dirfd, F_SETFD, flags);
+        HOST_DO(fcntl, fd, F_SETFD, (uint64_t)flags);
     return e;
 }
 
@@ -220,11 +226,14 @@ static int64_t run(struct exec_request *r)
         int64_t n = read_head(r, head);
         if (n < 0)
             return n;
-        bool foreign = for_guest(r->t->u, head, n) && r->t->u->self_fd >= 0;
+        bool foreign = for_guest(r->t->u, head, n) && r->t->fds->self >= 0;
         if (foreign || n < 2 || head[0] != '#' || head[1] != '!') {
-            robust_suspend(r->t->u);
+            bool alone = !r->t->proxy; // else the memory stays the parent's
+            if (alone)
+                robust_suspend(r->t->u);
             int64_t e = foreign ? run_ourselves(r) : run_as_it_is(r);
-            robust_resume(r->t->u);
+            if (alone)
+                robust_resume(r->t->u);
             return e;
         }
         int64_t e = follow_script(r, head);
@@ -234,12 +243,8 @@ static int64_t run(struct exec_request *r)
     return -ELOOP;
 }
 
-void exec_release(struct thread *t)
+static void release(struct exec_request *r)
 {
-    struct exec_request *r = t->exec;
-    t->exec = NULL;
-    if (!r)
-        return;
     for (size_t i = 0; i < r->owned.len; i++)
         free(r->owned.data[i]);
     vec_free(&r->owned);
@@ -255,7 +260,6 @@ int64_t exec_program(struct thread *t, int dirfd, const char *path, uint64_t arg
     if (!path[0] && !(flags & AT_EMPTY_PATH))
         return -ENOENT;
     struct exec_request *r = xalloc(sizeof *r);
-    t->exec = r;
     r->t = t;
     r->dirfd = dirfd;
     r->flags = flags;
@@ -273,6 +277,6 @@ int64_t exec_program(struct thread *t, int dirfd, const char *path, uint64_t arg
         vec_push(&r->env, NULL);
         e = run(r);
     }
-    exec_release(t);
+    release(r);
     return e;
 }

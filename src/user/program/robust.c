@@ -109,7 +109,7 @@ void robust_thread_ends(struct thread *t)
 void robust_process_ends(struct thread *t)
 {
     struct user *u = t->u;
-    if (getpid() != u->pid)
+    if (t->proxy)
         return;
     robust_suspend(u);
     mutex_lock(&u->threads_lock);
@@ -175,7 +175,7 @@ static void start(struct user *u) {}
 
 static void start_if_needed(struct user *u)
 {
-    if (!u->shares_memory || !u->has_robust_list || u->undertaker || getpid() != u->pid)
+    if (!u->shares_memory || !u->has_robust_list || u->undertaker)
         return;
     mutex_lock(&u->threads_lock);
     if (!u->undertaker)
@@ -197,7 +197,7 @@ void robust_has_list(struct user *u)
 
 void robust_suspend(struct user *u)
 {
-    if (!u->undertaker || getpid() != u->pid)
+    if (!u->undertaker)
         return;
     mutex_lock(&u->threads_lock);
     if (u->undertaker) {

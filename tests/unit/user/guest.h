@@ -28,7 +28,7 @@ static inline struct thread *guest_new(const char *isa)
             u->abi = abis[i];
     u->isa = isa_find(isa);
     layouts_make(&u->layouts, &u->abi->data, u->isa->big_endian);
-    u->prefix_fd = u->self_fd = u->log_fd = -1;
+    u->fds = (struct own_fds){-1, -1, -1};
     u->pid = getpid();
     u->exe = xstrdup("/nowhere/program");
     u->opt.stack_size = MiB;
