@@ -1,61 +1,20 @@
 // The Advanced Interrupt Architecture, case by case, on the virt board with aia=aplic-imsic and one
 // guest file: interrupt files, priorities, injected interrupts, who may reach what, the APLIC's
 // domains and messages. Cases follow the specification (version 1.0).
-#include "bare.h"
+#include "aia.h"
 
-enum { MISELECT = 0x350, MIREG = 0x351, SEI = 9, MEI = 11, MSI = 3, SSI = 1, STI = 5 };
-#define BIT(n) (1ul << (n))
-
-static volatile unsigned *const machine_page = (volatile unsigned *)0x24000000;
-static volatile unsigned *const super_page = (volatile unsigned *)0x28000000;
-static volatile unsigned *const guest_page = (volatile unsigned *)0x28001000;
 static volatile unsigned *const msip = (volatile unsigned *)0x2000000;
-static volatile unsigned *const root = (volatile unsigned *)0xc000000;
-static volatile unsigned *const child = (volatile unsigned *)0xd000000;
+static volatile unsigned *const aplic_m = (volatile unsigned *)0xc000000;
+static volatile unsigned *const aplic_s = (volatile unsigned *)0xd000000;
 
-#define INDIRECT(name, select, reg)                                                                \
-    static u64 name##_get(u64 n)                                                                   \
-    {                                                                                              \
-        WRITE(select, n);                                                                          \
-        return READ(reg);                                                                          \
-    }                                                                                              \
-    static void name##_set(u64 n, u64 v)                                                           \
-    {                                                                                              \
-        WRITE(select, n);                                                                          \
-        WRITE(reg, v);                                                                             \
-    }
-INDIRECT(m, 0x350, 0x351)
-INDIRECT(s, 0x150, 0x151)
-INDIRECT(vs, 0x250, 0x251)
-CSR_READER(stopi, 0xdb0)
-CSR_READER(stopei, 0x15c)
 CSR_READER(read_sip, sip)
 CSR_READER(read_vsireg, 0x251)
 INSN(write_stimecmp, "csrw 0x14d, %0")
-INSN(pause_here, "nop")
 static u64 claim_stopei(u64 a)
 {
     u64 v;
     __asm__ volatile("csrrw %0, 0x15c, zero" : "=r"(v));
     return v;
-}
-
-enum { EIDELIVERY = 0x70, EITHRESHOLD = 0x72, EIP0 = 0x80, EIE0 = 0xc0 };
-static u64 top(u64 id)
-{
-    return id << 16 | id;
-}
-static void expect_result(u64 (*fn)(u64), u64 argument, u64 level, u64 virtual, u64 want)
-{
-    seen.cause = ~0ul;
-    try(fn, argument, level, virtual);
-    expect(seen.cause == (virtual ? ECALL_VS : ECALL_S) && result == want);
-}
-static void expect_virtual(u64 (*fn)(u64), u64 argument)
-{
-    seen.cause = ~0ul;
-    try(fn, argument, S, 1);
-    expect(seen.cause == VIRTUAL_INSN);
 }
 
 static void windows(void)
@@ -292,63 +251,63 @@ enum { DETACHED = 1, LEVEL1 = 6, LEVEL0 = 7, DELEGATE = 1 << 10 };
 // Source 20 has no device, so its wire is low.
 static void aplic(void)
 {
-    expect(REG(root, SOURCECFG) == 0x80000004);
-    REG(root, SOURCECFG) = 0x100;
-    expect(REG(root, SOURCECFG) == 0x80000104);
-    REG(root, MMSI) = 0x24000;
-    REG(root, MMSI + 4) = 0;
-    REG(root, MMSI + 8) = 0x28000;
-    REG(root, MMSI + 12) = 1 << 20;
-    expect(REG(root, MMSI + 12) == 1 << 20 && REG(child, MMSI) == 0);
-    REG(root, 4 * 20) = 3; // reserved mode
-    expect(REG(root, 4 * 20) == 0);
-    REG(root, GENMSI + 4 * 20) = 9;
-    expect(REG(root, GENMSI + 4 * 20) == 0); // inactive
-    REG(root, 4 * 20) = DETACHED;
-    REG(root, GENMSI + 4 * 20) = 9 | 1 << 12;
-    expect(REG(root, GENMSI + 4 * 20) == 9); // no guests at machine level
-    REG(root, SETIPNUM) = 20;
-    expect(REG(root, SETIP) == 1 << 20);
+    expect(REG(aplic_m, SOURCECFG) == 0x80000004);
+    REG(aplic_m, SOURCECFG) = 0x100;
+    expect(REG(aplic_m, SOURCECFG) == 0x80000104);
+    REG(aplic_m, MMSI) = 0x24000;
+    REG(aplic_m, MMSI + 4) = 0;
+    REG(aplic_m, MMSI + 8) = 0x28000;
+    REG(aplic_m, MMSI + 12) = 1 << 20;
+    expect(REG(aplic_m, MMSI + 12) == 1 << 20 && REG(aplic_s, MMSI) == 0);
+    REG(aplic_m, 4 * 20) = 3; // reserved mode
+    expect(REG(aplic_m, 4 * 20) == 0);
+    REG(aplic_m, GENMSI + 4 * 20) = 9;
+    expect(REG(aplic_m, GENMSI + 4 * 20) == 0); // inactive
+    REG(aplic_m, 4 * 20) = DETACHED;
+    REG(aplic_m, GENMSI + 4 * 20) = 9 | 1 << 12;
+    expect(REG(aplic_m, GENMSI + 4 * 20) == 9); // no guests at machine level
+    REG(aplic_m, SETIPNUM) = 20;
+    expect(REG(aplic_m, SETIP) == 1 << 20);
     m_set(EIP0, 0);
-    REG(root, SETIENUM) = 20;
-    expect(REG(root, SETIP) == 0); // sent
+    REG(aplic_m, SETIENUM) = 20;
+    expect(REG(aplic_m, SETIP) == 0); // sent
     expect(m_get(EIP0) == BIT(9));
-    REG(root, GENMSI) = 5;
+    REG(aplic_m, GENMSI) = 5;
     expect(m_get(EIP0) == (BIT(9) | BIT(5)));
     m_set(EIP0, 0);
-    REG(root, 4 * 20) = LEVEL1;
-    REG(root, SETIPNUM) = 20;
-    expect(REG(root, SETIP) == 0 && m_get(EIP0) == 0); // low: nothing to ask for
-    REG(root, 4 * 20) = LEVEL0;
-    expect(REG(root, IN_CLRIP) == 1 << 20);
+    REG(aplic_m, 4 * 20) = LEVEL1;
+    REG(aplic_m, SETIPNUM) = 20;
+    expect(REG(aplic_m, SETIP) == 0 && m_get(EIP0) == 0); // low: nothing to ask for
+    REG(aplic_m, 4 * 20) = LEVEL0;
+    expect(REG(aplic_m, IN_CLRIP) == 1 << 20);
     expect(m_get(EIP0) == BIT(9));
     m_set(EIP0, 0);
-    REG(root, SETIPNUM) = 20; // still asserted
+    REG(aplic_m, SETIPNUM) = 20; // still asserted
     expect(m_get(EIP0) == BIT(9));
     m_set(EIP0, 0);
 
-    REG(child, SOURCECFG) = 0x100;
-    REG(child, 4 * 20) = DETACHED;
-    expect(REG(child, 4 * 20) == 0); // not its own yet
-    REG(root, 4 * 20) = DELEGATE;
-    expect(REG(root, SETIE) == 0);
-    REG(child, 4 * 20) = DELEGATE;
-    expect(REG(child, 4 * 20) == 0); // it has no child
-    REG(child, 4 * 20) = DETACHED;
-    REG(child, GENMSI + 4 * 20) = 6 | 1 << 12; // the guest's file
-    REG(child, SETIENUM) = 20;
+    REG(aplic_s, SOURCECFG) = 0x100;
+    REG(aplic_s, 4 * 20) = DETACHED;
+    expect(REG(aplic_s, 4 * 20) == 0); // not its own yet
+    REG(aplic_m, 4 * 20) = DELEGATE;
+    expect(REG(aplic_m, SETIE) == 0);
+    REG(aplic_s, 4 * 20) = DELEGATE;
+    expect(REG(aplic_s, 4 * 20) == 0); // it has no child
+    REG(aplic_s, 4 * 20) = DETACHED;
+    REG(aplic_s, GENMSI + 4 * 20) = 6 | 1 << 12; // the guest's file
+    REG(aplic_s, SETIENUM) = 20;
     vs_set(EIP0, 0);
     s_set(EIP0, 0);
-    REG(child, SETIPNUM) = 20;
+    REG(aplic_s, SETIPNUM) = 20;
     expect(vs_get(EIP0) == BIT(6) && s_get(EIP0) == 0);
-    REG(child, CLRIENUM) = 20;
-    REG(child, SETIPNUM) = 20;
-    expect(REG(child, SETIP) == 1 << 20);
-    REG(root, 4 * 20) = 0; // taken back
-    expect(REG(child, SETIP) == 0 && REG(child, 4 * 20) == 0);
-    REG(root, MMSI + 4) = 0x80000000;
-    REG(root, MMSI) = 0x1234; // locked
-    expect(REG(root, MMSI) == 0x24000);
+    REG(aplic_s, CLRIENUM) = 20;
+    REG(aplic_s, SETIPNUM) = 20;
+    expect(REG(aplic_s, SETIP) == 1 << 20);
+    REG(aplic_m, 4 * 20) = 0; // taken back
+    expect(REG(aplic_s, SETIP) == 0 && REG(aplic_s, 4 * 20) == 0);
+    REG(aplic_m, MMSI + 4) = 0x80000000;
+    REG(aplic_m, MMSI) = 0x1234; // locked
+    expect(REG(aplic_m, MMSI) == 0x24000);
 }
 
 int main(void)
@@ -359,8 +318,7 @@ int main(void)
     SET(0x60a, BIT(63));
     SET(0x30c, BIT(58) | BIT(59) | BIT(60));
     SET(0x60c, BIT(58) | BIT(59) | BIT(60));
-    WRITE(pmpaddr0, ~0ul);
-    WRITE(pmpcfg0, 0x1f);
+    levels();
     windows();
     machine_file();
     machine_priorities();
@@ -369,6 +327,7 @@ int main(void)
     guest_file();
     injected_by_hypervisor();
     state_enable();
+    own_messages();
     aplic();
     return 0;
 }

@@ -1,57 +1,9 @@
 // The Advanced Interrupt Architecture of 32-bit harts, case by case, on the virt board with
 // aia=aplic-imsic and one guest file: the arrays behind the windows have a register for every 32
 // bits, and registers of 64 bits have high halves. What is alike at both widths is in aia.c.
-#include "bare.h"
+#include "aia.h"
 
-enum {
-    EIDELIVERY = 0x70,
-    EITHRESHOLD = 0x72,
-    EIP0 = 0x80,
-    EIE0 = 0xc0,
-    SEI = 9,
-    SSI = 1,
-    MEI = 11
-};
-#define BIT(n) (1ul << (n))
-static volatile unsigned *const machine_page = (volatile unsigned *)0x24000000;
-static volatile unsigned *const super_page = (volatile unsigned *)0x28000000;
-static volatile unsigned *const guest_page = (volatile unsigned *)0x28001000;
-
-#define INDIRECT(name, select, reg)                                                                \
-    static u64 name##_get(u64 n)                                                                   \
-    {                                                                                              \
-        WRITE(select, n);                                                                          \
-        return READ(reg);                                                                          \
-    }                                                                                              \
-    static void name##_set(u64 n, u64 v)                                                           \
-    {                                                                                              \
-        WRITE(select, n);                                                                          \
-        WRITE(reg, v);                                                                             \
-    }
-INDIRECT(m, 0x350, 0x351)
-INDIRECT(s, 0x150, 0x151)
-INDIRECT(vs, 0x250, 0x251)
-CSR_READER(stopi, 0xdb0)
-CSR_READER(stopei, 0x15c)
 CSR_READER(read_siph, 0x154)
-INSN(pause_here, "nop")
-
-static u64 top(u64 id)
-{
-    return id << 16 | id;
-}
-static void expect_result(u64 (*fn)(u64), u64 argument, u64 level, u64 virtual, u64 want)
-{
-    seen.cause = ~(u64)0;
-    try(fn, argument, level, virtual);
-    expect(seen.cause == (virtual ? ECALL_VS : ECALL_S) && result == want);
-}
-static void expect_virtual(u64 (*fn)(u64), u64 argument)
-{
-    seen.cause = ~(u64)0;
-    try(fn, argument, S, 1);
-    expect(seen.cause == VIRTUAL_INSN);
-}
 
 static void priorities(void)
 {
@@ -114,7 +66,7 @@ static void super_file(void)
 }
 
 // A guest's file, vstopi, and an interrupt of the hypervisor's choice.
-static void guest(void)
+static void guest_file(void)
 {
     WRITE(0x600, 0);
     expect_cause(vs_get, EIP0, M, ILLEGAL);
@@ -168,12 +120,12 @@ int main(void)
 {
     SET(0x31c, BIT(28) | BIT(27) | BIT(26));
     SET(0x61c, BIT(28) | BIT(27) | BIT(26));
-    WRITE(pmpaddr0, ~(u64)0);
-    WRITE(pmpcfg0, 0x1f);
+    levels();
     priorities();
     machine_file();
     super_file();
-    guest();
+    guest_file();
     state_enable();
+    own_messages();
     return 0;
 }
