@@ -343,12 +343,17 @@ static bool swap_if_same(struct op *o, union ir_val expect, union ir_val fresh, 
     return done;
 }
 
+// What the store would fault for it faults for, whether it is made or not.
 static bool store_conditional(struct op *o, const union ir_val *val)
 {
     struct env *e = jit_env(o->v);
     union ir_val expect = {.u64 = {e->monitor.val[0], e->monitor.val[1]}}, old;
-    bool held = e->monitor.addr == o->va && e->monitor.size == o->size;
-    bool done = held && swap_if_same(o, expect, *val, &old);
+    struct access a;
+    bool held = e->monitor.addr == o->va && e->monitor.size == o->size, done = false;
+    if (held)
+        done = swap_if_same(o, expect, *val, &old);
+    else
+        atomic_target(o, &a);
     e->monitor.addr = MONITOR_NONE;
     return done;
 }

@@ -17,6 +17,7 @@ OP(ecall, "ecall")
 OP(wfi, "wfi")
 OP(wrs_nto, "lr.w t0, (a0)\n.word 0x00d00073")
 OP(wrs_sto, "lr.w t0, (a0)\n.word 0x01d00073")
+OP(unpaired_sc, "sc.w a0, a0, (a0)")
 OP(cbo_inval, ".word 0x0005200f")
 OP(cbo_clean, ".word 0x0015200f")
 OP(cbo_flush, ".word 0x0025200f")
@@ -131,6 +132,27 @@ static void cache_blocks(void)
     SET(henvcfg, CBZE);
     expect_guest(cbo_zero, (u64)block, ECALL_VS);
     WRITE(henvcfg, 0);
+}
+
+// A conditional store that has no reservation fails, but first faults like any other store.
+static void conditional_stores(void)
+{
+    expect_cause(unpaired_sc, (u64)data[0], S, ECALL_S);
+    expect(result == 1);
+    expect_cause(unpaired_sc, (u64)data[0] + 2, S, STORE_MISALIGNED);
+    if (VIRTUAL) {
+        map(3, (u64)data[0], 0);
+        expect_cause(unpaired_sc, WINDOW + 3 * PAGE, S, STORE_PAGE);
+        map(3, (u64)data[0], V | R | A | D);
+        expect_cause(unpaired_sc, WINDOW + 3 * PAGE, S, STORE_PAGE);
+        return;
+    }
+    WRITE(pmpaddr0, (u64)data[1] >> 2 | 0x1ff);
+    WRITE(pmpcfg0, 0x1f19ul); // read-only
+    FENCE();
+    expect_cause(unpaired_sc, (u64)data[1], S, STORE_ACCESS);
+    WRITE(pmpcfg0, 0x1f00ul);
+    FENCE();
 }
 
 static void fences(void)
@@ -286,6 +308,7 @@ int main(void)
     breakpoints();
     waiting();
     cache_blocks();
+    conditional_stores();
     fences();
     guest_fences();
     guest_accesses();

@@ -5,7 +5,7 @@
 #include "bare.h"
 
 enum { PAGE = 4096, ENTRIES = PAGE / sizeof(u64), WIDE = sizeof(u64) == 8 };
-enum { BREAKPOINT = 3, FETCH_GUEST = 20, STORE_GUEST = 23 };
+enum { BREAKPOINT = 3, STORE_MISALIGNED = 6, FETCH_GUEST = 20, STORE_GUEST = 23 };
 enum { V = 1, R = 2, W = 4, X = 8, UP = 16, A = 64, D = 128 };
 #define PTE(pa, flags) ((u64)(pa) >> 12 << 10 | (flags))
 #define RWXAD          (V | R | W | X | A | D)
