@@ -5,7 +5,7 @@
 set -eu
 
 build="gcc libc6-dev meson ninja-build pkg-config python3 libcapstone-dev libcmocka-dev libfdt-dev
-    libjson-c-dev libslirp-dev liburing-dev libzstd-dev zlib1g-dev"
+    libjson-c-dev libseccomp-dev libslirp-dev liburing-dev libzstd-dev zlib1g-dev"
 check="busybox-static bzip2 ca-certificates clang clang-format cpio debootstrap
     device-tree-compiler e2fsprogs
     gawk gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu gdb-multiarch git iproute2 libc6-dev-arm64-cross

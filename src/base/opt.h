@@ -14,6 +14,7 @@ struct opt {
 struct opts {
     struct opt *data;
     size_t len, cap;
+    const char *said; // who asked for them, for the owner's messages; or NULL
 };
 // `implied` is the key of a first value without "=" (e.g. "driver"), or NULL. Text that begins with
 // '{' is read as one JSON object; nested objects become dotted keys ("file.filename"), arrays

@@ -148,7 +148,32 @@ def nodes(firmware):
     return run
 
 
-cases = [("NUMA by device tree", nodes(False)), ("NUMA by ACPI", nodes(True))]
+DENIED = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
+
+def sandbox():
+    """All of -sandbox: the machine runs with a disk on an I/O thread and a network, and not one of its threads is left out."""
+    entries, insmod = guests.modules("arm64", "virtio_pci", "virtio_blk", "virtio_net")
+    script = insmod + 'echo UP; read a; dd if=/dev/zero of=/dev/vda bs=1M count=8 conv=fsync && echo WRIT""TEN'
+    with tempfile.TemporaryDirectory() as folder:
+        with open(folder + "/disk", "wb") as f:
+            f.truncate(8 << 20)
+        options = ["-sandbox", DENIED, "-object", "iothread,id=t", "-drive", "if=none,id=d,format=raw,file=%s/disk" % folder, "-device", "virtio-blk-pci,drive=d,iothread=t",
+                   "-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n"]
+        with Machine([PROGRAM, "-M", "virt", "-cpu", "max", "-smp", "2", "-m", "512", "-nographic", "-no-reboot", "-kernel", guests.kernel("arm64"),
+                      "-initrd", guests.initrd("arm64", script, entries, "sandbox"), "-append", "console=ttyAMA0 panic=-1"] + options) as m:
+            m.expect("UP", 120)
+            tasks = "/proc/%d/task/" % m.process.pid
+            for t in os.listdir(tasks):
+                with open(tasks + t + "/status") as f:
+                    status = f.read()
+                assert re.search(r"^Seccomp:\s+2$", status, re.M) and re.search(r"^NoNewPrivs:\s+1$", status, re.M), status
+            m.send("\n")
+            m.expect("WRITTEN", 60)
+            assert m.wait(60) == 0, "exit status %s" % m.process.returncode
+
+
+cases = [("sandbox", sandbox), ("NUMA by device tree", nodes(False)), ("NUMA by ACPI", nodes(True))]
 cases += [("cpu " + c, model(c)) for c in ("cortex-a53", "cortex-a57", "cortex-a76", "neoverse-n1")]
 cases += [("secure=on", secure), ("KVM guest, cortex-a72", nested("cortex-a72", "Hyp")), ("KVM guest, max", nested("max", "VHE")), ("16 KiB pages", pages_16k),
           ("512 vCPUs", many_cpus), ("512 vCPUs, all of them", all_cpus), ("512 vCPUs, ACPI", many_cpus_acpi), ("255 GiB", much_memory(4)), ("512 vCPUs and 255 GiB", much_memory(512))]

@@ -63,6 +63,25 @@ def queued_then_eof():
     assert "QMP" in json.loads(lines[0]) and json.loads(lines[1]) == {"return": {}} and "enabled" in json.loads(lines[2])["return"], r.stdout
 
 
+def sandbox():
+    """What -sandbox denies fails where it is asked for, and the machine goes on; what it does not deny works."""
+    def migrated(spawn):
+        with Server(PROGRAM, VIRT + ["-S", "-sandbox", "on,elevateprivileges=deny,resourcecontrol=deny,spawn=" + spawn]) as s:
+            q = Qmp(s.path)
+            answer = q.call("migrate", uri="exec:cat > /dev/null")
+            for _ in range(200):
+                status = q.ok("query-migrate").get("status")
+                if "error" in answer or status in ("completed", "failed"):
+                    break
+                time.sleep(0.05)
+            q.ok("object-add", qom_type="iothread", id="t0")  # a thread is no process
+            assert q.ok("query-status")
+            return answer, status
+    answer, status = migrated("deny")
+    assert "not permitted" in answer.get("error", {}).get("desc", ""), (answer, status)
+    assert migrated("allow")[1] == "completed"
+
+
 def iothreads():
     """Named threads come and go; a disk that is plugged in works on its own."""
     with tempfile.TemporaryDirectory() as d, Server(PROGRAM, VIRT) as s:
@@ -323,4 +342,4 @@ def descriptors():
 
 
 sys.exit(tap([("negotiation", negotiation), ("framing", framing), ("reconnecting", reconnect), ("commands and end of input at once", queued_then_eof), ("life and events", life),
-              ("libvirt's probe", probe), ("libvirt's start sequence", start_sequence), ("introspection", introspection), ("objects and places", objects), ("hot changes", hot_changes), ("I/O threads", iothreads), ("descriptors", descriptors)]))
+              ("libvirt's probe", probe), ("libvirt's start sequence", start_sequence), ("introspection", introspection), ("objects and places", objects), ("hot changes", hot_changes), ("I/O threads", iothreads), ("sandbox", sandbox), ("descriptors", descriptors)]))

@@ -8,20 +8,26 @@
 #include "control/action.h"
 #include "isa/isa.h"
 #include "net/legacy.h"
+#include "sandbox/sandbox.h"
 
-typedef VEC(struct opts) cmdline_list;
+// One option given several times.
+struct cmdline_list {
+    struct opts *data;
+    size_t len, cap;
+};
 
 struct cmdline {
     const struct isa *isa;
     const char *program;
     struct opts machine; // -machine and what else sets its properties; key "type" names the board
-    cmdline_list accels, devices, drives, blockdevs, chardevs, netdevs, fw_cfg, smbios, mons,
+    struct cmdline_list accels, devices, drives, blockdevs, chardevs, netdevs, fw_cfg, smbios, mons,
         objects, fds, numas;
     struct net_legacy nics; // -nic and -net
     VEC(const char *) serials, monitors, qmps, globals;
     const char *cpu_model;
     struct opts cpu_features;
     struct vm_actions actions;
+    struct sandbox sandbox;
     struct opts smp, memory, rtc, boot, name, overcommit, run_with;
     VEC(char *) texts; // of options that did not come from argv
     const char *kernel, *initrd, *append, *dtb, *bios, *gdb, *incoming, *loadvm, *pidfile, *uuid,

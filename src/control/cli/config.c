@@ -105,11 +105,11 @@ OPTION_HANDLER(readconfig)
     return r ? err_prefix(e, "-readconfig %s:%u", arg, number) : 0;
 }
 
-static cmdline_list *list_of(struct cmdline *c, const char *group)
+static struct cmdline_list *list_of(struct cmdline *c, const char *group)
 {
     const struct {
         const char *name;
-        cmdline_list *list;
+        struct cmdline_list *list;
     } lists[] = {{"chardev", &c->chardevs}, {"device", &c->devices}, {"drive", &c->drives},
                  {"mon", &c->mons},         {"netdev", &c->netdevs}, {"object", &c->objects}};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
@@ -124,7 +124,7 @@ OPTION_HANDLER(set)
     int used = 0;
     if (sscanf(arg, "%63[^.].%127[^.].%127[^=]=%n", group, id, key, &used) != 3 || !used)
         return err_set(e, "-set %s: write it GROUP.ID.KEY=VALUE", arg);
-    cmdline_list *l = list_of(c, group);
+    struct cmdline_list *l = list_of(c, group);
     if (!l)
         return err_set(e, "-set %s: there is no group '%s'", arg, group);
     for (size_t i = l->len; i-- > 0;) {

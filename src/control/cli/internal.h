@@ -7,23 +7,31 @@
 #include "control/vm.h"
 
 #define OPTION_HANDLER(name) int cli_##name(struct cmdline *c, const char *arg, struct err *e)
-// legacy.c: words of older programs.
+// legacy.c: words of older programs, and of machines with displays.
+OPTION_HANDLER(audiodev);
 OPTION_HANDLER(balloon);
 OPTION_HANDLER(chroot);
 OPTION_HANDLER(fda);
 OPTION_HANDLER(fdb);
 OPTION_HANDLER(icount);
+OPTION_HANDLER(k);
 OPTION_HANDLER(localtime);
 OPTION_HANDLER(mtdblock);
 OPTION_HANDLER(no_kvm);
 OPTION_HANDLER(nodefconfig);
+OPTION_HANDLER(parallel);
 OPTION_HANDLER(realtime);
 OPTION_HANDLER(runas);
 OPTION_HANDLER(sd);
 OPTION_HANDLER(soundhw);
 OPTION_HANDLER(usbdevice);
+OPTION_HANDLER(vga);
 OPTION_HANDLER(vnc);
 OPTION_HANDLER(watchdog);
+// An image as a drive of this interface and number (-1: the next); `option` is what the operator
+// wrote (options.c).
+int cmdline_add_image(struct cmdline *c, const char *option, const char *file,
+                      const char *interface, int index, const char *media);
 // config.c: options that come from files, or change others.
 OPTION_HANDLER(readconfig);
 OPTION_HANDLER(set);

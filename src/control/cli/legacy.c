@@ -90,38 +90,56 @@ OPTION_HANDLER(icount)
                    arg);
 }
 
+// What is asked for is not there; "none" and the like ask for nothing.
+static int without_effect(const char *option, const char *arg, const char *why)
+{
+    if (strncmp(arg, "none", 4))
+        log_warn("-%s %s is without effect: %s", option, arg, why);
+    return 0;
+}
+
+OPTION_HANDLER(audiodev)
+{
+    return without_effect("audiodev", arg, "there is no audio");
+}
+
+OPTION_HANDLER(k)
+{
+    return without_effect("k", arg, "there is no display that a keyboard would belong to");
+}
+
+OPTION_HANDLER(parallel)
+{
+    return without_effect("parallel", arg, "this machine has no parallel port");
+}
+
+OPTION_HANDLER(vga)
+{
+    return without_effect("vga", arg, "there is no display; the guest has its serial line");
+}
+
 OPTION_HANDLER(vnc)
 {
     return strcmp(arg, "none") ? err_set(e, "-vnc %s: there is no display yet; use -vnc none", arg)
                                : 0;
 }
 
-static int add_image(struct cmdline *c, const char *file, const char *interface, const char *index)
-{
-    struct opts o = {0};
-    opts_set(&o, "file", file);
-    opts_set(&o, "if", interface);
-    opts_set(&o, "index", index);
-    vec_push(&c->drives, o);
-    return 0;
-}
-
 OPTION_HANDLER(fda)
 {
-    return add_image(c, arg, "floppy", "0");
+    return cmdline_add_image(c, "-fda", arg, "floppy", 0, "disk");
 }
 
 OPTION_HANDLER(fdb)
 {
-    return add_image(c, arg, "floppy", "1");
+    return cmdline_add_image(c, "-fdb", arg, "floppy", 1, "disk");
 }
 
 OPTION_HANDLER(sd)
 {
-    return add_image(c, arg, "sd", "0");
+    return cmdline_add_image(c, "-sd", arg, "sd", 0, "disk");
 }
 
 OPTION_HANDLER(mtdblock)
 {
-    return add_image(c, arg, "mtd", "0");
+    return cmdline_add_image(c, "-mtdblock", arg, "mtd", 0, "disk");
 }

@@ -29,8 +29,8 @@ static int print(struct cmdline *c, struct buf *text)
     return 0;
 }
 
-static int add_opts(cmdline_list *list, const char *arg, const char *implied, const char *what,
-                    struct err *e)
+static int add_opts(struct cmdline_list *list, const char *arg, const char *implied,
+                    const char *what, struct err *e)
 {
     struct opts o = {0};
     if (opts_parse(&o, arg, implied, e))
@@ -327,12 +327,17 @@ static int add_drive(struct cmdline *c, const char *arg, struct err *e)
     return add_opts(&c->drives, arg, NULL, "-drive", e);
 }
 
-static int add_image(struct cmdline *c, const char *file, const char *key, const char *val,
-                     const char *media, struct err *e)
+int cmdline_add_image(struct cmdline *c, const char *option, const char *file,
+                      const char *interface, int index, const char *media)
 {
-    struct opts o = {0};
+    struct opts o = {.said = option};
+    char number[12];
+    snprintf(number, sizeof number, "%d", index);
     opts_set(&o, "file", file);
-    opts_set(&o, key, val);
+    if (interface)
+        opts_set(&o, "if", interface);
+    if (index >= 0)
+        opts_set(&o, "index", number);
     opts_set(&o, "media", media);
     vec_push(&c->drives, o);
     return 0;
@@ -340,27 +345,27 @@ static int add_image(struct cmdline *c, const char *file, const char *key, const
 
 static int set_hda(struct cmdline *c, const char *arg, struct err *e)
 {
-    return add_image(c, arg, "index", "0", "disk", e);
+    return cmdline_add_image(c, "-hda", arg, NULL, 0, "disk");
 }
 static int set_hdb(struct cmdline *c, const char *arg, struct err *e)
 {
-    return add_image(c, arg, "index", "1", "disk", e);
+    return cmdline_add_image(c, "-hdb", arg, NULL, 1, "disk");
 }
 static int set_hdc(struct cmdline *c, const char *arg, struct err *e)
 {
-    return add_image(c, arg, "index", "2", "disk", e);
+    return cmdline_add_image(c, "-hdc", arg, NULL, 2, "disk");
 }
 static int set_hdd(struct cmdline *c, const char *arg, struct err *e)
 {
-    return add_image(c, arg, "index", "3", "disk", e);
+    return cmdline_add_image(c, "-hdd", arg, NULL, 3, "disk");
 }
 static int set_cdrom(struct cmdline *c, const char *arg, struct err *e)
 {
-    return add_image(c, arg, "index", "2", "cdrom", e);
+    return cmdline_add_image(c, "-cdrom", arg, NULL, 2, "cdrom");
 }
 static int set_pflash(struct cmdline *c, const char *arg, struct err *e)
 {
-    return add_image(c, arg, "if", "pflash", "disk", e);
+    return cmdline_add_image(c, "-pflash", arg, "pflash", -1, "disk");
 }
 
 static int add_blockdev(struct cmdline *c, const char *arg, struct err *e)
@@ -493,10 +498,15 @@ static int set_msg(struct cmdline *c, const char *arg, struct err *e)
     return r;
 }
 
-static int ignore_value(struct cmdline *c, const char *arg, struct err *e)
+static int set_sandbox(struct cmdline *c, const char *arg, struct err *e)
 {
-    return 0;
+    struct opts o = {0};
+    int r = opts_parse(&o, arg, "enable", e) ? err_prefix(e, "-sandbox %s", arg)
+                                             : sandbox_parse(&o, &c->sandbox, e);
+    opts_free(&o);
+    return r;
 }
+
 static int ignore(struct cmdline *c, const char *arg, struct err *e)
 {
     return 0;
@@ -572,7 +582,7 @@ int cmdline_parse(struct cmdline *c, int argc, char **argv, struct err *e)
     for (int i = 0; i < argc && !c->done; i++) {
         const char *a = argv[i];
         if (a[0] != '-' || !a[1]) {
-            if (set_hda(c, a, e))
+            if (cmdline_add_image(c, "disk image", a, NULL, 0, "disk"))
                 return -1;
             continue;
         }
@@ -592,7 +602,7 @@ void cmdline_init(struct cmdline *c, const struct isa *isa, const char *program)
     *c = (struct cmdline){.isa = isa, .program = program};
 }
 
-static void free_list(cmdline_list *l)
+static void free_list(struct cmdline_list *l)
 {
     for (size_t i = 0; i < l->len; i++)
         opts_free(&l->data[i]);
@@ -601,9 +611,9 @@ static void free_list(cmdline_list *l)
 
 void cmdline_free(struct cmdline *c)
 {
-    cmdline_list *lists[] = {&c->accels,   &c->devices, &c->drives, &c->blockdevs,
-                             &c->chardevs, &c->netdevs, &c->fw_cfg, &c->smbios,
-                             &c->mons,     &c->objects, &c->fds,    &c->numas};
+    struct cmdline_list *lists[] = {&c->accels,   &c->devices, &c->drives, &c->blockdevs,
+                                    &c->chardevs, &c->netdevs, &c->fw_cfg, &c->smbios,
+                                    &c->mons,     &c->objects, &c->fds,    &c->numas};
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
         free_list(lists[i]);
     net_legacy_free(&c->nics);

@@ -14,6 +14,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+// The option that a drive came from, where that was not -drive.
+struct drive_word {
+    const struct drive *drive;
+    const char *option;
+};
+
 struct startup {
     struct cmdline c;
     struct vm *vm;
@@ -21,6 +27,7 @@ struct startup {
     struct machine_config config;
     struct machine_numa numa;
     VEC(struct device_global) globals;
+    VEC(struct drive_word) drive_words;
     unsigned n_auto; // ids made up so far
 };
 
@@ -81,8 +88,11 @@ static int open_drives(struct startup *s, struct err *e)
         struct opts *o = &s->c.drives.data[i];
         if (s->c.snapshot && !opts_has(o, "snapshot"))
             opts_set(o, "snapshot", "on");
-        if (!drive_open_from_opts(s->vm->drives, o, "virtio", e))
-            return err_prefix(e, "-drive");
+        struct drive *d = drive_open_from_opts(s->vm->drives, o, "virtio", e);
+        if (!d)
+            return err_prefix(e, "%s", o->said ? o->said : "-drive");
+        if (o->said)
+            vec_push(&s->drive_words, (struct drive_word){d, o->said});
     }
     return 0;
 }
@@ -457,6 +467,14 @@ static int add_device(struct startup *s, const char *driver, const char *key, co
     return d ? 0 : -1;
 }
 
+static const char *option_of(const struct startup *s, const struct drive *d)
+{
+    for (size_t i = 0; i < s->drive_words.len; i++)
+        if (s->drive_words.data[i].drive == d)
+            return s->drive_words.data[i].option;
+    return "-drive";
+}
+
 // Drives with an interface get the board's disk device; those with if=none wait for a -device.
 static int add_drive_devices(struct startup *s, struct err *e)
 {
@@ -464,15 +482,14 @@ static int add_drive_devices(struct startup *s, struct err *e)
         if (!d->interface || !strcmp(d->interface, "none") || !strcmp(d->interface, "pflash") ||
             d->dev)
             continue;
-        if (!strcmp(d->interface, "virtio")) {
-            if (add_device(s, "virtio-blk-pci", "drive", d->id, e))
-                return err_prefix(e, "-drive %s", d->id);
-        } else {
+        const char *option = option_of(s, d);
+        if (strcmp(d->interface, "virtio"))
             return err_set(e,
-                           "-drive %s: if=%s: this machine has no such interface; use if=virtio, "
-                           "or if=none with a -device",
-                           d->id, d->interface);
-        }
+                           "%s %s: this machine has no interface '%s'; use -drive with if=virtio, "
+                           "or with if=none and a -device",
+                           option, d->id, d->interface);
+        if (add_device(s, "virtio-blk-pci", "drive", d->id, e))
+            return err_prefix(e, "%s %s", option, d->id);
     }
     return 0;
 }
@@ -591,6 +608,7 @@ static void end(struct startup *s)
     if (s->vm)
         vm_free(s->vm);
     free_globals(s);
+    vec_free(&s->drive_words);
     cmdline_free(&s->c);
 }
 
@@ -605,9 +623,10 @@ int system_main(int argc, char **argv)
     else if (s.c.done)
         status = 0;
     else if ((s.c.daemonize && daemon_begin(&d, &e)) ||
-             process_prepare(&s.c.run_with, s.c.daemonize, &e) || start(&s, &e) ||
-             (s.c.pidfile && daemon_write_pid(&d, s.c.pidfile, &e)) ||
-             process_confine(&s.c.run_with, &e) || daemon_finish(&d, &e))
+             process_prepare(&s.c.run_with, s.c.daemonize, &e) || sandbox_enter(&s.c.sandbox, &e) ||
+             start(&s, &e) || (s.c.pidfile && daemon_write_pid(&d, s.c.pidfile, &e)) ||
+             process_confine(&s.c.run_with, &e) || daemon_finish(&d, &e) ||
+             sandbox_drop_privileges(&s.c.sandbox, &e))
         log_error("%s", e.msg);
     else
         status = vm_run(s.vm);

@@ -267,7 +267,8 @@ int plan_make(struct plan *p, int argc, char **argv, struct err *e)
     struct wish w = {0};
     int rest, r = 0;
     *p = (struct plan){0};
-    if (!argc || !strcmp(argv[0], "--help") || !strcmp(argv[0], "help") || !strcmp(argv[0], "-h")) {
+    if (argc &&
+        (!strcmp(argv[0], "--help") || !strcmp(argv[0], "help") || !strcmp(argv[0], "-h"))) {
         usage();
         p->done = true;
         return 0;

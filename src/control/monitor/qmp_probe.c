@@ -111,6 +111,7 @@ RUN(query_command_line_options)
         GROUP("object", "qom-type", "id"),
         GROUP("overcommit", "mem-lock"),
         GROUP("rtc", "base", "clock", "driftfix"),
+        GROUP("sandbox", "enable", "obsolete", "elevateprivileges", "spawn", "resourcecontrol"),
         GROUP("smp-opts", "cpus", "maxcpus", "sockets", "clusters", "cores", "threads"),
 #undef GROUP
     };
