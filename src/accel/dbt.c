@@ -90,7 +90,7 @@ static int parse(struct dbt *d, struct jit_config *c, struct opts *o, struct err
         log_warn("-accel thread=single: vCPUs run on one host thread each regardless");
     opts_get(o, "accel");
     return opts_get_size(o, "tb-size", &c->cache_size, MiB, e) ||
-                   opts_check_unused(o, "-accel dbt", known, e)
+                   opts_check_unused(o, NULL, known, e)
                ? -1
                : 0;
 }

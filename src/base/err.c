@@ -90,7 +90,7 @@ int err_did_you_mean(struct err *e, const char *name, const char *const *names)
 {
     const char *best = NULL;
     size_t len = strlen(name);
-    unsigned limit = len < 3 ? 1 : len < 6 ? 2 : 3, best_d = limit + 1;
+    unsigned limit = len < 4 ? 1 : len < 8 ? 2 : 3, best_d = limit + 1;
     for (; names && *names; names++) {
         unsigned d = distance(name, *names);
         // A name cut short, or one that someone cut short, is near too.

@@ -35,7 +35,7 @@ int opts_get_u64(struct opts *o, const char *key, uint64_t *v,
 int opts_get_size(struct opts *o, const char *key, uint64_t *v, uint64_t unit,
                   struct err *e) MUST_CHECK; // bkKMGTPE suffix; bare number times unit
 // -1 when a key was never asked for: "`what`: unknown option 'foo'", with a did-you-mean from the
-// NULL-terminated known list (may be NULL).
+// NULL-terminated known list (may be NULL); without the first part when `what` is NULL.
 int opts_check_unused(struct opts *o, const char *what, const char *const *known,
                       struct err *e) MUST_CHECK;
 

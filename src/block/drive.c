@@ -97,11 +97,11 @@ struct block_node *drives_next_node(struct drives *d, struct block_node *prev)
 struct block_node *drives_add_node(struct drives *d, struct opts *o, struct err *e)
 {
     if (!opts_has(o, "node-name")) {
-        err_set(e, "-blockdev needs a node-name");
+        err_set(e, "give it a node-name");
         return NULL;
     }
     if (!opts_has(o, "driver")) {
-        err_set(e, "-blockdev needs a driver");
+        err_set(e, "give it a driver");
         return NULL;
     }
     struct block_node *n = node_open_root(o, NULL, d, d->eng, e);

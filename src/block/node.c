@@ -1,5 +1,6 @@
 // Nodes: opening an image from options, its children, probing, names and lifetimes.
 
+#include "base/buf.h"
 #include "block/job/bitmap.h"
 #include "block/node.h"
 #include "block/image.h"
@@ -144,6 +145,17 @@ struct block_node *node_open_child(struct block_node *n, struct opts *o, const c
     return child;
 }
 
+// A value that is none of those there are.
+static int not_one_of(const char *key, const char *value, const char *const *names, struct err *e)
+{
+    struct buf all = {0};
+    for (const char *const *n = names; *n; n++)
+        buf_printf(&all, "%s%s", n == names ? "" : n[1] ? ", " : " or ", *n);
+    err_set(e, "%s=%s: give %s", key, value, buf_str(&all));
+    buf_free(&all);
+    return -1;
+}
+
 static int read_cache_mode(struct block_node *n, struct opts *o, struct err *e)
 {
     static const struct {
@@ -166,10 +178,8 @@ static int read_cache_mode(struct block_node *n, struct opts *o, struct err *e)
         n->in.no_flush = modes[i].no_flush;
         n->writethrough = modes[i].writethrough;
     }
-    if (!known) {
-        err_set(e, "unknown cache mode '%s'", mode);
-        return err_did_you_mean(e, mode, names);
-    }
+    if (!known)
+        return not_one_of("cache", mode, names, e);
     bool writeback = !n->writethrough;
     if (opts_get_bool(o, "cache.direct", &n->in.direct, e) ||
         opts_get_bool(o, "cache.no-flush", &n->in.no_flush, e) ||
@@ -191,8 +201,7 @@ static int read_choice(struct opts *o, const char *key, const char *const *names
             return 0;
         }
     }
-    err_set(e, "%s: unknown value '%s'", key, v);
-    return err_did_you_mean(e, v, names);
+    return not_one_of(key, v, names, e);
 }
 
 static int read_common(struct block_node *n, struct opts *o, struct err *e)

@@ -17,7 +17,7 @@ int process_overcommit(struct opts *o, struct err *e)
     const char *lock = opts_get(o, "mem-lock");
     bool all = lock && !strcmp(lock, "on"), touched = lock && !strcmp(lock, "on-fault"), pm = false,
          ignored;
-    if (opts_get_bool(o, "cpu-pm", &pm, e) || opts_check_unused(o, "-overcommit", known, e))
+    if (opts_get_bool(o, "cpu-pm", &pm, e) || opts_check_unused(o, NULL, known, e))
         return err_prefix(e, "-overcommit");
     if (pm)
         return err_set(e, "-overcommit: cpu-pm=on is not supported");
@@ -39,7 +39,7 @@ int process_prepare(struct opts *o, bool daemonize, struct err *e)
     opts_get(o, "user");
     if (opts_get_bool(o, "async-teardown", &teardown, e) ||
         opts_get_bool(o, "exit-with-parent", &with_parent, e) ||
-        opts_check_unused(o, "-run-with", known, e))
+        opts_check_unused(o, NULL, known, e))
         return err_prefix(e, "-run-with");
     if (with_parent && daemonize)
         return err_set(e, "-run-with: exit-with-parent=on does not go with -daemonize");

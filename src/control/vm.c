@@ -264,11 +264,11 @@ struct chardev *vm_add_chardev(struct vm *vm, struct opts *o, struct err *e)
 {
     const char *id = opts_get(o, "id");
     if (!id) {
-        err_set(e, "-chardev: give it an id=");
+        err_set(e, "give it an id=");
         return NULL;
     }
     if (vm_find_chardev(vm, id)) {
-        err_set(e, "-chardev %s: this id is already in use", id);
+        err_set(e, "id %s is already in use", id);
         return NULL;
     }
     if (fd_store_resolve_names(&vm->fds, o, e) || fd_store_resolve_files(&vm->fds, o, e)) {
@@ -334,11 +334,11 @@ struct netdev *vm_add_netdev(struct vm *vm, struct opts *o, struct err *e)
 {
     const char *id = opts_get(o, "id");
     if (!id) {
-        err_set(e, "-netdev: give it an id=");
+        err_set(e, "give it an id=");
         return NULL;
     }
     if (vm_find_netdev(vm, id)) {
-        err_set(e, "-netdev %s: this id is already in use", id);
+        err_set(e, "id %s is already in use", id);
         return NULL;
     }
     if (fd_store_resolve_names(&vm->fds, o, e)) {

@@ -113,7 +113,8 @@ struct machine_env {
 
 struct device {
     const struct device_type *type;
-    char *id; // or NULL
+    const char *name; // for messages: the type that was asked for (of an inner device the outer's)
+    char *id;         // or NULL
     struct device_tree *tree;
     struct device *inner;   // of type->inner
     struct device *host;    // the device whose guard also protects this one (a virtio device under

@@ -4,6 +4,9 @@
 #include "control/front/front.h"
 #include "control/img/img.h"
 #include "control/version.h"
+#include "base/base.h"
+#include "base/err.h"
+#include "base/log.h"
 #include "user/main.h"
 #include <stdio.h>
 #include <string.h>
@@ -45,6 +48,19 @@ static void usage(FILE *out)
         fprintf(out, "  %-10s %s\n", personalities[i].command, personalities[i].help);
 }
 
+static int no_such_command(const char *name)
+{
+    const char *names[ARRAY_SIZE(personalities) + 1] = {0};
+    struct err e = {0};
+    for (size_t i = 0; i < ARRAY_SIZE(personalities); i++)
+        names[i] = personalities[i].command;
+    err_set(&e, "%s: no such command ('myna help' lists them)", name);
+    err_did_you_mean(&e, name, names);
+    log_set_name("myna");
+    log_error("%s", e.msg);
+    return 1;
+}
+
 int main(int argc, char **argv)
 {
     const char *slash = argc ? strrchr(argv[0], '/') : NULL;
@@ -56,6 +72,8 @@ int main(int argc, char **argv)
             return personalities[i].run(argc - 1, argv + 1);
     }
     bool help = argc > 1 && (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help"));
+    if (argc > 1 && !help)
+        return no_such_command(argv[1]);
     usage(help ? stdout : stderr);
     return help ? 0 : 1;
 }

@@ -166,6 +166,17 @@ CASES = [
     ("another root that is not there", case(["-run-with", "chroot=/nonexistent"], "/nonexistent") if os.getuid() == 0 else lambda: "only root can"),
     ("no such policy", case(["-compat", "deprecated-input=hide"], "-compat", "hide")),
     ("what cannot be saved", lambda: subprocess_refuse("qemu-system-x86_64", ["-M", "none", "-only-migratable"], "-only-migratable", "cannot be saved")),
+    ("a value that is none of those there are", case(["-drive", "file=/dev/null,format=raw,aio=foo"], "aio=foo", "threads, native or io_uring")),
+    ("a cache mode that is none", case(["-drive", "file=/dev/null,format=raw,cache=foo"], "cache=foo", "writeback")),
+    ("a device without its disk", case(["-device", "virtio-blk-pci"], "'virtio-blk-pci' needs drive=ID")),
+    ("a device with another's network", case(["-device", "virtio-net-pci,netdev=nope"], "'virtio-net-pci'", "-netdev", "'nope'")),
+    ("a boot order of no such letters", case(["-boot", "x"], "-boot order=x")),
+    ("a structure SMBIOS has not", case(["-smbios", "type=300"], "type=300", "17")),
+    ("a monitor nowhere", case(["-monitor", "foo"], "-monitor", "'foo'", "stdio")),
+    ("a debugger's port that is none", case(["-gdb", "tcp::99999"], "-gdb tcp::99999", "65535")),
+    ("a chardev of no kind", case(["-chardev", "foo,id=a"], "-chardev", "'foo'")),
+    ("a process option that is none", case(["-run-with", "usr=1"], "-run-with: unknown option 'usr'", "did you mean 'user'")),
+    ("firmware that is not packaged", lambda: subprocess_refuse("qemu-system-riscv32", ["-M", "virt"], "riscv32", "-bios FILE")),
     ("pid file cannot be written", case(["-pidfile", "/nonexistent/pid"], "/nonexistent/pid")),
 ]
 

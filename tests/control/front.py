@@ -71,7 +71,8 @@ def refusals():
     open(path("text"), "w").write("hello")
     for args, words in ((["run", "/nonexistent"], ["/nonexistent", "No such file"]), (["run", path("text")], [path("text"), "neither a kernel"]),
                         (["run", "--memry", "1"], ["did you mean '--memory'"]), (["run", kernel(), kernel()], ["one image at a time"]),
-                        (["run", kernel(), "--arch", "riscv64"], ["for aarch64"]), (["run", kernel(), "--forward", "22"], ["2222:22"]), (["run"], ["name a kernel", "--help"]),
+                        (["run", kernel(), "--arch", "riscv64"], ["for aarch64"]), (["run", kernel(), "--forward", "22"], ["2222:22"]), (["run"], ["name a kernel", "--help"]), (["rnu"], ["no such command", "did you mean 'run'"]),
+                        (["system", "--arch", "aarch46"], ["aarch64", "riscv64", "did you mean"]),
                         (["explain", "--isn", "1"], ["did you mean '--insn'"]), (["explain", "system", "--arch", "aarch64", "-M", "vitr"], ["did you mean 'virt'"])):
         text = myna(*args, status=1)
         assert len(text.splitlines()) == 1 and all(w in text for w in words), text

@@ -147,7 +147,7 @@ int opts_check_unused(struct opts *o, const char *what, const char *const *known
     for (size_t i = 0; i < o->len; i++) {
         if (o->data[i].used)
             continue;
-        err_set(e, "%s: unknown option '%s'", what, o->data[i].key);
+        err_set(e, "%s%sunknown option '%s'", what ? what : "", what ? ": " : "", o->data[i].key);
         return err_did_you_mean(e, o->data[i].key, known);
     }
     return 0;

@@ -306,7 +306,7 @@ static int check_options(const struct smbios_config *c, struct err *e)
         for (unsigned k = 0; t && k < ARRAY_SIZE(types); k++)
             good = good || !strcmp(t, types[k]);
         if (!good)
-            return err_set(e, "-smbios: needs type=0, 1, 2, 3, 4, 11 or 17");
+            return err_set(e, "-smbios type=%s: give type=0, 1, 2, 3, 4, 11 or 17", t ? t : "");
         for (unsigned k = 1; known[k]; k++)
             (void)opts_get(&c->overrides[i], known[k]);
         if (opts_check_unused(&c->overrides[i], "-smbios", known, e))

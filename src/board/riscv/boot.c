@@ -116,11 +116,14 @@ static int load_firmware(struct riscv_boot *b, struct err *e)
         return 0;
     if (!path || !strcmp(path, "default"))
         path = find_opensbi(m->isa->elf64);
+    if (!path && !m->isa->elf64) // Debian's package is for 64 bits alone
+        return err_set(e, "-bios default: there is no OpenSBI for riscv32 here; give -bios FILE or "
+                          "-bios none");
     if (!path)
         return err_set(e,
                        "-bios default: %s is missing; install the package opensbi, or give "
                        "-bios FILE or -bios none",
-                       m->isa->elf64 ? opensbi_paths[0] : opensbi32_paths[0]);
+                       opensbi_paths[0]);
     if (boot_file_read_open("firmware", path, ram_size(m->ram), &f, e))
         return -1;
     b->has_firmware = true;

@@ -572,7 +572,7 @@ static const struct option *find_option(const char *name, struct err *e)
         names[i] = options[i].name;
     }
     names[ARRAY_SIZE(options)] = NULL;
-    err_set(e, "-%s: invalid option", name);
+    err_set(e, "-%s: invalid option ('-help' lists them)", name);
     err_did_you_mean(e, name, names);
     return NULL;
 }

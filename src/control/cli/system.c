@@ -67,7 +67,7 @@ static int open_chardevs(struct startup *s, struct err *e)
 {
     for (size_t i = 0; i < s->c.chardevs.len; i++)
         if (!vm_add_chardev(s->vm, &s->c.chardevs.data[i], e))
-            return -1;
+            return err_prefix(e, "-chardev");
     return 0;
 }
 
@@ -101,7 +101,7 @@ static int open_netdevs(struct startup *s, struct err *e)
 {
     for (size_t i = 0; i < s->c.netdevs.len; i++)
         if (!vm_add_netdev(s->vm, &s->c.netdevs.data[i], e))
-            return -1;
+            return err_prefix(e, "-netdev");
     return 0;
 }
 
@@ -306,6 +306,10 @@ static int read_boot_and_name(struct startup *s, struct err *e)
         opts_get(&s->c.boot, boot[i]);
     for (unsigned i = 0; name[i]; i++)
         opts_get(&s->c.name, name[i]);
+    const char *order = opts_get(&s->c.boot, "order");
+    if (order && order[strspn(order, "abcdefghijklmnop")])
+        return err_set(e, "-boot order=%s: letters are a to p: c a disk, d a CD-ROM, n the network",
+                       order);
     return opts_check_unused(&s->c.boot, "-boot", boot, e) ||
                    opts_check_unused(&s->c.name, "-name", name, e)
                ? -1
@@ -562,16 +566,17 @@ static int start(struct startup *s, struct err *e)
     if (s->c.gdb && !s->vm->machine->vcpus->n)
         return err_set(e, "-gdb: machine '%s' has no CPU", s->config.board->name);
     if (s->c.gdb && strcmp(s->c.gdb, "none") && gdb_machine_open(s->vm, s->c.gdb, e))
-        return -1;
+        return err_prefix(e, "-gdb %s", s->c.gdb);
     vm_hold_io(s->vm); // a loaded machine's requests wait until all of it is there
     int r = load_or_wait(s, e);
     vm_release_io(s->vm);
+    r = r ? r : open_monitors(s, e);
     if (!r && s->vm->machine->nothing_to_run && !s->c.incoming && !s->c.loadvm)
         log_warn(
             "machine '%s' has nothing to run: give it a kernel (-kernel), or firmware (-bios or "
             "-drive if=pflash) that boots its disks",
             s->config.board->name);
-    return r ? r : open_monitors(s, e);
+    return r;
 }
 
 // The guest's architecture from "…/qemu-system-ARCH", or from "system --arch ARCH", whose two words
@@ -588,18 +593,31 @@ static const char *guest_arch(int *argc, char ***argv)
     return (*argv)[0];
 }
 
+static int no_such_arch(const char *arch, struct err *e)
+{
+    const char *names[16] = {0};
+    struct buf all = {0};
+    for (unsigned i = 0; isas[i] && i < ARRAY_SIZE(names) - 1; i++) {
+        names[i] = isas[i]->name;
+        buf_printf(&all, "%s%s", i ? ", " : "", isas[i]->name);
+    }
+    err_set(e, "no machine has a CPU '%s'; there are %s", arch, buf_str(&all));
+    buf_free(&all);
+    return err_did_you_mean(e, arch, names);
+}
+
 // Reads the whole command line; -1 with one line.
 static int read_command(struct startup *s, int argc, char **argv, struct err *e)
 {
     const char *slash = strrchr(argv[0], '/'), *program = slash ? slash + 1 : argv[0];
     const char *arch = guest_arch(&argc, &argv);
     const struct isa *isa = arch ? isa_find(arch) : NULL;
-    log_set_name(program);
+    log_set_name(strcmp(program, "system") ? program : "myna system");
     cmdline_init(&s->c, isa, program);
     if (!arch)
-        return err_set(e, "say which guest: %s --arch ARCH", program);
+        return err_set(e, "say which guest: system --arch ARCH");
     if (!isa)
-        return err_set(e, "%s: no such guest architecture", arch);
+        return no_such_arch(arch, e);
     return cmdline_parse(&s->c, argc - 1, argv + 1, e);
 }
 

@@ -191,7 +191,7 @@ int img_main(int argc, char **argv)
     for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
         names[i] = verbs[i].name;
     struct err e = {0};
-    err_set(&e, "Command not found: %s", verb);
+    err_set(&e, "Command not found: %s ('qemu-img --help' lists them)", verb);
     err_did_you_mean(&e, verb, names);
     return img_fail(&e);
 }

@@ -147,14 +147,17 @@ struct device *device_new(struct device_tree *t, const struct device_type *type,
     BUG_ON(type->size < sizeof(struct device));
     struct device *d = xalloc(type->size);
     d->type = type;
+    d->name = type->name;
     d->id = id ? xstrdup(id) : NULL;
     d->tree = t;
     d->env = t->env;
     list_init(&d->siblings);
     mmio_guard_init(&d->guard);
     fields_init(d, FIELD_PROP | FIELD_RESET);
-    if (type->inner)
+    if (type->inner) {
         d->inner = device_new(t, type->inner, NULL);
+        d->inner->name = type->name;
+    }
     apply_globals(t, d);
     return d;
 }
@@ -423,7 +426,7 @@ struct device *device_create_from_opts(struct device_tree *t, struct opts *o, st
 {
     const char *driver = opts_get(o, "driver"), *id = opts_get(o, "id"), *on = opts_get(o, "bus");
     if (!driver) {
-        err_set(e, "-device needs a device name (-device help lists them)");
+        err_set(e, "name a device (-device help lists them)");
         return NULL;
     }
     const struct device_type *type = wanted_type(driver, e);

@@ -199,7 +199,7 @@ int device_set(struct device *d, const char *prop, const char *val, struct err *
         if (!(f->use & FIELD_PROP) || strcmp(f->name, prop))
             continue;
         if (set_field(d, f, val, e))
-            return err_prefix(e, "device '%s'", d->type->name);
+            return err_prefix(e, "device '%s'", d->name);
         return 0;
     }
     if (d->inner && device_type_prop(d->inner->type, prop))

@@ -387,7 +387,7 @@ static int init(struct device *d, struct err *e)
 {
     struct virtio_blk *b = container_of(d, struct virtio_blk, v.dev);
     if (!b->drive)
-        return err_set(e, "device '%s' needs drive=ID", d->type->name);
+        return err_set(e, "device '%s' needs drive=ID", d->name);
     if (b->scsi)
         return err_set(e, "virtio-blk: scsi=on is not supported; use virtio-scsi-pci and scsi-hd");
     if (check_geometry(b, e))
