@@ -190,27 +190,9 @@ static const struct option {
     int (*set)(struct start *s, const char *v, struct err *e);
     const char *help;
 } options[] = {
-    {"0", "ARGV0", "QEMU_ARGV0", opt_argv0, "the program's argv[0]"},
-    {"B", "ADDRESS", "QEMU_GUEST_BASE", opt_base, "host address of guest address 0"},
-    {"D", "FILE", "QEMU_LOG_FILENAME", opt_log_file, "where -d writes"},
-    {"E", "NAME=VALUE", NULL, opt_set_env, "set a variable for the program"},
-    {"L", "PREFIX", "QEMU_LD_PREFIX", opt_prefix,
-     "look for the program's files below PREFIX first"},
-    {"R", "SIZE", "QEMU_RESERVED_VA", opt_reserve, "size of the program's address space"},
-    {"U", "NAME", NULL, opt_unset_env, "remove a variable for the program"},
-    {"accel", "dbt,KEY=VAL", NULL, opt_accel, "switches of the translator"},
-    {"cpu", "MODEL", "QEMU_CPU", opt_cpu, "CPU model and properties; help lists them"},
-    {"d", "ITEMS", "QEMU_LOG", opt_debug, "debug log items; help lists them"},
-    {"g", "PORT", "QEMU_GDB", opt_gdb, "wait for gdb on a TCP port or a socket's path"},
-    {"h", NULL, NULL, opt_help, "this text"},
-    {"help", NULL, NULL, opt_help, "this text"},
-    {"p", "SIZE", "QEMU_PAGESIZE", opt_page, "page size the program sees"},
-    {"r", "RELEASE", "QEMU_UNAME", opt_release, "kernel release that uname reports"},
-    {"s", "SIZE", "QEMU_STACK_SIZE", opt_stack, "stack size"},
-    {"set-env", "LIST", "QEMU_SET_ENV", opt_set_envs, "set variables: NAME=VALUE,..."},
-    {"strace", NULL, "QEMU_STRACE", opt_strace, "print system calls"},
-    {"unset-env", "LIST", "QEMU_UNSET_ENV", opt_unset_envs, "remove variables: NAME,..."},
-    {"version", NULL, "QEMU_VERSION", opt_version, "version"},
+#define OPTION(name, arg, env, set, help) {name, arg, env, set, help},
+#include "user/options.def"
+#undef OPTION
 };
 
 static int opt_help(struct start *s, const char *v, struct err *e)

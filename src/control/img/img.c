@@ -11,27 +11,9 @@ static const struct {
     const char *name, *args, *help;
     int (*run)(int argc, char **argv);
 } verbs[] = {
-    {"bench", "[-c N] [-d N] [-s SIZE] [-S STEP] [-w] [-f FMT] FILE", "time requests", img_bench},
-    {"check", "[-f FMT] [-r leaks|all] [--output=human|json] [-q] [-U] FILE",
-     "check the consistency of an image", img_check},
-    {"commit", "[-f FMT] [-b BASE] [-d] [-p] [-q] FILE", "merge an overlay into its backing file",
-     img_commit},
-    {"compare", "[-f FMT] [-F FMT] [-s] [-p] [-q] [-U] FILE1 FILE2", "compare two images",
-     img_compare},
-    {"convert", "[-f FMT] [-O FMT] [-c] [-o OPTS] [-n] [-p] [-S SIZE] [-m N] [-W] SRC… DST",
-     "copy an image into another format", img_convert},
-    {"create", "[-f FMT] [-b BASE -F FMT] [-o OPTS] [-u] [-q] FILE [SIZE]", "make an image",
-     img_create},
-    {"dd", "[-f FMT] [-O FMT] [bs=N] [count=N] [skip=N] if=FILE of=FILE", "copy blocks", img_dd},
-    {"info", "[-f FMT] [--output=human|json] [--backing-chain] [-U] FILE", "describe an image",
-     img_info},
-    {"map", "[-f FMT] [--output=human|json] [-U] FILE", "show where the data is", img_map},
-    {"measure", "[-O FMT] [-o OPTS] [--size N | FILE]", "size a new image would take", img_measure},
-    {"rebase", "[-f FMT] [-u] -b BASE [-F FMT] [-p] FILE", "change the backing file", img_rebase},
-    {"resize", "[-f FMT] [--shrink] [--preallocation=MODE] FILE [+|-]SIZE", "change the disk size",
-     img_resize},
-    {"snapshot", "-l | -c NAME | -a NAME | -d NAME FILE", "manage internal snapshots",
-     img_snapshot},
+#define VERB(name, args, help) {#name, args, help, img_##name},
+#include "control/img/verbs.def"
+#undef VERB
 };
 
 int img_usage(const char *fmt, ...)
