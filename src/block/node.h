@@ -3,9 +3,9 @@
 #pragma once
 
 #include "block/block.h"
-#include "block/co.h"
-#include "block/engine.h"
-#include "block/iov.h"
+#include "block/io/co.h"
+#include "block/io/engine.h"
+#include "block/io/iov.h"
 #include "block/job/gate.h"
 
 // What a range of a node reads as, for `map`, `convert` and jobs.

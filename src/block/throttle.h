@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/opt.h"
-#include "block/engine.h"
+#include "block/io/engine.h"
 
 struct throttle;
 // From throttling.* (and the older iops=, bps=) keys; *t stays NULL when none is there.

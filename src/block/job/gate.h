@@ -4,7 +4,7 @@
 #pragma once
 
 #include "base/list.h"
-#include "block/co.h"
+#include "block/io/co.h"
 
 struct block_node;
 struct block_req;

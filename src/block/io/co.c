@@ -2,7 +2,7 @@
 // stack and takes up the other stack pointer (x86-64 by hand, other hosts through ucontext). Stacks
 // are mapped with a guard page and kept for reuse; untouched pages of a stack cost nothing.
 
-#include "block/co.h"
+#include "block/io/co.h"
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/loop.h"
-#include "block/co.h"
+#include "block/io/co.h"
 #include <sys/uio.h>
 
 struct block_req;

@@ -4,9 +4,9 @@
 // pool. Completions of guest requests are delivered from the loop only, never from within a submit
 // or a synchronous call (safety rule R5).
 
-#include "block/engine.h"
+#include "block/io/engine.h"
 #include "block/block.h"
-#include "block/pool.h"
+#include "block/io/pool.h"
 #include "base/clock.h"
 #include "base/thread.h"
 #include <errno.h>

@@ -1,6 +1,6 @@
 // Views into I/O vectors and the test for zero data.
 
-#include "block/iov.h"
+#include "block/io/iov.h"
 
 struct iov_view iov_advance(struct iov_view v, size_t bytes)
 {

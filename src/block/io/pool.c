@@ -1,7 +1,7 @@
 // A pool of at most POOL_MAX threads, each started when a job finds no idle one. Finished jobs are
 // announced through an eventfd, written once per burst.
 
-#include "block/pool.h"
+#include "block/io/pool.h"
 #include "base/thread.h"
 #include <stdlib.h>
 #include <sys/eventfd.h>
