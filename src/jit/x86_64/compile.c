@@ -162,6 +162,7 @@ static void lower(struct cg *c, ir_ref i)
     const struct rule *rule = &cg_rules[cg_insn(c, i)->op];
     c->pos = i;
     c->locked = 0;
+    c->as.open = 0;
     while (c->n_calls && c->calls[c->n_calls - 1] <= i)
         c->n_calls--;
     c->next_call = c->n_calls ? c->calls[c->n_calls - 1] : 0;

@@ -49,6 +49,7 @@ struct as {
     intptr_t rx_delta; // executable address minus writable address
     int biased;        // this base register points so far beyond what displacements count from
     int32_t bias;
+    int open; // forward branches that do not lead anywhere yet
 };
 static inline const uint8_t *as_here(const struct as *a)
 {
@@ -318,29 +319,41 @@ static inline uint8_t *x_jcc(struct as *a, enum x86_cc cc)
     as_u8(a, 0x0f);
     as_u8(a, 0x80 | cc);
     as_u32(a, 0);
+    a->open++;
     return a->p - 4;
 }
 static inline uint8_t *x_jmp(struct as *a)
 {
     as_u8(a, 0xe9);
     as_u32(a, 0);
+    a->open++;
+    return a->p - 4;
+}
+static inline uint8_t *x_call(struct as *a)
+{
+    as_u8(a, 0xe8);
+    as_u32(a, 0);
+    a->open++;
     return a->p - 4;
 }
 static inline void as_bind(struct as *a, uint8_t *disp)
 {
     int32_t d = (int32_t)(a->p - (disp + 4));
     memcpy(disp, &d, 4);
+    a->open--;
 }
 static inline uint8_t *x_jcc8(struct as *a, enum x86_cc cc)
 {
     as_u8(a, 0x70 | cc);
     as_u8(a, 0);
+    a->open++;
     return a->p - 1;
 }
 static inline uint8_t *x_jmp8(struct as *a)
 {
     as_u8(a, 0xeb);
     as_u8(a, 0);
+    a->open++;
     return a->p - 1;
 }
 static inline void as_bind8(struct as *a, uint8_t *disp)
@@ -348,6 +361,7 @@ static inline void as_bind8(struct as *a, uint8_t *disp)
     intptr_t d = a->p - (disp + 1);
     BUG_ON(d != (int8_t)d);
     *disp = (uint8_t)d;
+    a->open--;
 }
 static inline bool as_in_reach(const struct as *a, const void *target)
 {

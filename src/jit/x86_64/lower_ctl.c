@@ -130,6 +130,7 @@ static bool needs_guard(const struct cg *c, uint64_t pc)
 static void add_stub(struct cg *c, struct stub s)
 {
     vec_push(&c->stubs, s);
+    c->as.open = 0; // what goes there has all it needs, and does not come back to this rule
 }
 
 static uint8_t *emit_id_guard(struct cg *c, struct link *l)
@@ -513,9 +514,7 @@ RULE(into)
         return;
     if (c->movable)
         x_op(&c->as, 0xff, 6, cg_use_rm(c, in->a)); // push
-    as_u8(&c->as, 0xe8);
-    as_u32(&c->as, 0);
-    uint8_t *over = c->as.p - 4;
+    uint8_t *over = x_call(&c->as);
     emit_landing(c, back);
     as_bind(&c->as, over);
 }

@@ -323,10 +323,18 @@ static void load_mem(struct cg *c, unsigned type, int reg, struct rm m)
     }
 }
 
+// What follows is not done on the other side of a branch the rule has made, for which everything
+// must stay where it is.
+static void check_straight(const struct cg *c)
+{
+    BUG_ON(c->as.open);
+}
+
 static void spill(struct cg *c, ir_ref i)
 {
     if (has_home(c, i))
         return;
+    check_straight(c);
     unsigned s = new_spill(c, i);
     c->v[i].spill = (uint16_t)(s + 1);
     store_reg(c, c->in[i].type, spill_rm(s), c->v[i].reg);
@@ -387,6 +395,7 @@ static int farthest(const struct cg *c, uint32_t mask)
 
 static int pick(struct cg *c, uint32_t mask, bool across_call)
 {
+    check_straight(c);
     mask &= ~c->locked;
     uint32_t want = across_call ? CALLEE_SAVED : ~(uint32_t)CALLEE_SAVED;
     uint32_t idle = mask & ~c->owned & want;
@@ -558,6 +567,7 @@ static void vacate(struct cg *c, int r)
     ir_ref o = c->owner[r];
     if (!o)
         return;
+    check_straight(c);
     if (reg_idle(c, r)) {
         release(c, r);
         return;
