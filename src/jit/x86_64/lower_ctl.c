@@ -313,7 +313,8 @@ RULE(phi)
     cg_def_copy(c, i, cg_insn(c, i)->a);
 }
 
-enum { SPARE_GPRS = 4, SPARE_XMMS = 4 }; // left free for one round's own values
+// Left free for one round's own values; for what a single operation works with.
+enum { SPARE_GPRS = 4, SPARE_XMMS = 4, TEMPORARIES = 2 };
 
 // A phi that gave way to another one comes back: where it is now is where every round leaves its
 // next value, so what it left in memory is of the first round alone.
@@ -374,7 +375,7 @@ static void make_room(struct cg *c, ir_ref loop)
     unsigned taken = 0, all = (unsigned)__builtin_popcount(c->gprs);
     for (int r = 0; r < 16; r++)
         taken += c->owner[r] && unwanted(c, c->owner[r]);
-    unsigned want = taken ? alive_in_loop(c, loop) + SPARE_GPRS : 0;
+    unsigned want = taken ? alive_in_loop(c, loop) + TEMPORARIES : 0;
     for (int r = 0; r < 16 && all - taken < want; r++)
         if (c->owner[r] && unwanted(c, c->owner[r])) {
             cg_evict(c, r);
