@@ -166,7 +166,7 @@ struct ir_helper {
 // ---- snapshots ----
 
 struct ir_snap_entry {
-    uint16_t slot;
+    uint32_t slot;
     ir_ref val;
 };
 // What must be true of guest state if the instruction leaves: entries [first, first+n) of

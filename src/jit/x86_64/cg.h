@@ -38,6 +38,7 @@ enum { // val.flags
     V_USED = 1,
     V_FORCED = 2, // a comparison or flags value that someone needs in a register
     V_NOSLOT = 4, // a get whose slot may have changed since: its slot is no home
+    V_FOLDED = 8, // a load or store whose address is a sum with a constant that it takes up
 };
 struct val {
     uint32_t last, next; // position of the last use, and of the next one known (0: none)
@@ -237,9 +238,19 @@ static inline bool cg_dies(const struct cg *c, ir_ref i)
     return cg_val(c, i)->last <= c->pos;
 }
 
-// The address operand of an access as it is encoded: in user mode a sum with a constant is folded
-// into the instruction, and the sum's other operand takes its place.
-ir_ref cg_address(const struct cg *c, const struct ir_insn *in, int32_t *disp);
+// The address operand of a load or store as it is encoded: in user mode a sum with a constant is
+// folded into the instruction (V_FOLDED), and the sum's other operand takes its place.
+bool cg_address_folds(const struct cg *c, const struct ir_insn *in);
+static inline ir_ref cg_address(const struct cg *c, ir_ref i, int32_t *disp)
+{
+    const struct ir_insn *sum = &c->in[c->in[i].a];
+    if (!(c->v[i].flags & V_FOLDED)) {
+        *disp = 0;
+        return c->in[i].a;
+    }
+    *disp = (int32_t)c->in[sum->b].imm;
+    return sum->a;
+}
 
 // ---- flags.c ----
 enum x86_cc cg_cond(struct cg *c, ir_ref b);          // EFLAGS such that the condition means b

@@ -147,7 +147,7 @@ static void advance(struct cg *c, ir_ref i)
     }
     int32_t disp;
     bool plain = in->op == IR_load || in->op == IR_store;
-    const ir_ref ops[3] = {plain ? cg_address(c, in, &disp) : in->a, in->b, in->c};
+    const ir_ref ops[3] = {plain ? cg_address(c, i, &disp) : in->a, in->b, in->c};
     for (unsigned k = 3; k-- > 0;)
         if (ops[k] && !cg_is_target(c, in, k)) {
             struct val *v = cg_val(c, ops[k]);
@@ -175,16 +175,24 @@ static void lower(struct cg *c, ir_ref i)
         c->eflags = IR_NONE;
 }
 
-// Resident slots are read where they are. Their memory is no home: it is behind.
+static bool reads(const struct cg *c, ir_ref i, unsigned slot)
+{
+    return c->in[i].op == IR_get && c->in[i].aux == slot;
+}
+
+// Resident slots are read where they are, most often by the region's first nodes. Their memory is
+// no home: it is behind.
 static void settle_residents(struct cg *c)
 {
-    unsigned left = c->r->n_resident;
-    for (ir_ref i = 1; left && i < c->r->insns.len; i++)
-        for (unsigned k = 0; k < c->r->n_resident && c->in[i].op == IR_get; k++)
-            if (c->in[i].aux == c->r->guest->resident[k]) {
-                cg_settle(c, i, cg_resident_reg(c->j, k));
-                left--;
-            }
+    for (unsigned k = 0; k < c->r->n_resident; k++) {
+        unsigned slot = c->r->guest->resident[k];
+        ir_ref i = 1 + k;
+        if (!reads(c, i, slot))
+            for (i = 1; i < c->r->insns.len && !reads(c, i, slot);)
+                i++;
+        if (i < c->r->insns.len)
+            cg_settle(c, i, cg_resident_reg(c->j, k));
+    }
 }
 
 static bool compile(struct jit *j, const struct ir_region *r, struct block *b)

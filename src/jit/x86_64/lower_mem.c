@@ -19,17 +19,13 @@ static bool always_slow(const struct cg *c, const struct ir_insn *in)
            (c->j->c.no_inline_tlb && !c->j->c.user_mode);
 }
 
-ir_ref cg_address(const struct cg *c, const struct ir_insn *in, int32_t *disp)
+bool cg_address_folds(const struct cg *c, const struct ir_insn *in)
 {
     const struct ir_insn *sum = cg_insn(c, in->a);
     uint64_t k;
-    *disp = 0;
-    if (!c->j->c.user_mode || c->j->c.no_displacements || align_bits(in->aux) ||
-        always_slow(c, in) || sum->op != IR_add || !cg_is_const(c, sum->b, &k) ||
-        (int64_t)k != (int32_t)k)
-        return in->a;
-    *disp = (int32_t)k;
-    return sum->a;
+    return c->j->c.user_mode && !c->j->c.no_displacements && sum->op == IR_add &&
+           cg_is_const(c, sum->b, &k) && (int64_t)k == (int32_t)k && !align_bits(in->aux) &&
+           !always_slow(c, in);
 }
 
 // push info; call thunk, with its line in the side table.
@@ -233,7 +229,7 @@ static void access(struct cg *c, ir_ref i, int a, int val)
     }
     struct stub s = {.kind = STUB_SLOW, .info = info, .pc = c->r->snaps.data[in->imm].pc};
     int32_t disp;
-    cg_address(c, in, &disp);
+    cg_address(c, i, &disp);
     struct rm m = rm_sib(R_BASE, a, 0, disp);
     if (c->j->c.user_mode) {
         s.from = user_align(c, in, a);
@@ -272,7 +268,7 @@ static int use_address(struct cg *c, ir_ref i)
     if (has_span(c, in))
         cg_use(c, in->c);
     int32_t disp;
-    return cg_use(c, cg_address(c, in, &disp));
+    return cg_use(c, cg_address(c, i, &disp));
 }
 
 RULE(load)

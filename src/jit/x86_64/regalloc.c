@@ -67,7 +67,7 @@ static void use_snap(struct cg *c, const struct ir_snap *s, const struct ir_snap
     if (e == l && s->n <= later->n)
         return;
     for (uint32_t k = 0; k < s->n; k++, e++) {
-        if (k < later->n && e->val == l[k].val && e->slot == l[k].slot)
+        if (k < later->n && !memcmp(e, &l[k], sizeof *e))
             continue;
         ir_ref x = c->root[e->val];
         struct val *v = &c->v[x];
@@ -225,7 +225,9 @@ void cg_analyse(struct cg *c)
         }
         int32_t disp;
         bool plain = in->op == IR_load || in->op == IR_store;
-        const ir_ref ops[3] = {plain ? cg_address(c, in, &disp) : in->a, in->b, in->c};
+        if (plain && cg_address_folds(c, in))
+            v->flags |= V_FOLDED;
+        const ir_ref ops[3] = {plain ? cg_address(c, i, &disp) : in->a, in->b, in->c};
         for (unsigned k = 0; k < 3; k++)
             if (ops[k] && !cg_is_target(c, in, k)) {
                 bool cond = takes_lazy(in->op) && !(in->op == IR_select && k > 0);

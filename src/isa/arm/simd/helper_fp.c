@@ -109,13 +109,14 @@ static uint64_t round_ts(struct env *e, uint64_t x, uint32_t spec)
     return x;
 }
 
-// FPToFixedJS: the integer modulo 2^32; Z only where nothing was lost, and not for -0.
+// FPToFixedJS: the integer modulo 2^32; Z only where nothing was lost, not for -0 and not for a
+// subnormal that counts as zero.
 static uint64_t fjcvtzs(struct env *e, uint64_t x)
 {
     struct sf_env s = env_of(e, VL_64);
     struct sf_parts p = sf_unpack(&s, &sf_double, x);
     uint64_t whole = 0;
-    bool lost = false, out = p.kind > SF_NORMAL, z = p.kind == SF_ZERO && !p.sign;
+    bool lost = false, out = p.kind > SF_NORMAL, z = !x;
     if (p.kind == SF_NORMAL) {
         if (p.exp < 0) {
             lost = true;
