@@ -11,11 +11,11 @@ struct map {
     } * slots;
     size_t len, cap; // cap is a power of two or 0
 };
-void *map_get(const struct map *m, uint64_t key); // NULL when absent
-void map_set(struct map *m, uint64_t key, void *val);
-void *map_del(struct map *m, uint64_t key); // the old value or NULL
-void map_free(struct map *m);
+void *map_get(const struct map *m, uint64_t key);     // NULL when absent
+void map_set(struct map *m, uint64_t key, void *val); // replaces
+void *map_del(struct map *m, uint64_t key);           // the old value or NULL
+void map_free(struct map *m);                         // the table; values are the caller's
 #define map_for_each(m, slot)                                                                      \
     for (struct map_slot *slot = (m)->slots; slot < (m)->slots + (m)->cap; slot++)                 \
         if (slot->val)
-uint64_t hash_bytes(const void *p, size_t n);
+uint64_t hash_bytes(const void *p, size_t n); // for tables in memory

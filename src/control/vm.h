@@ -75,6 +75,7 @@ struct vm {
     const char *_Atomic shutdown_reason, *_Atomic reset_reason; // constant strings
 };
 
+// An empty VM with its loop and tables of back ends; vm_free takes all of it, the machine too.
 struct vm *vm_new(void);
 // Loop and callbacks of a machine that is about to be made.
 void vm_hook_machine(struct vm *vm, struct machine_config *c);
@@ -96,6 +97,7 @@ void vm_quit(struct vm *vm, const char *reason); // any thread, and from signal 
 void vm_event(struct vm *vm, const char *name,
               const char *json_data); // to every monitor; any thread
 
+// A back end by its id, or NULL.
 struct chardev *vm_find_chardev(struct vm *vm, const char *id);
 struct netdev *vm_find_netdev(struct vm *vm, const char *id);
 struct netdev *vm_find_link(struct vm *vm, const char *id); // also by the id of its NIC

@@ -61,6 +61,7 @@ struct ir_build {
     uint64_t numbers[1024]; // value numbers: hash and node, see number()
 };
 
+// Starts a region at r->pc in r->mode, which the caller has set.
 void ir_build_begin(struct ir_build *b, struct ir_region *r, const struct ir_switches *sw);
 void ir_build_insn(struct ir_build *b, uint64_t pc); // the next guest instruction starts
 // Ends a region that ran into a limit: goto pc. No effect on one that has ended.
@@ -80,6 +81,7 @@ static inline unsigned ir_type_of(const struct ir_build *b, ir_ref v)
     return b->r->insns.data[v].type;
 }
 
+// A guest register by its slot (struct ir_guest), and a member of the CPU's state by its offset.
 ir_ref ir_get(struct ir_build *b, unsigned slot);
 void ir_put(struct ir_build *b, unsigned slot,
             ir_ref v); // not the pc slot: exits and snapshots set it
@@ -87,6 +89,7 @@ ir_ref ir_ldenv(struct ir_build *b, unsigned type, unsigned offset);
 void ir_stenv(struct ir_build *b, unsigned offset, ir_ref v, unsigned mo_size);
 void ir_set_fflags(struct ir_build *b, ir_ref v, unsigned aux);
 
+// Guest memory; `mo` says size, sign and order (ir.h). What faults leaves by the snapshot.
 ir_ref ir_load(struct ir_build *b, unsigned type, ir_ref addr, unsigned mo);
 void ir_store(struct ir_build *b, ir_ref addr, ir_ref v, unsigned mo);
 // ll, sc, cas, swap, amo*: ir_atomic(b, IR_amoadd, type, addr, x, IR_NONE, mo)

@@ -39,6 +39,7 @@ struct jit_config {
     bool verify_sample; // ... of a region's runs the first ones and then some
 };
 
+// NULL and *e where the host cannot hold code. `c` is copied; all vCPUs go before jit_free.
 struct jit *jit_new(const struct jit_config *c, struct err *e);
 void jit_free(struct jit *j);
 // Allocates the vCPU's state (cpu_size bytes, zeroed, begins with struct env) with the executor's
@@ -76,6 +77,6 @@ struct jit_stats {
         slow_loads, slow_stores, lookups, lookup_misses, translate_ns, fp_traps, verified,
         unverified, differences;
 };
-void jit_get_stats(struct jit *j, struct jit_stats *s);
+void jit_get_stats(struct jit *j, struct jit_stats *s); // any thread
 // Translate and print one region: guest, IR, host code (`myna explain`, -d).
 void jit_explain(struct env *e, uint64_t pc, struct buf *out);

@@ -11,7 +11,7 @@ struct frame_queue {
     size_t used; // bytes, headers and padding included
 };
 
-void frames_init(struct frame_queue *q, size_t cap);
+void frames_init(struct frame_queue *q, size_t cap); // bytes, for frames and their headers
 void frames_free(struct frame_queue *q);
 static inline bool frames_empty(const struct frame_queue *q)
 {
@@ -19,5 +19,5 @@ static inline bool frames_empty(const struct frame_queue *q)
 }
 bool frames_put(struct frame_queue *q, const uint8_t *frame, size_t len); // false: no room
 const uint8_t *frames_peek(const struct frame_queue *q, size_t *len);     // the oldest; NULL: empty
-void frames_pop(struct frame_queue *q);
-void frames_clear(struct frame_queue *q);
+void frames_pop(struct frame_queue *q);   // the oldest, which is there
+void frames_clear(struct frame_queue *q); // all of them

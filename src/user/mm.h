@@ -38,6 +38,7 @@ struct err;
 int mm_init(struct mm *m, uint64_t base, bool fixed, uint64_t size, uint64_t page_size,
             struct err *e) MUST_CHECK;
 
+// As the system calls of these names have it, with their flags; addresses without tags.
 int64_t mm_map(struct mm *m, uint64_t addr, uint64_t len, int prot, int flags, int fd,
                uint64_t off);
 int64_t mm_unmap(struct mm *m, uint64_t addr, uint64_t len);

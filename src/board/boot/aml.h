@@ -11,10 +11,11 @@ struct aml {
     unsigned depth;
 };
 
-void aml_scope(struct aml *a, const char *path); // until aml_close
+// Until aml_close: what contains others.
+void aml_scope(struct aml *a, const char *path);
 void aml_device(struct aml *a, const char *name);
 void aml_method(struct aml *a, const char *name, unsigned args);
-void aml_package(struct aml *a, uint8_t n);
+void aml_package(struct aml *a, uint8_t n); // of n elements
 void aml_if_equal_buffer(struct aml *a, unsigned arg, const void *bytes,
                          size_t n); // If (ArgX == …)
 void aml_close(struct aml *a);
@@ -25,7 +26,7 @@ void aml_string(struct aml *a, const char *s);
 void aml_buffer(struct aml *a, const void *bytes, size_t n);
 void aml_path(struct aml *a, const char *path); // a reference
 void aml_return(struct aml *a);                 // the value follows
-void aml_arg(struct aml *a, unsigned n);
+void aml_arg(struct aml *a, unsigned n);        // a method's argument, as a value
 void aml_notify(struct aml *a, const char *path, uint8_t value);
 // Common members.
 void aml_name_int(struct aml *a, const char *name, uint64_t v);

@@ -11,9 +11,10 @@ struct fdt_out {
     int error; // libfdt's, negative
 };
 void fdt_out_start(struct fdt_out *o, size_t size); // an upper bound of the finished tree
+// A node of this name, until fdt_out_end; its properties come before its children.
 void fdt_out_node(struct fdt_out *o, const char *fmt, ...) PRINTF(2, 3);
 void fdt_out_end(struct fdt_out *o);
-void fdt_out_empty(struct fdt_out *o, const char *prop);
+void fdt_out_empty(struct fdt_out *o, const char *prop); // a property that is there or not
 void fdt_out_str(struct fdt_out *o, const char *prop, const char *val);
 // Several strings in one property: "a\0b" with sizeof.
 void fdt_out_bytes(struct fdt_out *o, const char *prop, const void *p, size_t n);

@@ -27,6 +27,7 @@ enum fw_cfg_key {
 
 extern const struct device_type fw_cfg_type;
 
+// A numbered item; numbers are given as firmware reads them, little-endian. Replaces.
 void fw_cfg_set(struct device *d, enum fw_cfg_key key, const void *data, size_t len);
 void fw_cfg_set_u16(struct device *d, enum fw_cfg_key key, uint16_t v);
 void fw_cfg_set_u32(struct device *d, enum fw_cfg_key key, uint32_t v);

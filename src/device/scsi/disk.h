@@ -23,9 +23,10 @@ static inline struct scsi_disk *scsi_disk_of(struct scsi_device *s)
 }
 bool scsi_disk_ready(const struct scsi_disk *k); // a medium is in and the tray is closed
 bool scsi_disk_readonly(const struct scsi_disk *k);
-uint64_t scsi_disk_blocks(const struct scsi_disk *k); // of logical_block_size
-const char *scsi_disk_serial(const struct scsi_disk *k);
+uint64_t scsi_disk_blocks(const struct scsi_disk *k);    // of logical_block_size
+const char *scsi_disk_serial(const struct scsi_disk *k); // of the unit, "" when it has none
 
+// Each family carries out the command and completes it, with sense data where it fails.
 void scsi_disk_inquiry(struct scsi_disk *k, struct scsi_cmd *c);
 void scsi_disk_mode_sense(struct scsi_disk *k, struct scsi_cmd *c);
 void scsi_disk_mode_select(struct scsi_disk *k, struct scsi_cmd *c);

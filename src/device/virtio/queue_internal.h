@@ -23,6 +23,9 @@ static inline bool vq_need_event(uint16_t event, uint16_t now, uint16_t before)
     return (uint16_t)(now - event - 1) < (uint16_t)(now - before);
 }
 
+// The packed ring's half of the functions of virtio.h: one chain taken or given back unused;
+// whether there is one; asking for a kick; used buffers noted, then shown in one step; whether the
+// driver wants an interrupt for what was shown since `before`.
 int vq_packed_pop(struct virtqueue *q, struct vq_chain *c);
 void vq_packed_unpop(struct virtqueue *q, const struct vq_chain *c);
 bool vq_packed_available(struct virtqueue *q);

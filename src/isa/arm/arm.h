@@ -199,10 +199,9 @@ enum arm_ec { // ESR_ELx.EC
 // env_fault.kind in user mode, for what is not a memory access: info[0] is the syndrome.
 #define ARM_FAULT_EXCEPTION (1u << 31)
 
-// In user mode this does not return: it leaves with LEAVE_SIGNAL.
 // Take a synchronous exception to `target_el` (1..3; raised to the current EL if lower) with pc the
 // preferred return address; sets ESR and, when `far` is not NULL, FAR. State must be exact. Does
-// not leave translated code.
+// not leave translated code. In user mode it does not return: it leaves with LEAVE_SIGNAL.
 void arm_take_exception(struct arm_cpu *c, unsigned target_el, uint64_t esr, const uint64_t *far,
                         uint64_t return_pc);
 unsigned arm_sync_target(
@@ -247,13 +246,13 @@ void arm_lift_exception(struct lift *l, uint64_t esr);
 #define ARM_SYSREG(op0, op1, crn, crm, op2)                                                        \
     ((uint32_t)((op0) << 14 | (op1) << 11 | (crn) << 7 | (crm) << 3 | (op2)))
 
-// ---- memory management (mmu.c), timers (timer.c, pmu.c), registers (sysreg.c), power (psci.c)
-// ----
+// ---- memory management (mmu.c) ----
 
+// struct env_isa_ops: stage 1 and 2 for one address, and the exceptions that come of what fails.
 int arm_translate(struct env *e, gva_t va, enum env_access access, unsigned mmu,
                   struct env_xlat *out, struct env_fault *f);
 void arm_mmu_set_contexts(struct arm_cpu *c); // tell the executor which contexts are current
-void arm_tlbi(struct arm_cpu *c, uint32_t key, uint64_t arg);
+void arm_tlbi(struct arm_cpu *c, uint32_t key, uint64_t arg); // the TLBI with this ARM_SYSREG()
 void arm_address_translate(struct arm_cpu *c, uint32_t key,
                            uint64_t va);            // AT instructions: sets PAR_EL1
 bool arm_page_guarded(struct arm_cpu *c, gva_t va); // as the current level sees it
@@ -263,6 +262,8 @@ void arm_bus_fault(struct env *e, gva_t va, enum env_access access, enum mem_res
 void arm_align_fault(struct env *e, gva_t va, enum env_access access, unsigned mo,
                      struct env_fault *f);
 int arm_watch(struct env *e, gva_t va, unsigned size, enum env_access access, struct env_fault *f);
+
+// ---- timers (timer.c, pmu.c) and power (psci.c) ----
 
 void arm_timers_init(struct arm_cpu *c);
 void arm_timers_exit(struct arm_cpu *c);
@@ -274,8 +275,8 @@ void arm_timer_update(struct arm_cpu *c, enum arm_timer t); // after CVAL, CTL o
 void arm_pmu_init(struct arm_cpu *c);
 void arm_pmu_exit(struct arm_cpu *c);
 void arm_pmu_reset(struct arm_cpu *c);
-void arm_pmu_saving(struct arm_cpu *c);
-void arm_pmu_loaded(struct arm_cpu *c);
+void arm_pmu_saving(struct arm_cpu *c); // counts are brought into the state that is saved
+void arm_pmu_loaded(struct arm_cpu *c); // and go on from it
 bool arm_pmu_present(const struct arm_cpu *c);
 void arm_pmu_level_changed(struct arm_cpu *c); // c->el is another than c->pmu.el
 
@@ -284,11 +285,15 @@ void arm_pmu_level_changed(struct arm_cpu *c); // c->el is another than c->pmu.e
 bool arm_psci_call(struct arm_cpu *c);
 
 // ---- model (model.c) ----
+
+// ID registers and features of a model, then the operator's changes to it (-cpu MODEL,FEATURE=…).
 int arm_model_apply(struct arm_cpu *c, const char *model, struct opts *features, struct err *e);
 extern const struct isa_model arm_models[];
 
 // ---- pointer authentication (pauth.c) ----
 enum arm_pac_key { PAC_IA, PAC_IB, PAC_DA, PAC_DB, PAC_GA };
+// Helpers of translated code: PACxx, AUTxx, XPACx, PACGA. A pointer that fails comes back as one
+// that faults, or leaves with an exception where FEAT_FPAC says so.
 uint64_t arm_pac_add(struct env *e, uint64_t ptr, uint64_t modifier, uint32_t key);
 uint64_t arm_pac_auth(struct env *e, uint64_t ptr, uint64_t modifier, uint32_t key);
 uint64_t arm_pac_strip(struct env *e, uint64_t ptr, uint32_t instruction);

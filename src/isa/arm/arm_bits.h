@@ -73,8 +73,8 @@
 #define FPCR_DN   (1u << 25)
 #define FPCR_AHP  (1u << 26)
 
-bool arm_nonsecure(const struct arm_cpu *c);
-bool arm_el2_enabled(const struct arm_cpu *c);
+bool arm_nonsecure(const struct arm_cpu *c);   // the current state, by SCR_EL3.NS and level
+bool arm_el2_enabled(const struct arm_cpu *c); // EL2 is there and the current state has it
 uint64_t arm_hcr(
     const struct arm_cpu *c); // HCR_EL2 as it takes effect now: 0 when EL2 is absent or disabled
 unsigned arm_regime_el(const struct arm_cpu *c); // whose SCTLR, TCR … govern the current level
@@ -82,11 +82,14 @@ unsigned
 arm_fp_trap_level(const struct arm_cpu *c); // EL that an FP/SIMD instruction traps to; 0: none
 unsigned arm_debug_target(
     const struct arm_cpu *c); // EL that takes breakpoint, watchpoint and step exceptions
+// Registers with effects: the bank of SP; rounding, flushing and flags as the translator keeps
+// them.
 void arm_set_spsel(struct arm_cpu *c, unsigned spsel);
 void arm_set_fpcr(struct arm_cpu *c, uint64_t v);
 uint64_t arm_get_fpsr(struct arm_cpu *c);
 void arm_set_fpsr(struct arm_cpu *c, uint64_t v);
 
+// struct env_isa_ops and struct isa (ir/env.h, isa/isa.h) for this CPU.
 uint64_t arm_mode(struct env *e);
 bool arm_take_interrupt(struct env *e);
 bool arm_has_work(struct env *e);

@@ -3,9 +3,11 @@
 
 #include "jit/x86_64/cg.h"
 
+// The code generator's working memory, one for each translating thread at a time.
 struct cg *cg_new(struct jit *j);
 void cg_free(struct cg *c);
 
+// The functions of struct jit_host (jit/state.h has their contracts).
 void host_init(struct jit *j);
 void host_exit(struct jit *j);
 void host_patch(struct jit *j, struct link *l, uint32_t target);

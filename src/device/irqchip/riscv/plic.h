@@ -8,6 +8,7 @@
 extern const struct device_type plic_type;
 
 enum { PLIC_SOURCES_MAX = 1024, PLIC_CONTEXTS_MAX = 1024 };
-uint64_t plic_size(unsigned contexts);
-struct irq plic_source(struct device *d, unsigned source);
+uint64_t plic_size(unsigned contexts);                     // bytes of registers
+struct irq plic_source(struct device *d, unsigned source); // the line a device drives
+// Where a context's interrupt goes; before the machine runs.
 void plic_connect(struct device *d, unsigned context, struct irq to);

@@ -1,4 +1,5 @@
-// Operands of A64 assembly: what the generated disassembler calls for each <operand> of a64.decode.
+// Operands of A64 assembly: what the generated disassembler calls for each <operand> of a64.decode,
+// with the fields that the picture names. Each appends its operand's text, as the manual writes it.
 #pragma once
 
 #include "isa/arm/a64_decode.h"

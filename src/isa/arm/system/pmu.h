@@ -5,6 +5,8 @@
 #include "isa/arm/arm_bits.h"
 
 uint64_t arm_pmu_events(void); // PMCEID0: what can be counted
+// PMCR, PMCNTENSET and -CLR, PMOVSSET and -CLR, PMINTENSET and -CLR, PMCCNTR, PMCCFILTR (DDI 0487,
+// D13), as the current level may see and change them.
 uint64_t arm_pmu_get_cr(struct arm_cpu *c);
 void arm_pmu_set_cr(struct arm_cpu *c, uint64_t v);
 uint64_t arm_pmu_get_enabled(struct arm_cpu *c);
