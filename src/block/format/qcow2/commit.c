@@ -188,18 +188,6 @@ bool qcow2_wants_commit(const struct qcow2 *s)
            s->freed.len > FREED_MAX;
 }
 
-void qcow2_free_later(struct qcow2 *s, uint64_t off, uint64_t bytes)
-{
-    if (!bytes)
-        return;
-    struct qcow2_free *last = s->freed.len ? &s->freed.data[s->freed.len - 1] : NULL;
-    if (last && last->off + last->bytes == off &&
-        !((off | bytes | last->bytes) & (s->cluster_size - 1)))
-        last->bytes += bytes; // whole clusters in a row
-    else
-        vec_push(&s->freed, (struct qcow2_free){.off = off, .bytes = bytes});
-}
-
 // Gives one range back: the host may forget it, then it counts as free.
 static int free_range(struct block_node *n, const struct qcow2_free *f)
 {
@@ -253,14 +241,4 @@ void qcow2_flight_end(struct block_node *n, struct qcow2_flight *f)
     list_remove(&f->link);
     if (s->ripe.len)
         qcow2_free_ripe(n);
-}
-
-int qcow2_write_features(struct block_node *n, uint64_t incompatible, uint64_t autoclear)
-{
-    struct qcow2 *s = qcow2_of(n);
-    s->h.incompatible = incompatible;
-    s->h.autoclear = autoclear;
-    uint64_t words[] = {incompatible, s->h.compatible, autoclear};
-    return qcow2_write_entries(n, QCOW2_AT_FEATURES, words, ARRAY_SIZE(words))
-               ?: node_flush(n->file);
 }

@@ -294,3 +294,13 @@ void qcow2_header_free(struct qcow2_header *h)
     buf_free(&h->feature_names);
     buf_free(&h->unknown);
 }
+
+int qcow2_write_features(struct block_node *n, uint64_t incompatible, uint64_t autoclear)
+{
+    struct qcow2 *s = qcow2_of(n);
+    s->h.incompatible = incompatible;
+    s->h.autoclear = autoclear;
+    uint64_t words[] = {incompatible, s->h.compatible, autoclear};
+    return qcow2_write_entries(n, QCOW2_AT_FEATURES, words, ARRAY_SIZE(words))
+               ?: node_flush(n->file);
+}

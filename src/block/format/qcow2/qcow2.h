@@ -128,6 +128,9 @@ static inline uint64_t vmstate_start(const struct qcow2 *s)
     return (s->h.size + c - 1) / c * c;
 }
 
+// header.c: the feature words alone, durable when it returns 0.
+int qcow2_write_features(struct block_node *n, uint64_t incompatible, uint64_t autoclear);
+
 // Corruption: says so once, marks the image, lets later writes fail. Returns -EIO.
 int qcow2_corrupt(struct block_node *n, const char *fmt, ...) PRINTF(2, 3);
 
@@ -164,14 +167,15 @@ int qcow2_write_entries(struct block_node *n, uint64_t off, const uint64_t *entr
 // commit.c
 int qcow2_commit(struct block_node *n); // all that finished before is durable when it returns 0
 bool qcow2_wants_commit(const struct qcow2 *s);
-void qcow2_free_later(struct qcow2 *s, uint64_t off, uint64_t bytes);
 int qcow2_free_ripe(struct block_node *n); // gives back what nobody can use any more
 void qcow2_flight_begin(struct qcow2 *s, struct qcow2_flight *f);
 void qcow2_flight_end(struct block_node *n, struct qcow2_flight *f);
-int qcow2_write_features(struct block_node *n, uint64_t incompatible, uint64_t autoclear);
 
 // refcount.c
 int qcow2_refcount_get(struct block_node *n, uint64_t cluster, uint64_t *v);
+// The range lost its last reference: it is given back once the commit that says so is on disk
+// (qcow2_free_ripe).
+void qcow2_free_later(struct qcow2 *s, uint64_t off, uint64_t bytes);
 // Adds delta to each cluster that the byte range touches. Takes alloc_lock.
 int qcow2_refcount_add(struct block_node *n, uint64_t off, uint64_t bytes, int delta);
 // Up to `want` contiguous clusters: the number got, the first one's offset in *off; or -errno.
@@ -253,10 +257,14 @@ int qcow2_switch_l1(struct block_node *n, const uint64_t *entry, size_t len);
 int qcow2_resize(struct block_node *n, uint64_t size, struct err *e);
 int qcow2_zero_range(struct block_node *n, uint64_t off, uint64_t bytes, uint32_t flags);
 
+// tree.c; exclusive
+// Nothing uncommitted in the tables of `l1`. Adds delta to the count of all that it reaches.
+int qcow2_count_tree(struct block_node *n, const uint64_t *l1, size_t len, int delta);
+// Sets the COPIED flags of the active tables from the reference counts.
+int qcow2_fix_copied(struct block_node *n);
+
 // snapshot.c
 int qcow2_snapshots_load(struct block_node *n, struct err *e);
-// Exclusive: sets the COPIED flags of the active tables from the reference counts.
-int qcow2_fix_copied(struct block_node *n);
 // Lets a read-only image show a snapshot's content. -ENOENT: no such snapshot.
 int qcow2_show_snapshot(struct block_node *n, const char *id);
 extern const struct block_snapshot_ops qcow2_snapshot_ops;

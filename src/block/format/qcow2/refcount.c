@@ -438,3 +438,15 @@ int qcow2_alloc_bytes(struct block_node *n, uint64_t bytes, uint64_t *off)
     co_mutex_unlock(node_co(n), &s->alloc_lock);
     return r;
 }
+
+void qcow2_free_later(struct qcow2 *s, uint64_t off, uint64_t bytes)
+{
+    if (!bytes)
+        return;
+    struct qcow2_free *last = s->freed.len ? &s->freed.data[s->freed.len - 1] : NULL;
+    if (last && last->off + last->bytes == off &&
+        !((off | bytes | last->bytes) & (s->cluster_size - 1)))
+        last->bytes += bytes; // whole clusters in a row
+    else
+        vec_push(&s->freed, (struct qcow2_free){.off = off, .bytes = bytes});
+}
