@@ -255,6 +255,7 @@ static void dbt_print(struct accel *a, struct buf *out)
                                         "floating-point traps",
                                         "regions verified",
                                         "regions run unverified",
+                                        "regions others disturbed",
                                         "differences found"};
     struct jit_stats s;
     jit_get_stats(((struct dbt *)a->priv)->jit, &s);

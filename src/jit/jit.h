@@ -75,7 +75,7 @@ struct jit_stats {
     // Ever.
     uint64_t regions, guest_insns, host_bytes, evictions, invalidations, tlb_fills, tlb_retags,
         slow_loads, slow_stores, lookups, lookup_misses, translate_ns, fp_traps, verified,
-        unverified, differences;
+        unverified, disturbed, differences;
 };
 void jit_get_stats(struct jit *j, struct jit_stats *s); // any thread
 // Translate and print one region: guest, IR, host code (`myna explain`, -d).

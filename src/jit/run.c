@@ -195,6 +195,17 @@ static bool interrupted(struct env *e)
     return i != 0;
 }
 
+struct run_result jit_run_block(struct jit_vcpu *v, const struct block *b)
+{
+    v->page_va = jit_pc(v) & PAGE_MASK;
+    struct run_result res = v->jit->host->enter(v->jit, jit_env(v), b->code);
+    if (res.kind == RUN_LINK)
+        jit_set_pc(v, ((struct link *)res.arg)->pc + ir_pc_base(v->mode, v->page_va));
+    else if (res.kind == RUN_LOOKUP)
+        jit_set_pc(v, res.arg);
+    return res;
+}
+
 // Runs b. False: another thread wants something first. Else the pc is where code goes on.
 static bool enter(struct jit_vcpu *v, const struct block *b, struct run_result *res)
 {
@@ -203,14 +214,9 @@ static bool enter(struct jit_vcpu *v, const struct block *b, struct run_result *
     atomic_fetch_add_explicit(&v->entries, 1, memory_order_relaxed);
     atomic_store(&v->in_code, 1);
     bool go = !atomic_load(&v->pending);
-    v->page_va = jit_pc(v) & PAGE_MASK;
     if (go)
-        *res = v->jit->host->enter(v->jit, jit_env(v), b->code);
+        *res = jit_run_block(v, b);
     atomic_store_explicit(&v->in_code, 0, memory_order_release);
-    if (go && res->kind == RUN_LINK)
-        jit_set_pc(v, ((struct link *)res->arg)->pc + ir_pc_base(v->mode, v->page_va));
-    else if (go && res->kind == RUN_LOOKUP)
-        jit_set_pc(v, res->arg);
     if (v->jit->c.verify)
         jit_verify_after(v, b, go ? res : NULL);
     return go;

@@ -399,6 +399,8 @@ unsigned jit_link_slot(struct jit *j); // in the current arena; 0: none is left.
 // The block for pc, translated if need be; NULL: the guest's exception for the fetch was taken, or
 // one instruction was interpreted.
 struct block *jit_find(struct jit_vcpu *v, uint64_t pc);
+// b as host code, until something comes back; the pc is set.
+struct run_result jit_run_block(struct jit_vcpu *v, const struct block *b);
 
 // ---- run.c ----
 void jit_locks_init(struct jit *j);

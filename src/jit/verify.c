@@ -6,7 +6,13 @@
 // a region that cannot be compared, others are not compared either. Left out is what the copy
 // cannot do without being noticed: regions that call helpers with an interest in the state,
 // accesses to anything but RAM, runs that end in an exception or an interrupt, code that was
-// rewritten while it ran. A value a device has changed meanwhile is not a difference.
+// rewritten while it ran.
+//
+// Other processes, devices and the kernel write memory at any time, so that the two runs may see
+// different values, and what was stored may be something else by now. So a difference is looked at
+// again, in a copy of the process: there nobody else writes, the touched memory and the CPU have
+// what the first run began with, and both runs are made once more. Only what differs there, too, is
+// the translator's.
 #include "jit/verify.h"
 
 #include "base/buf.h"
@@ -14,7 +20,12 @@
 #include "jit/translate.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 // Of a region's runs: the first ones that are all compared where not every run is, and the part of
 // the others.
@@ -43,7 +54,8 @@ struct shadow {
     unsigned n_used;
     uint32_t run;
     struct ir_outcome outcome;
-    bool ran; // to its end; then the world waits
+    bool ran;       // to its end; then the world waits
+    uint8_t *start; // the CPU before both runs
     uint8_t cpu[] __attribute__((aligned(64)));
 };
 
@@ -212,17 +224,23 @@ static void run_shadow(struct shadow *s, const struct block *b)
     }
 }
 
+static void forget_granules(struct shadow *s)
+{
+    s->ran = false;
+    s->n_used = 0;
+    if (!++s->run) {
+        memset(s->granules, 0, sizeof s->granules);
+        s->run = 1;
+    }
+}
+
 static struct shadow *make_shadow(struct jit_vcpu *v)
 {
     if (!v->shadow)
-        v->shadow = xalloc(sizeof *v->shadow + v->jit->c.cpu_size);
+        v->shadow = xalloc(sizeof *v->shadow + 2 * v->jit->c.cpu_size);
     v->shadow->real = jit_env(v);
-    v->shadow->ran = false;
-    v->shadow->n_used = 0;
-    if (!++v->shadow->run) {
-        memset(v->shadow->granules, 0, sizeof v->shadow->granules);
-        v->shadow->run = 1;
-    }
+    v->shadow->start = v->shadow->cpu + v->jit->c.cpu_size;
+    forget_granules(v->shadow);
     return v->shadow;
 }
 
@@ -246,7 +264,8 @@ void jit_verify_before(struct jit_vcpu *v, const struct block *b)
     mutex_lock(&v->jit->verify_lock);
     if (b->twin && !v->jit->verify_others && due(v->jit, b->twin)) {
         s->real->exec->fp_sync(s->real);
-        copy_cpu((uint8_t *)s->cpu, s->real, v->jit->c.cpu_size);
+        copy_cpu(s->start, s->real, v->jit->c.cpu_size);
+        copy_cpu(s->cpu, (const struct env *)s->start, v->jit->c.cpu_size);
         run_shadow(s, b);
     }
     if (s->ran)
@@ -289,25 +308,18 @@ static union ir_val slot_value(const void *cpu, const struct ir_slot *slot)
     return v;
 }
 
-enum memory { SAME, DIFFERS, DISTURBED };
-
-// What was stored must be there. Disturbed: something else has written what was only read.
-static enum memory compare_memory(struct shadow *s)
+// What was stored must be there.
+static bool memory_equal(struct shadow *s)
 {
-    enum memory result = SAME;
-    for (unsigned n = 0; n < s->n_used; n++) {
+    bool equal = true;
+    for (unsigned n = 0; n < s->n_used && equal; n++) {
         const struct granule *g = &s->granules[s->used[n]];
         uint8_t real[8];
-        if (!read_memory(s->real, g->va, real, sizeof real))
-            return DISTURBED;
-        for (unsigned b = 0; b < 8; b++) {
-            if (g->stored >> b & 1)
-                result = real[b] == g->now[b] ? result : DIFFERS;
-            else if (g->read >> b & 1 && real[b] != g->was[b])
-                return DISTURBED;
-        }
+        equal = read_memory(s->real, g->va, real, sizeof real);
+        for (unsigned b = 0; b < 8 && equal; b++)
+            equal = !(g->stored >> b & 1) || real[b] == g->now[b];
     }
-    return result;
+    return equal;
 }
 
 // What differs goes to `out`, a line each; how many.
@@ -315,9 +327,8 @@ static unsigned differences(struct jit_vcpu *v, struct shadow *s, struct buf *ou
 {
     const struct ir_guest *g = v->jit->c.guest;
     const struct env *copy = (struct env *)s->cpu;
-    enum memory m = compare_memory(s);
     unsigned n = 0;
-    for (unsigned k = 0; m != DISTURBED && k < g->n_slots; k++) {
+    for (unsigned k = 0; k < g->n_slots; k++) {
         if (slot_equal(s, &g->slots[k]))
             continue;
         union ir_val x = slot_value(s->real, &g->slots[k]), y = slot_value(copy, &g->slots[k]);
@@ -328,10 +339,10 @@ static unsigned differences(struct jit_vcpu *v, struct shadow *s, struct buf *ou
                    g->slots[k].name, (unsigned long long)x.u64[1], (unsigned long long)x.u64[0],
                    (unsigned long long)y.u64[1], (unsigned long long)y.u64[0]);
     }
-    if (m != DISTURBED && s->real->fp.flags != copy->fp.flags && ++n)
+    if (s->real->fp.flags != copy->fp.flags && ++n)
         buf_printf(out, "  floating-point flags: host code %#x, interpreter %#x\n",
                    s->real->fp.flags, copy->fp.flags);
-    if (m == DIFFERS && ++n)
+    if (!memory_equal(s) && ++n)
         buf_printf(out, "  memory that was stored to\n");
     return n;
 }
@@ -351,6 +362,87 @@ static bool comparable(const struct shadow *s, const struct block *b, const stru
     return atomic_load(&b->valid) && left == left_too && (!left || res->arg == s->outcome.why);
 }
 
+// ---- once more, alone ----
+
+// The page at host address `at` is nobody else's, and may be written.
+static bool make_private(uintptr_t at)
+{
+    uint8_t copy[PAGE_SIZE];
+    void *page = (void *)(at & PAGE_MASK);
+    memcpy(copy, page, sizeof copy);
+    if (mmap(page, sizeof copy, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+             0) == MAP_FAILED)
+        return false;
+    memcpy(page, copy, sizeof copy);
+    return true;
+}
+
+static uint8_t *host_of(struct jit_vcpu *v, gva_t va)
+{
+    return v->jit->c.user_mode ? v->jit->c.user_base + va : jit_tlb_host(v, va);
+}
+
+// Memory as the first run found it.
+static bool restore_memory(struct jit_vcpu *v, struct shadow *s)
+{
+    for (unsigned n = 0; n < s->n_used; n++) {
+        const struct granule *g = &s->granules[s->used[n]];
+        uint8_t *host = host_of(v, g->va);
+        if (!host || !make_private((uintptr_t)host))
+            return false;
+        memcpy(host, g->was, sizeof g->was);
+    }
+    return true;
+}
+
+// Both runs from the same start; `slow`: with nothing known of where memory is. True: they agree.
+static bool agree(struct jit_vcpu *v, const struct block *b, bool slow)
+{
+    struct shadow *s = v->shadow;
+    struct buf text = {0};
+    if (!restore_memory(v, s))
+        return false;
+    forget_granules(s);
+    if (slow)
+        jit_tlb_flush_all(v);
+    copy_cpu((uint8_t *)s->real, (const struct env *)s->start, v->jit->c.cpu_size);
+    copy_cpu(s->cpu, (const struct env *)s->start, v->jit->c.cpu_size);
+    s->real->exec->fp_changed(s->real);
+    run_shadow(s, b);
+    if (!s->ran || sigsetjmp(v->leave_to, 0))
+        return false;
+    struct run_result res = jit_run_block(v, b);
+    s->real->exec->fp_sync(s->real);
+    return comparable(s, b, &res) && !differences(v, s, &text);
+}
+
+// By the fast ways to memory and by the slow ones.
+static _Noreturn void try_alone(struct jit_vcpu *v, const struct block *b)
+{
+    enum { LONG = 10 };
+    struct sigaction deadly = {.sa_handler = SIG_DFL};
+    sigset_t own;
+    sigaction(SIGALRM, &deadly, NULL);
+    sigemptyset(&own);
+    sigaddset(&own, SIGALRM);
+    sigprocmask(SIG_UNBLOCK, &own, NULL);
+    alarm(LONG);
+    bool same = agree(v, b, false) && (v->jit->c.user_mode || agree(v, b, true));
+    _exit(same ? 0 : 1);
+}
+
+// Past the C library, whose handlers of forks have no business here, and with no signal at the end.
+static bool differs_again(struct jit_vcpu *v, const struct block *b)
+{
+    int status = 1;
+    long pid = syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
+    if (!pid)
+        try_alone(v, b);
+    while (pid > 0 && waitpid((pid_t)pid, &status, __WALL) < 0)
+        ;
+    return status != 0;
+}
+
 void jit_verify_after(struct jit_vcpu *v, const struct block *b, const struct run_result *res)
 {
     struct shadow *s = v->shadow;
@@ -364,7 +456,10 @@ void jit_verify_after(struct jit_vcpu *v, const struct block *b, const struct ru
         s->real->exec->fp_sync(s->real);
         v->stats.verified++;
         struct buf text = {0};
-        if (differences(v, s, &text) && !v->stats.differences++)
+        unsigned n = differences(v, s, &text);
+        if (n && !differs_again(v, b))
+            v->stats.disturbed++;
+        else if (n && !v->stats.differences++)
             report(v, b, &text);
         buf_free(&text);
     }

@@ -218,7 +218,7 @@ void signal_init(struct user *u, struct thread *t)
         if (u->debug && sig != SIGKILL && sig != SIGSTOP)
             install(sig, &t->sighand->action[sig]);
     }
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &t->blocked, 8);
+    HOST_DO(rt_sigprocmask, SIG_SETMASK, 0, HOST_PTR(&t->blocked), 8);
     host_mask(signal_host_mask(t->blocked));
 }
 

@@ -35,7 +35,7 @@ def passes(what, name, out, *args):
     report(r.returncode == 0 and "verify:" not in r.stderr, what, "status %d\n%s%s" % (r.returncode, r.stdout, r.stderr))
 
 
-for name in ("faults", "memory", "processes", "signals", "tagged", "threads", "vforks"):
+for name in ("faults", "memory", "processes", "shared", "signals", "tagged", "threads", "vforks"):
     for kind, flags in kinds:
         out = build(os.path.join(work, name + "-" + kind), flags, name + ".c")
         passes(name + " " + kind, name, out, *(["10000"] if name == "vforks" and "SLOW" in os.environ else []))
