@@ -11,6 +11,15 @@ int64_t sys_brk(struct thread *t, const uint64_t *a)
     return mm_brk(&t->u->mm, a[0]);
 }
 
+// For writing; anonymous memory only with processes that will be forked.
+static void shares(struct user *u, bool anonymous)
+{
+    if (anonymous)
+        u->would_share_memory = true;
+    else
+        robust_shares_memory(u);
+}
+
 int64_t sys_mmap(struct thread *t, const uint64_t *a)
 {
     int type = (int)a[3] & MAP_TYPE;
@@ -19,11 +28,8 @@ int64_t sys_mmap(struct thread *t, const uint64_t *a)
     if (a[2] & ~7ull)
         return -EINVAL;
     int64_t r = mm_map(&t->u->mm, a[0], a[1], (int)a[2], (int)a[3], (int)a[4], a[5]);
-    bool shared = r > 0 && type != MAP_PRIVATE && a[2] & PROT_WRITE;
-    if (shared && a[3] & MAP_ANONYMOUS)
-        t->u->would_share_memory = true;
-    else if (shared)
-        robust_shares_memory(t->u);
+    if (r > 0 && type != MAP_PRIVATE && a[2] & PROT_WRITE)
+        shares(t->u, (a[3] & MAP_ANONYMOUS) != 0);
     return r;
 }
 
@@ -38,14 +44,26 @@ int64_t sys_munmap(struct thread *t, const uint64_t *a)
     return mm_unmap(&t->u->mm, mm_untag(&t->u->mm, a[0]), a[1]);
 }
 
+static int64_t protect(struct thread *t, uint64_t addr, uint64_t len, int prot)
+{
+    struct mm *m = &t->u->mm;
+    struct mm_area area;
+    int64_t r = mm_protect(m, addr, len, prot);
+    for (uint64_t at = addr; !r && prot & PROT_WRITE && at - addr < len && mm_area_at(m, at, &area);
+         at = area.end)
+        if (area.shared)
+            shares(t->u, area.anonymous);
+    return r;
+}
+
 int64_t sys_mprotect(struct thread *t, const uint64_t *a)
 {
-    return mm_protect(&t->u->mm, mm_untag(&t->u->mm, a[0]), a[1], (int)a[2]);
+    return protect(t, mm_untag(&t->u->mm, a[0]), a[1], (int)a[2]);
 }
 
 int64_t sys_pkey_mprotect(struct thread *t, const uint64_t *a)
 {
-    return (int)a[3] == -1 ? mm_protect(&t->u->mm, a[0], a[1], (int)a[2]) : -EINVAL;
+    return (int)a[3] == -1 ? protect(t, a[0], a[1], (int)a[2]) : -EINVAL;
 }
 
 int64_t sys_mremap(struct thread *t, const uint64_t *a)
