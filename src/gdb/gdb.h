@@ -61,6 +61,7 @@ struct gdb_target_ops {
     // Of a program; both NULL or neither. Its process, as gdb is to name it; and after a stop for
     // GDB_STOP_FORK what gdb wants: false: the child runs on by itself. True: the child answers
     // the packet under way, on the same connection (gdb_stub_adopt), and this process is let go.
+    // After GDB_STOP_VFORK, true: vCPU `cpu` of that stop is the child, which is pid from now on.
     unsigned (*pid)(void *t);
     void (*follow)(void *t, bool child);
 };
@@ -73,7 +74,9 @@ struct gdb_stop {
         GDB_STOP_WATCH,
         GDB_STOP_SIGNAL,
         GDB_STOP_FORK,
-        GDB_STOP_EXEC, // of another program, in this process
+        GDB_STOP_VFORK,      // the vCPU's own process sleeps until
+        GDB_STOP_VFORK_DONE, // that child, which nobody followed, has ended or become another
+        GDB_STOP_EXEC,       // of another program, in this process
         GDB_STOP_EXIT,
         GDB_STOP_KILLED // by a signal
     } why;
@@ -81,13 +84,13 @@ struct gdb_stop {
     uint64_t address;     // GDB_STOP_WATCH: the data address
     uint8_t exit_status;  // GDB_STOP_EXIT
     uint8_t signal;       // GDB_STOP_SIGNAL, GDB_STOP_KILLED: gdb's number
-    unsigned child;       // GDB_STOP_FORK: its process
+    unsigned child;       // GDB_STOP_FORK, GDB_STOP_VFORK: its process
     const char *program;  // GDB_STOP_EXEC
 };
 
 // What has been agreed upon with a debugger.
 struct gdb_session {
-    bool no_ack, multiprocess, fork_events, exec_events;
+    bool no_ack, multiprocess, fork_events, vfork_events, exec_events;
 };
 
 // Serves gdb on `c`, which the stub takes over: a connecting debugger stops the machine, one that
@@ -107,5 +110,8 @@ int gdb_stub_fd(const struct gdb_stub *g);        // of the connection, or -1
 void gdb_stub_pause(struct gdb_stub *g, bool on); // reads nothing meanwhile; any thread
 void gdb_stub_close(struct gdb_stub *g);
 void gdb_stub_stopped(struct gdb_stub *g, const struct gdb_stop *s);
+// The process that a vfork child was followed to has gone, with the connection or without: this one
+// runs by itself. On the loop's thread.
+void gdb_stub_leave(struct gdb_stub *g);
 void gdb_stub_started(struct gdb_stub *g);        // somebody else (the monitor) let the machine run
 bool gdb_stub_attached(const struct gdb_stub *g); // a debugger is connected

@@ -51,6 +51,8 @@ static enum gdb_thread process_id(struct gdb_stub *g, char **p)
         return GDB_THREAD_BAD;
     if (pid && pid == g->child)
         return GDB_THREAD_CHILD;
+    if (pid && pid == g->parent)
+        return GDB_THREAD_PARENT;
     return !pid || pid == g->ops->pid(g->target) ? GDB_THREAD_ANY : GDB_THREAD_BAD;
 }
 
@@ -65,11 +67,11 @@ enum gdb_thread gdb_thread_id(struct gdb_stub *g, char **p, unsigned *cpu)
     }
     if (!strncmp(*p, "-1", 2)) {
         *p += 2;
-        return whose == GDB_THREAD_CHILD ? whose : GDB_THREAD_ALL;
+        return whose == GDB_THREAD_ANY ? GDB_THREAD_ALL : whose;
     }
     if (!gdb_hex(p, &id))
         return GDB_THREAD_BAD;
-    if (whose == GDB_THREAD_CHILD)
+    if (whose != GDB_THREAD_ANY)
         return whose;
     if (!id)
         return GDB_THREAD_ANY;

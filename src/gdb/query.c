@@ -34,7 +34,8 @@ static void thread_alive(struct gdb_stub *g, char *p)
 {
     unsigned cpu;
     enum gdb_thread t = gdb_thread_id(g, &p, &cpu);
-    gdb_reply(g, t == GDB_THREAD_ONE || t == GDB_THREAD_CHILD ? "OK" : "E22");
+    gdb_reply(g, t == GDB_THREAD_ONE || t == GDB_THREAD_CHILD || t == GDB_THREAD_PARENT ? "OK"
+                                                                                        : "E22");
 }
 
 static void list_threads(struct gdb_stub *g, bool first)
@@ -48,11 +49,15 @@ static void list_threads(struct gdb_stub *g, bool first)
     }
     gdb_reply_begin(g);
     char sep = 'm';
-    for (; g->next_thread < n && g->out.len < GDB_PACKET_MAX - 32; g->next_thread++) {
+    for (; g->next_thread < n && g->out.len < GDB_PACKET_MAX - 64; g->next_thread++) {
+        bool ours = !g->parent || g->next_thread == g->vfork_cpu;
         if (!gdb_alive(g, g->next_thread))
             continue;
         buf_u8(&g->out, (uint8_t)sep);
-        gdb_put_thread(g, g->next_thread);
+        if (g->parent)
+            buf_printf(&g->out, "p%x.%x%s", g->parent, g->next_thread + 1, ours ? "," : "");
+        if (ours)
+            gdb_put_thread(g, g->next_thread);
         sep = ',';
     }
     gdb_reply_end(g);
@@ -63,7 +68,7 @@ static void thread_text(struct gdb_stub *g, char *p)
     unsigned cpu;
     struct buf text = {0};
     if (gdb_thread_id(g, &p, &cpu) != GDB_THREAD_ONE) {
-        gdb_reply(g, "E22");
+        gdb_reply(g, ""); // of a process that stands still
         return;
     }
     g->ops->cpu_text(g->target, cpu, &text);
@@ -138,10 +143,12 @@ static void supported(struct gdb_stub *g, const char *theirs)
     struct gdb_session *s = &g->session;
     s->multiprocess = g->ops->pid && strstr(theirs, "multiprocess+");
     s->fork_events = s->multiprocess && strstr(theirs, ";fork-events+");
+    s->vfork_events = s->multiprocess && strstr(theirs, "vfork-events+");
     s->exec_events = s->multiprocess && strstr(theirs, "exec-events+");
     gdb_reply_begin(g);
-    buf_printf(&g->out, "PacketSize=%x;QStartNoAckMode+;vContSupported+%s%s%s%s%s", GDB_PACKET_MAX,
-               s->multiprocess ? ";multiprocess+" : "", s->fork_events ? ";fork-events+" : "",
+    buf_printf(&g->out, "PacketSize=%x;QStartNoAckMode+;vContSupported+%s%s%s%s%s%s",
+               GDB_PACKET_MAX, s->multiprocess ? ";multiprocess+" : "",
+               s->fork_events ? ";fork-events+" : "", s->vfork_events ? ";vfork-events+" : "",
                s->exec_events ? ";exec-events+" : "",
                g->ops->xml(g->target, "target.xml") ? ";qXfer:features:read+" : "",
                g->ops->auxv ? ";qXfer:auxv:read+" : "");

@@ -31,6 +31,10 @@ void gdb_report_stop(struct gdb_stub *g)
         buf_u8(&g->out, ';');
         if (s->why == GDB_STOP_FORK) {
             buf_printf(&g->out, "fork:p%x.01;", s->child);
+        } else if (s->why == GDB_STOP_VFORK) {
+            buf_printf(&g->out, "vfork:p%x.%x;", s->child, s->cpu + 1);
+        } else if (s->why == GDB_STOP_VFORK_DONE) {
+            buf_printf(&g->out, "vforkdone:;");
         } else if (s->why == GDB_STOP_EXEC) {
             buf_printf(&g->out, "exec:");
             gdb_put_hex(g, s->program, strlen(s->program));
@@ -53,7 +57,10 @@ void gdb_stub_stopped(struct gdb_stub *g, const struct gdb_stop *s)
     if (!g->interrupted && s->why == GDB_STOP_REQUEST)
         g->last.why = GDB_STOP_TRAP; // stopped because gdb attached, or by the monitor
     g->interrupted = false;
-    g->child = s->why == GDB_STOP_FORK ? s->child : g->child;
+    if (s->why == GDB_STOP_FORK || s->why == GDB_STOP_VFORK) {
+        g->child = s->child;
+        g->vforked = s->why == GDB_STOP_VFORK;
+    }
     g->cpu_g = g->cpu_c = g->last.cpu;
     if (g->attached && g->report)
         gdb_report_stop(g);
@@ -121,8 +128,16 @@ static bool vcont_action(struct gdb_stub *g, char **p, enum gdb_action *actions,
     if (gdb_expect(p, ':')) {
         switch (gdb_thread_id(g, p, &cpu)) {
         case GDB_THREAD_BAD:
-        case GDB_THREAD_CHILD: // held until gdb decides for one of the two
+        case GDB_THREAD_PARENT:
             return false;
+        case GDB_THREAD_CHILD: // held until gdb decides for one of the two
+            if (!g->vforked)
+                return false;
+            cpu = g->last.cpu;
+            gdb_follow_vfork(g);
+            first = cpu;
+            last = MIN(cpu + 1, n);
+            break;
         case GDB_THREAD_ALL:
             break;
         case GDB_THREAD_ANY:
@@ -183,7 +198,7 @@ static const char *change_point(struct gdb_stub *g, char *p, bool insert)
         return "E22";
     if (kind >= GDB_N_POINTS)
         return "";
-    if (g->child_g)
+    if (g->child_g && !g->vforked)
         return "OK"; // it has none, and comes to this only when this process is let go
     new.kind = (enum gdb_point)kind;
     size_t at = find_point(g, &new);

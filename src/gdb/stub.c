@@ -23,9 +23,17 @@ void gdb_forget_child(struct gdb_stub *g, bool follow)
     g->child_g = false;
 }
 
+void gdb_follow_vfork(struct gdb_stub *g)
+{
+    g->parent = g->ops->pid(g->target);
+    g->vfork_cpu = g->last.cpu;
+    gdb_forget_child(g, true);
+}
+
 void gdb_release(struct gdb_stub *g)
 {
     gdb_forget_child(g, false);
+    g->parent = 0;
     for (size_t i = 0; i < g->points.len; i++) {
         struct gdb_inserted *p = &g->points.data[i];
         g->ops->remove(g->target, p->kind, p->addr, p->len);
@@ -42,12 +50,21 @@ void gdb_release(struct gdb_stub *g)
     g->ops->resume(g->target, all, n);
 }
 
-// "D", or "D;PID": the forked child, or this process, with gdb staying at the child.
+void gdb_stub_leave(struct gdb_stub *g)
+{
+    gdb_release(g);
+    g->state = GDB_RUNNING;
+}
+
+// "D", or "D;PID": the forked child, or this process, with gdb staying at the child. Any other is
+// what a vfork child has left behind.
 static void detach(struct gdb_stub *g, char *p)
 {
     uint64_t pid;
     bool named = gdb_expect(&p, ';') && gdb_hex(&p, &pid);
-    if (named && g->child && pid == g->child) {
+    if (named && g->ops->pid && pid != g->child && pid != g->ops->pid(g->target)) {
+        g->parent = 0;
+    } else if (named && g->child && pid == g->child) {
         gdb_forget_child(g, false);
     } else if (named && g->child) {
         chardev_pause(g->chardev, true); // what comes is the child's

@@ -21,7 +21,9 @@ struct gdb_stub {
     struct gdb_session session;
     bool adopted;   // the session was begun elsewhere: go on with it once we have the connection
     unsigned child; // a process that has been forked, undecided yet; 0: none
-    bool child_g;   // Hg chose it
+    bool vforked;   // it runs on this one's memory and vCPU
+    unsigned parent, vfork_cpu; // of the vfork child that is debugged, waiting for it; 0: none
+    bool child_g;               // Hg chose it
     enum { GDB_RUNNING, GDB_STOPPED, GDB_EXITED } state;
     bool report;      // gdb waits for a stop reply
     bool interrupted; // Ctrl-C: the next stop is SIGINT
@@ -56,6 +58,7 @@ void gdb_handle(struct gdb_stub *g, char *p, size_t n);
 void gdb_interrupt(struct gdb_stub *g);
 void gdb_release(struct gdb_stub *g);                   // breakpoints out, machine on
 void gdb_forget_child(struct gdb_stub *g, bool follow); // what becomes of it is decided
+void gdb_follow_vfork(struct gdb_stub *g);              // it is debugged from now on
 // data.c: registers and memory; resume.c: running and points; query.c: q, Q and vCont?
 bool gdb_handle_data(struct gdb_stub *g, char *p, size_t n);
 bool gdb_handle_run(struct gdb_stub *g, char *p, size_t n);
@@ -67,13 +70,15 @@ bool gdb_hex(char **p, uint64_t *v);
 bool gdb_expect(char **p, char c);
 size_t gdb_unhex(const char *p, uint8_t *out, size_t max); // bytes; stops at a non-hex digit
 // A thread id: -1 (all), 0 (any) or a vCPU's number plus one, which is checked; with the process
-// before it ("pPID.TID") where that was agreed upon. CHILD: of the forked process.
+// before it ("pPID.TID") where that was agreed upon. CHILD: of the forked process. PARENT: of
+// the one that waits.
 enum gdb_thread {
     GDB_THREAD_BAD,
     GDB_THREAD_ALL,
     GDB_THREAD_ANY,
     GDB_THREAD_ONE,
-    GDB_THREAD_CHILD
+    GDB_THREAD_CHILD,
+    GDB_THREAD_PARENT
 };
 static inline bool gdb_alive(struct gdb_stub *g, unsigned cpu)
 {

@@ -248,7 +248,7 @@ static int64_t send_self(int sig, siginfo_t *info)
 
 void signal_die(struct thread *t, int sig)
 {
-    if (t->u->debug)
+    if (t->u->debug && !t->debug_free)
         debug_end(t->u, 0, sig);
     robust_process_ends(t);
     struct rlimit none = {0};
@@ -338,7 +338,7 @@ void signal_force(struct thread *t, int sig, int code, uint64_t addr)
     info.si_code = code;
     info.si_addr = (void *)(uintptr_t)addr;
     uint64_t mask;
-    if (t->u->debug && !(sig = debug_signal(t, sig)))
+    if (t->u->debug && !t->debug_free && !(sig = debug_signal(t, sig)))
         return;
     signal_block_all(&mask);
     struct guest_action a = take_action(t, sig);
@@ -367,7 +367,7 @@ static void deliver_one(struct thread *t)
         send_again(t, sig, &info);
         return;
     }
-    if (t->u->debug && !(sig = debug_signal(t, sig)))
+    if (t->u->debug && !t->debug_free && !(sig = debug_signal(t, sig)))
         return;
     info.si_signo = sig;
     struct guest_action a = take_action(t, sig);

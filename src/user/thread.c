@@ -117,7 +117,7 @@ static void run(struct thread *t)
         if (unlikely(atomic_load_explicit(&t->captured, memory_order_relaxed) || t->restart ||
                      t->saved_mask_valid))
             signal_deliver(t);
-        if (unlikely(t->u->debug))
+        if (unlikely(t->u->debug) && !t->debug_free)
             debug_trap(t, why == LEAVE_DEBUG);
     }
 }
@@ -317,7 +317,7 @@ int64_t thread_clone(struct thread *t, const struct clone_request *r)
         return clone_thread(t, r);
     if (r->flags & CLONE_SIGHAND || (r->flags & CLONE_VM && !(r->flags & CLONE_VFORK)))
         return -EINVAL; // processes that share memory and go on beside each other
-    if (r->flags & CLONE_VFORK && r->flags & CLONE_VM && !t->u->debug)
+    if (r->flags & CLONE_VFORK && r->flags & CLONE_VM)
         return vfork_clone(t, r);
     return clone_fork(t, r);
 }

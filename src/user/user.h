@@ -97,6 +97,7 @@ struct thread {
     uint64_t call_nr, call_arg0;
     // The debugger's (debug/): held back at a resume, stepping; the signal that goes on to us.
     bool debug_held, debug_step;
+    bool debug_free; // a child of vfork that the debugger has let go
     int debug_signal;
     int tid; // of its host thread, or of the process that is its child of vfork
     struct own_fds *fds;

@@ -3,6 +3,7 @@
 // and descriptors, and what the child asks of the kernel is done by a process that is the child's
 // (proxy.h). Then it gets its own back.
 #include "base/log.h"
+#include "user/debug/debug.h"
 #include "user/guest.h"
 #include "user/host_call.h"
 #include "user/proxy.h"
@@ -94,11 +95,17 @@ int64_t vfork_clone(struct thread *t, const struct clone_request *r)
         if (r->flags & CLONE_PIDFD && !guest_write_u32(t, r->pidfd, (uint32_t)pidfd))
             log_debug("clone: bad pidfd");
         pthread_mutex_init(&own.lock, NULL);
+        if (t->u->debug)
+            debug_vfork_begin(t, (int)pid);
         keep(t, &before);
         become_child(t, r, &own, p);
         thread_run_proxied(t);
         thread_leave_memory(t);
+        bool free = t->debug_free;
         give_back(t, &before);
+        t->debug_free = free;
+        if (t->u->debug)
+            debug_vfork_end(t, (int)pid);
         proxy_free(p);
     }
     signal_restore(mask);

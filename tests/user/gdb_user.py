@@ -104,6 +104,20 @@ said, out, status = session(forked, ["catch fork", "catch exec", "continue", "in
 check("catching a fork", has(said, r"^Catchpoint 1 \(forked process [0-9]+\)", r"exited with code 03") and (out, status) == ("21 15\n", 3), said, out, status)
 said, out, status = session(forked, ["set follow-fork-mode child", "catch exec", "continue", "kill"])
 check("catching an exec, and kill", has(said, r"^(Thread .* hit )?Catchpoint 1 \(exec'd .*/forked\)") and out == "137 15\n" and status == 3, said, out, status)
+vforked = program("vforked", flags=["-static"])
+stops = ["break in_child", "break in_parent", "continue", "backtrace", "info threads", "continue", "print n", "continue", "continue"]
+said, out, status = session(vforked, stops)
+check("a vfork, following the parent", has(said, r"^\[Detaching after vfork from child", r"hit Breakpoint 2, in_parent \(n=7\)|^Breakpoint 2, in_parent \(n=7\)", r"^\$1 = 1$",
+                                           r"exited with code 03") and "in_child (" not in said and (out, status) == ("13 21 30\n", 3), said, out, status)
+said, out, status = session(vforked, ["set follow-fork-mode child"] + stops)
+check("following the child of a vfork", has(
+    said, r"^\[Attaching after .* vfork to child", r"hit Breakpoint 1, in_child \(n=5\)", r"^#1 .* main \(argc=1", r"^\[Detaching vfork parent process [0-9]+ after child exec\]",
+    r"is executing new program: .*/vforked$", r"hit Breakpoint 1, in_child \(n=6\)", r"^\$1 = 6$", r"exited with code 025") and (out, status) == ("13 21 30\n", 3), said, out, status)
+said, out, status = session(vforked, ["catch vfork", "continue", "delete", "set follow-fork-mode child", "break in_parent", "continue", "continue"])
+check("catching a vfork", has(said, r"^Catchpoint 1 \(vforked process [0-9]+\)", r"is executing new program") and (out, status) == ("13 21 30\n", 3), said, out, status)
+said, out, status = session(vforked, ["break in_parent", "continue", "set follow-fork-mode child", "continue", "continue"])
+check("a vfork child that ends", has(said, r"hit Breakpoint 1, in_parent \(n=7\)|^Breakpoint 1, in_parent \(n=7\)", r"^\[Detaching vfork parent process [0-9]+ after child exit\]",
+                                     r"exited with code 036") and (out, status) == ("13 21 30\n", 3), said, out, status)
 said, out, status = session(binary, ["break triple", "continue", "detach"])
 check("detach lets it run", out == "42 57 10\n" and status == 7, said, out, status)
 with socket.socket() as s:

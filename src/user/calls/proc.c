@@ -66,7 +66,7 @@ int64_t sys_exit(struct thread *t, const uint64_t *a)
 
 int64_t sys_exit_group(struct thread *t, const uint64_t *a)
 {
-    if (t->u->debug)
+    if (t->u->debug && !t->debug_free)
         debug_end(t->u, (int)a[0], 0);
     uint64_t mask;
     signal_block_all(&mask);

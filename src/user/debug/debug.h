@@ -21,7 +21,11 @@ void debug_end(struct user *u, int status, int sig); // the process ends, by `si
 void debug_fork_prepare(struct user *u, const struct clone_request *r, int link[2]);
 void debug_fork_parent(struct thread *t, int pid, int link[2]);
 void debug_fork_child(struct thread *t, int link[2]);
+// Around a vfork, on the thread that becomes the child: before it does, and when it is itself
+// again.
+void debug_vfork_begin(struct thread *t, int pid);
+void debug_vfork_end(struct thread *t, int pid);
 // Before another program is executed: what to give it as -g, so that the debugger stays; NULL: it
 // does not. The caller frees it.
-char *debug_exec(struct user *u);
+char *debug_exec(struct thread *t);
 void debug_exec_failed(struct user *u);

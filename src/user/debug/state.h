@@ -20,6 +20,12 @@ struct debug {
     int pid;      // as the debugger knows it
     int child;    // the connection to a forked process that waits for us, or -1
     int child_pid;
+    // A child of vfork, which a thread of ours is: whether gdb follows it.
+    enum { VFORK_NONE, VFORK_ASKED, VFORK_ALONE, VFORK_FOLLOWED } vfork;
+    int vfork_pid, parent_pid;
+    bool handed_on;           // the connection, to the program that the child has executed
+    bool left;                // the stub has let us go
+    struct loop_work leaving; // it is to
     unsigned running;
     struct gdb_stop event; // what closed the gate
     VEC(struct env_watchpoint) watchpoints;

@@ -247,7 +247,13 @@ static void target_follow(void *opaque, bool child)
 {
     struct debug *d = opaque;
     mutex_lock(&d->lock);
-    if (d->child >= 0)
+    if (d->vfork == VFORK_ASKED && child) {
+        d->parent_pid = d->pid;
+        d->pid = d->vfork_pid;
+    }
+    if (d->vfork == VFORK_ASKED)
+        d->vfork = child ? VFORK_FOLLOWED : VFORK_ALONE;
+    else if (d->child >= 0)
         debug_decide(d->child, child ? d->child_pid : 0);
     d->child = -1;
     mutex_unlock(&d->lock);

@@ -181,7 +181,7 @@ static int64_t run_ourselves(struct exec_request *r)
     w->len = 0;
     word(w, t->u->personality_name);
     own_options(r);
-    char *debugger = debug_exec(t->u);
+    char *debugger = debug_exec(t);
     if (debugger) {
         word(w, "-g");
         word(w, own(r, debugger));
@@ -203,6 +203,8 @@ static int64_t run_ourselves(struct exec_request *r)
     HOST_DO(fcntl, self, F_SETFD, 0);
     int64_t e = CALL_HOST(t, execveat, self, HOST_PTR(""), HOST_PTR(w->data), HOST_PTR(r->env.data),
                           AT_EMPTY_PATH);
+    if (e == HOST_GONE) // the child of vfork is that program now
+        return e;
     HOST_DO(fcntl, self, F_SETFD, FD_CLOEXEC);
     if (debugger)
         debug_exec_failed(t->u);
