@@ -67,8 +67,9 @@ static void thread_text(struct gdb_stub *g, char *p)
 {
     unsigned cpu;
     struct buf text = {0};
-    if (gdb_thread_id(g, &p, &cpu) != GDB_THREAD_ONE) {
-        gdb_reply(g, ""); // of a process that stands still
+    enum gdb_thread t = gdb_thread_id(g, &p, &cpu);
+    if (t != GDB_THREAD_ONE) { // nothing to say of a process that stands still
+        gdb_reply(g, t == GDB_THREAD_CHILD || t == GDB_THREAD_PARENT ? "" : "E22");
         return;
     }
     g->ops->cpu_text(g->target, cpu, &text);

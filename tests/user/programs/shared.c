@@ -16,7 +16,7 @@ static struct shared {
     volatile long stored, sum;
     _Atomic int ready;
     char text[64];
-} *s;
+} * s;
 
 static void count(long who)
 {

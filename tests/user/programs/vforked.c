@@ -1,5 +1,5 @@
-// What the debugger is told of a vfork: the child stores into its parent's memory, and executes this
-// program again or ends.
+// What the debugger is told of a vfork: the child stores into its parent's memory, and executes
+// this program again or ends.
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
