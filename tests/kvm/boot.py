@@ -179,7 +179,7 @@ def main():
     try:
         results, ended = collect(image)
     except nest.OuterDied as e: # once: a second death is a failure
-        print("# the outer machine died and is started once more; its console ended with: %r" % str(e)[-200:], flush=True)
+        print("# the outer machine died and is started once more; the last it said:\n" + re.sub("(?m)^", "#   ", str(e)), flush=True)
         results, ended = collect(image)
 
     def case(how, text):

@@ -1,12 +1,15 @@
 """A real KVM for tests on a machine without hardware virtualization: QEMU emulates a processor with SVM, Debian's kernel with its
 own kvm-amd runs on it, and an initramfs holds our program, its libraries and the inner guest. What runs there is a shell script.
 
+The outer kernel is told how fast the TSC runs: by itself it counts ticks between two readings of an emulated timer, and on a busy host it then
+believes in a fifth or a fourteenth of the rate. Its clock runs as many times too fast, for good, and every time limit in there comes too early.
+
 Time goes into emulation, so kernels are unpacked here (vmlinux) and not by themselves in there, and inner guests run two at a time."""
-import gzip, lzma, os, re, struct, subprocess, sys, tempfile, time
+import ctypes, gzip, lzma, mmap, os, re, struct, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
 import guests
-from machine import Machine, Timeout
+from machine import Machine
 
 QEMU = "qemu-system-x86_64"
 SETUP = """
@@ -102,29 +105,58 @@ def cpu(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def tsc_khz(seconds=0.25):
+    """What this host's TSC, which the emulated processor shows, counts in a millisecond. Of many readings beside the clock the closest
+    counts, so it does not matter that the host is busy."""
+    with mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC) as code:
+        code.write(bytes.fromhex("0f31 48c1e220 4809d0 c3"))  # rdtsc; shl $32, %rdx; or %rdx, %rax; ret
+        entry = ctypes.c_char.from_buffer(code)
+        rdtsc = ctypes.CFUNCTYPE(ctypes.c_uint64)(ctypes.addressof(entry))
+
+        def reading():
+            best = None
+            for _ in range(100):
+                before, ticks, after = time.monotonic_ns(), rdtsc(), time.monotonic_ns()
+                if best is None or after - before < best[0]:
+                    best = (after - before, before, ticks)
+            return best[1:]
+        ns0, ticks0 = reading()
+        time.sleep(seconds)
+        ns1, ticks1 = reading()
+        del entry, rdtsc, reading  # the mapping is closed only when nothing points there
+    return round((ticks1 - ticks0) * 1000000 / (ns1 - ns0))
+
+
 class OuterDied(Exception):
-    """The outer machine ended by itself before it was done: its kernel panicked ("corrupted stack end" in kvm's vcpu_run was seen) or its
-    CPU shut down. The cause is not known."""
+    """The outer machine started anew by itself before it was done: its kernel panicked or its CPU shut down. Says what its console and its
+    CPUs showed last. Seen rarely, and the cause is not known."""
+
+
+def last_words(console, resets):
+    """The console's last lines, and the registers of each CPU that ran 64-bit code, as QEMU logs them at a reset."""
+    records = re.split(r"(?m)^CPU Reset ", open(resets, errors="replace").read())
+    return "\n".join(console[-30:] + [r.split("FCW")[0] for r in records if "RIP=" in r])
 
 
 def run(data, seconds, cpus=2, memory=1536, echo=False, counted=False):
     """Boots the image; yields the console's lines until it says that it is done. `counted`: time in there is the number of instructions
     executed (a nanosecond each), whatever this host does meanwhile."""
-    with tempfile.NamedTemporaryFile(suffix=".cpio") as f, tempfile.NamedTemporaryFile(suffix=".elf") as kernel:
+    with tempfile.NamedTemporaryFile(suffix=".cpio") as f, tempfile.NamedTemporaryFile(suffix=".elf") as kernel, tempfile.NamedTemporaryFile() as resets:
         for file, content in ((f, data), (kernel, vmlinux(guests.kernel("amd64")))):
             file.write(content)
             file.flush()
         speed = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"] if counted else ["-accel", "tcg,thread=multi"]
-        args = [QEMU, "-M", "q35"] + speed + ["-cpu", "max", "-smp", "1" if counted else str(cpus), "-m", str(memory), "-nographic", "-nic", "none", "-no-reboot",
-                "-kernel", kernel.name, "-initrd", f.name, "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check"]
+        rate = "" if counted else " tsc_early_khz=%d" % tsc_khz()
+        args = [QEMU, "-M", "q35"] + speed + ["-cpu", "max", "-smp", "1" if counted else str(cpus), "-m", str(memory), "-nographic", "-nic", "none",
+                "-d", "cpu_reset", "-D", resets.name, "-kernel", kernel.name, "-initrd", f.name,
+                "-append", "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check" + rate]
+        console = []
         with Machine(args) as m:
             while True:
-                try:
-                    line = m.expect("\n", seconds).strip()
-                except Timeout as e:
-                    if m.process.poll() == 0:
-                        raise OuterDied(str(e))
-                    raise
+                line = m.expect("\n", seconds).strip()
+                if "SeaBIOS (version" in line and console:
+                    raise OuterDied(last_words(console, resets.name))
+                console.append(line)
                 if echo:
                     print("%6.1f s, %6.1f CPU s: %s" % (time.monotonic() - m.started, cpu(m.process.pid), line), flush=True)
                 if line.endswith("NEST-IS-DONE"):
