@@ -129,7 +129,7 @@ static int splat8(struct cg *c, unsigned byte)
 }
 
 // A constant of 16 bytes.
-static int constant(struct cg *c, uint64_t lo, uint64_t hi)
+int vec_constant(struct cg *c, uint64_t lo, uint64_t hi)
 {
     int t = cg_tmp(c), x = tmp(c), y = tmp(c);
     x_movi(&c->as, t, lo);
@@ -317,7 +317,7 @@ RULE(vrev)
         unsigned g = k / group * group, at = k - g;
         m.u8[k] = (uint8_t)(g + (group - bytes - at / bytes * bytes) + at % bytes);
     }
-    int s = constant(c, m.u64[0], m.u64[1]), a = use(c, in->a), d = def(c, i);
+    int s = vec_constant(c, m.u64[0], m.u64[1]), a = use(c, in->a), d = def(c, i);
     vec3(c, P38 | 0x00, d, a, rm_reg(s));
     vec_finish(c, in->aux & VL_HALF, d);
 }
@@ -493,8 +493,12 @@ RULE(vabs)
     static const uint32_t op[] = {P38 | 0x1c, P38 | 0x1d, P38 | 0x1e};
     const struct ir_insn *in = cg_insn(c, i);
     unsigned lane = in->aux & VL_LANE;
-    if (lane == VL_64) {
-        cg_eval(c, i);
+    if (lane == VL_64) { // inverted and one more, where negative
+        int s = vec_zero(c), a = use(c, in->a), d = def(c, i);
+        vec3(c, two[IR_vcmpgt].op[lane], s, s, rm_reg(a));
+        vec3(c, P0F | 0xef, d, a, rm_reg(s));
+        vec3(c, two[IR_vsub].op[lane], d, d, rm_reg(s));
+        vec_finish(c, in->aux, d);
         return;
     }
     int a = use(c, in->a), d = def(c, i);
@@ -540,7 +544,11 @@ RULE(vcmp) // ge, hi, hs
     const struct ir_insn *in = cg_insn(c, i);
     unsigned lane = in->aux & VL_LANE;
     if (in->op != IR_vcmpge && lane == VL_64) {
-        cg_eval(c, i);
+        bool contrary = cg_compare_wide(c, i);
+        int d = c->v[i].reg - 16;
+        if (contrary)
+            invert(c, d);
+        vec_finish(c, in->aux, d);
         return;
     }
     int a = use(c, in->a), b = use(c, in->b), d = def(c, i);
@@ -709,7 +717,7 @@ RULE(vpmull)
 RULE(vcnt)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    int table = constant(c, 0x0302020102010100, 0x0403030203020201), m = splat8(c, 0x0f);
+    int table = vec_constant(c, 0x0302020102010100, 0x0403030203020201), m = splat8(c, 0x0f);
     int a = use(c, in->a), t = tmp(c), d = def(c, i);
     vec3(c, P0F | 0xdb, t, a, rm_reg(m));
     vec3(c, P38 | 0x00, d, table, rm_reg(t)); // of the low nibbles

@@ -1,6 +1,6 @@
-// Rules for vectors of integers whose lanes change their size, and for shifts by a vector:
-// narrowing with saturation, sums of pairs into wider lanes, halving sums. What the host has no
-// short form for is evaluated out of line.
+// Rules for vectors of integers whose lanes change their size: narrowing with saturation, sums of
+// pairs into wider lanes, halving sums, lanes that become bits. What the host has no short form for
+// is evaluated out of line.
 #include "jit/x86_64/vec.h"
 
 #include "base/bits.h"
@@ -94,7 +94,7 @@ RULE(vbits)
     vec_finish(c, in->aux, d);
 }
 
-// ---- sums of pairs, narrowing, shifts ----
+// ---- sums of pairs, narrowing ----
 
 // Multiplied by ones: pmaddubsw has an unsigned first and a signed second operand.
 RULE(vaddlp)
@@ -142,38 +142,6 @@ RULE(vuhadd)
     vec_shift(c, shift[lane], sign ? 4 : 2, t, t, 1);
     vec3(c, P0F | 0xdb, d, a, rm_reg(b));
     vec3(c, add[lane], d, d, rm_reg(t));
-    vec_finish(c, in->aux, d);
-}
-
-// Both ways by the low byte of each lane: a count of the other sign is too large for the host's
-// shift, which gives 0; arithmetic shifts give the sign, and the byte's sign chooses.
-RULE(vshlv)
-{
-    const struct ir_insn *in = cg_insn(c, i);
-    unsigned lane = in->aux & VL_LANE, w = lane == VL_64 ? X_W : 0;
-    bool sign = in->op == IR_vsshl;
-    if (lane < VL_32 || (sign && lane == VL_64)) {
-        cg_eval(c, i);
-        return;
-    }
-    unsigned sub = w ? P0F | 0xfb : P0F | 0xfa, shift = w ? P0F | 0x73 : P0F | 0x72;
-    unsigned up = w ? 56 : 24;
-    int a = use(c, in->a), b = use(c, in->b), left = tmp(c), right = tmp(c), d = cg_def(c, i) - 16;
-    vec_shift(c, shift, 6, left, b, up);
-    vec3(c, P0F | 0xef, right, right, rm_reg(right));
-    vec3(c, sub, right, right, rm_reg(left)); // the negated byte, at the top
-    if (sign)
-        x_op(&c->as, X_0F | 0x28, d, rm_reg(left));
-    vec_shift(c, shift, 2, left, left, up);
-    vec_shift(c, shift, 2, right, right, up);
-    v_op(&c->as, P38 | w | 0x47, left, a, rm_reg(left));                   // vpsllv
-    v_op(&c->as, P38 | w | (sign ? 0x46 : 0x45), right, a, rm_reg(right)); // vpsrav, vpsrlv
-    if (sign) {
-        v_op(&c->as, X_66 | X_3A | 0x4a, d, left, rm_reg(right)); // vblendvps
-        as_u8(&c->as, (unsigned)d << 4);
-    } else {
-        vec3(c, P0F | 0xeb, d, left, rm_reg(right));
-    }
     vec_finish(c, in->aux, d);
 }
 
@@ -237,24 +205,5 @@ RULE(vqdmulh)
     int least = vec_splat32(c, words ? 0x80008000 : 0x80000000);
     vec3(c, P0F | (words ? 0x75 : 0x76), t, d, rm_reg(least));
     vec3(c, P0F | 0xef, d, d, rm_reg(t));
-    vec_finish(c, in->aux, d);
-}
-
-// Rounding: the last bit shifted out is added.
-RULE(vrshift)
-{
-    static const uint8_t group[] = {0x71, 0x71, 0x72, 0x73}, add[] = {0xfc, 0xfd, 0xfe, 0xd4};
-    const struct ir_insn *in = cg_insn(c, i);
-    unsigned lane = in->aux & VL_LANE, n = VL_GET_IMM(in->aux), bits = 8u << lane;
-    bool arith = in->op == IR_vrsari;
-    if (lane == VL_8 || (arith && lane == VL_64)) {
-        cg_eval(c, i);
-        return;
-    }
-    int a = use(c, in->a), t = tmp(c), d = cg_def(c, i) - 16;
-    vec_shift(c, P0F | group[lane], 6, t, a, bits - n); // the bit to the top, then to the bottom
-    vec_shift(c, P0F | group[lane], 2, t, t, bits - 1);
-    vec_shift(c, P0F | group[lane], arith ? 4 : 2, d, a, n);
-    vec3(c, P0F | add[lane], d, d, rm_reg(t));
     vec_finish(c, in->aux, d);
 }

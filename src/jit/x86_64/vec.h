@@ -34,3 +34,8 @@ bool cg_half_narrow(struct cg *c, ir_ref i);
 
 // ---- lower_vec.c ----
 int vec_splat32(struct cg *c, uint32_t v);
+int vec_constant(struct cg *c, uint64_t lo, uint64_t hi);
+
+// ---- lower_vec_lanes.c ----
+// Unsigned doublewords compared; true: what the result says is the contrary.
+bool cg_compare_wide(struct cg *c, ir_ref i);
