@@ -61,6 +61,10 @@ ir_ref rv_fp_bits(struct lift *l, bool dbl, unsigned n);
 void rv_fp_set(struct lift *l, unsigned n, ir_ref v); // F32, which is boxed, or F64
 void rv_fp_set_bits(struct lift *l, unsigned n, ir_ref v);
 
+// An instruction on half precision as IR; false: there is nothing for it, and nothing was emitted.
+// rm: its rounding mode, 7 for the dynamic one (lift_half.c).
+bool rv_lift_fp_half(struct lift *l, const struct rv_insn *i, unsigned rm);
+
 // Bytes of the instruction, 0 when not all of them are there; false in *known for no instruction.
 unsigned rv_decode(const uint8_t *code, unsigned avail, unsigned xlen, struct rv_insn *i,
                    bool *known);

@@ -1,5 +1,6 @@
-// Half precision (Zfh, Zfhmin) and Zfa for every format, by softfloat/: seldom enough that a call
-// is fast enough. RISC-V Instruction Set Manual, volume I, chapters 22 and 23.
+// Half precision (Zfh, Zfhmin) but for what lift_half.c has, and Zfa for every format, by
+// softfloat/: seldom enough that a call is fast enough. RISC-V Instruction Set Manual, volume I,
+// chapters 22 and 23.
 #include "isa/riscv/rv/lift.h"
 #include "softfloat/softfloat.h"
 
@@ -203,6 +204,8 @@ static void soft(struct lift *l, const struct rv_insn *i, unsigned rm)
         rv_lift_illegal(l, i);
         return;
     }
+    if (rv_lift_fp_half(l, i, rm))
+        return;
     ir_ref x = from_int ? rv_x(l, i->rs1) : register_bits(l, i->rs1);
     ir_ref v = ir_callv(l->b, &soft_helper,
                         ir_i32(l->b, i->id | (uint32_t)i->fmt << 12 | rm << SPEC_RM_SHIFT), x,
