@@ -2,6 +2,7 @@
 // that are not in system.c.
 #pragma once
 
+#include "base/vec.h"
 #include "board/board.h"
 #include "control/cli/cmdline.h"
 #include "control/vm.h"
@@ -50,3 +51,31 @@ int cli_read_numa(struct cmdline *c, struct vm *vm, const struct machine_config 
 // objects.
 int cli_read_memory(struct cmdline *c, struct vm *vm, struct machine_config *m,
                     struct err *e) MUST_CHECK;
+
+// The option that a drive came from, where that was not -drive.
+struct drive_word {
+    const struct drive *drive;
+    const char *option;
+};
+
+struct startup {
+    struct cmdline c;
+    struct vm *vm;
+    bool dry; // made to be looked at: nothing listens and the terminal is left alone
+    struct machine_config config;
+    struct machine_numa numa;
+    VEC(struct device_global) globals;
+    VEC(struct drive_word) drive_words;
+    unsigned n_auto; // ids made up so far
+};
+
+// backends.c, in this order; each -1 with one line that names the option.
+int startup_add_fds(struct startup *s, struct err *e) MUST_CHECK; // -add-fd
+int startup_add_objects(struct startup *s, struct err *e) MUST_CHECK;
+int startup_open_chardevs(struct startup *s, struct err *e) MUST_CHECK;
+int startup_open_serials(struct startup *s, struct err *e) MUST_CHECK; // and the default one
+int startup_open_drives(struct startup *s, struct err *e) MUST_CHECK;
+int startup_open_netdevs(struct startup *s, struct err *e) MUST_CHECK;
+int startup_open_monitors(struct startup *s, struct err *e) MUST_CHECK; // when the machine is there
+// What the operator wrote to get a drive: "-hda", "-drive"…
+const char *startup_option_of(const struct startup *s, const struct drive *d);

@@ -1,4 +1,4 @@
-// A front end that records what it is given, and a loop pump with a deadline.
+// A front end that records what it is given.
 #pragma once
 
 #include <setjmp.h>
@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "base/clock.h"
+#include "../base/pump.h"
 #include "chardev/chardev.h"
 
 struct recorder {
@@ -86,21 +86,4 @@ static inline void detach(struct recorder *r)
 {
     chr_detach(r->f);
     buf_free(&r->in);
-}
-
-// Runs the loop until cond holds; fails after five seconds.
-#define pump_until(l, cond)                                                                        \
-    do {                                                                                           \
-        int64_t end_ = host_monotonic_ns() + 5000000000ll;                                         \
-        while (!(cond)) {                                                                          \
-            if (host_monotonic_ns() > end_)                                                        \
-                fail_msg("%s:%d: still waiting for %s", __FILE__, __LINE__, #cond);                \
-            loop_run_once(l, 10);                                                                  \
-        }                                                                                          \
-    } while (0)
-// Runs what is ready now.
-static inline void pump(struct loop *l)
-{
-    for (int i = 0; i < 10; i++)
-        loop_run_once(l, 0);
 }

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
-#include "base/clock.h"
+#include "../base/pump.h"
 #include "net/net.h"
 
 #define ETH_IP      0x0800
@@ -99,22 +99,6 @@ static inline void guest_free(struct guest *g)
     netdev_detach(g->dev);
     netdev_close(g->dev);
     free(g);
-}
-
-// Runs the loop until cond holds; fails after five seconds.
-#define pump_until(l, cond)                                                                        \
-    do {                                                                                           \
-        int64_t end_ = host_monotonic_ns() + 5000000000ll;                                         \
-        while (!(cond)) {                                                                          \
-            if (host_monotonic_ns() > end_)                                                        \
-                fail_msg("%s:%d: still waiting for %s", __FILE__, __LINE__, #cond);                \
-            loop_run_once(l, 10);                                                                  \
-        }                                                                                          \
-    } while (0)
-static inline void pump(struct loop *l)
-{
-    for (int i = 0; i < 10; i++)
-        loop_run_once(l, 0);
 }
 
 static inline void guest_pop(struct guest *g)

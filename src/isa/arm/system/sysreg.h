@@ -1,7 +1,15 @@
-// The system-register table, as sysreg.c builds it from sysregs.def and lift_system.c reads it.
+// The system-register table, as sysreg.c builds it from sysregs.def; sysreg_access.c obeys it and
+// lift_system.c reads it.
 #pragma once
 
 #include "isa/arm/arm_bits.h"
+
+// KEY_name of each row.
+#define REG(name, o0, o1, n, m, o2, ...) KEY_##name = ARM_SYSREG(o0, o1, n, m, o2),
+enum {
+#include "isa/arm/system/sysregs.def"
+};
+#undef REG
 
 enum arm_sysreg_kind { SR_PLAIN, SR_STATE, SR_SLOT, SR_CONST, SR_CALL, SR_EL12 };
 struct arm_sysreg {
