@@ -120,7 +120,10 @@ struct env *jit_vcpu_new(struct jit *j, unsigned index, struct err *e)
         v->queued = FLUSH_QUEUE + 1;
         v->pending = PEND_FLUSH;
     }
+    jit_lock(j); // what was thrown out before it came does not concern it
+    atomic_store(&v->epoch_seen, atomic_load(&j->epoch));
     __atomic_store_n(&j->vcpu[index], v, __ATOMIC_RELEASE);
+    jit_unlock(j);
     return env;
 }
 
