@@ -1,4 +1,4 @@
-// Model-specific registers: those that the kernel names and we have room for. A register that it
+// Model-specific registers: those that the kernel names and our table has. A register that it
 // then refuses to read or to write (older kernels and nested hosts name more than they serve) is
 // left alone from then on, with one warning for all.
 #include "accel/kvm/x86.h"
@@ -8,12 +8,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TSC_DEADLINE = 0x6e0 };
+enum { MTRR_FIRST = 0x200, MTRR_LAST = 0x2ff, TSC_DEADLINE = 0x6e0 };
 
 struct batch {
     struct kvm_msrs head;
     struct kvm_msr_entry entries[X86_MSRS_MAX];
 };
+
+static void keep(struct kvm_x86 *x, uint32_t index)
+{
+    for (unsigned i = 0; i < x->n_msrs; i++)
+        if (x->msrs[i] == index)
+            return;
+    if (x86_msr_find(index) && x->n_msrs < X86_MSRS_MAX)
+        x->msrs[x->n_msrs++] = index;
+}
+
+// Every kernel has the memory type range registers; only newer ones name them.
+static void keep_memory_types(struct kvm_x86 *x)
+{
+    for (uint32_t index = MTRR_FIRST; index <= MTRR_LAST; index++)
+        keep(x, index);
+}
 
 void kvm_x86_msrs_open(struct kvm *k)
 {
@@ -25,9 +41,9 @@ void kvm_x86_msrs_open(struct kvm *k)
     list->head.nmsrs = 1024;
     if (!kvm_ioctl(k->dev, KVM_GET_MSR_INDEX_LIST, list))
         for (unsigned i = 0; i < list->head.nmsrs; i++)
-            if (x86_msr_find(list->index[i]) && x->n_msrs < X86_MSRS_MAX)
-                x->msrs[x->n_msrs++] = list->index[i];
+            keep(x, list->index[i]);
     free(list);
+    keep_memory_types(x);
 }
 
 static void drop(struct kvm *k, uint32_t index, const char *what, bool *warned)

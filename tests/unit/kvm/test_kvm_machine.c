@@ -296,6 +296,7 @@ PROGRAM(wanders, ".code32\n mov $0x34, %al\n out %al, $0x43\n mov $0x12, %al\n o
                  "mov $0xfec00000, %esi\n movl $0x14, (%esi)\n movl $0x12345, 0x10(%esi)\n"
                  "movl $0x70, 0xfee00080\n" // task priority
                  "mov $0x174, %ecx\n mov $0xabcd, %eax\n xor %edx, %edx\n wrmsr\n"
+                 "mov $0x204, %ecx\n mov $0x40000006, %eax\n wrmsr\n" // a memory type range
                  "mov %cr4, %eax\n or $0x600, %eax\n mov %eax, %cr4\n"
                  "mov $0x600dcafe, %eax\n mov %eax, 0x80010\n movups 0x80010, %xmm3\n mov $0x5a5a, "
                  "%ebx\n out %al, $0xf4\n"
@@ -303,6 +304,7 @@ PROGRAM(wanders, ".code32\n mov $0x34, %al\n out %al, $0x43\n mov $0x12, %al\n o
                  "movups %xmm3, 0x80020\n mov 0x80020, %eax\n out %eax, $0x10\n mov %ebx, %eax\n "
                  "out %eax, $0x10\n"
                  "mov $0x174, %ecx\n rdmsr\n out %eax, $0x10\n"
+                 "mov $0x204, %ecx\n rdmsr\n out %eax, $0x10\n"
                  "mov 0xfee00080, %eax\n out %eax, $0x10\n"
                  "mov $0xfec00000, %esi\n movl $0x14, (%esi)\n mov 0x10(%esi), %eax\n"
                  "out %eax, $0x10\n mov %ebp, %eax\n out %eax, $0x10\n out %al, $0xf4\n"
@@ -347,11 +349,11 @@ static void saved_with(const char *options)
     assert_true(now - then >= 50); // it goes on where it was
     ram_write(b.ram, 0x80000, &go, 4);
     assert_true(rig_wait(&b, &b.done, 1));
-    static const uint32_t expected[] = {0x600dcafe, 0x5a5a, 0xabcd, 0x70, 0x12345};
-    assert_int_equal(b.n_said, 6);
+    static const uint32_t expected[] = {0x600dcafe, 0x5a5a, 0xabcd, 0x40000006, 0x70, 0x12345};
+    assert_int_equal(b.n_said, 7);
     for (unsigned i = 0; i < ARRAY_SIZE(expected); i++)
         assert_int_equal(b.said[i], expected[i]);
-    assert_true(b.said[5] >= now);
+    assert_true(b.said[6] >= now);
     rig_close(&b);
     buf_free(&chips);
     buf_free(&cpu);
