@@ -1,4 +1,5 @@
 // Vector loads and stores, element by element: a fault leaves vstart at the element that met it.
+// What lies together in one page follows its first element at once.
 #include "isa/riscv/vec/vec.h"
 
 struct access {
@@ -28,11 +29,41 @@ static void segment(struct access *a, uint64_t i, uint64_t va)
         element(a, i, f, va + ((uint64_t)f << a->size));
 }
 
+// All of n elements that lie together in one page of memory, the first one as an access of its own:
+// none of the others can fault then. False: nothing was done.
+static bool together(struct access *a, uint64_t n)
+{
+    struct rv_cpu *c = a->v.c;
+    const struct env_exec_ops *x = c->env.exec;
+    uint64_t va = rv_address_of(c, a->base), bytes = n << a->size, at = 1ull << a->size;
+    uint8_t *group = rv_vreg(c, rv_vd(a->v.raw)), now[8 * RV_VLENB_MAX];
+    if (!n || a->v.masked || a->fields > 1 || c->vstart || c->env.n_watchpoints ||
+        (va & (IR_PAGE_SIZE - 1)) + bytes > IR_PAGE_SIZE || x->peek(&c->env, va, now, bytes))
+        return false;
+    element(a, 0, 0, a->base);
+    if (a->load) {
+        memcpy(group, now, bytes);
+        return true;
+    }
+    for (; at + 8 <= bytes; at += 8) {
+        c->vstart = at >> a->size;
+        x->store(&c->env, va + at, ld_le64(group + at), MO_64);
+    }
+    for (uint64_t i = at >> a->size; i < n; i++) {
+        c->vstart = i;
+        element(a, i, 0, a->base + (i << a->size));
+    }
+    c->vstart = 0;
+    return true;
+}
+
 // Whole registers and masks: bytes, whatever vtype says.
 static void plain(struct access *a, uint64_t n)
 {
     struct rv_cpu *c = a->v.c;
     a->size = 0;
+    if (together(a, n))
+        return;
     for (uint64_t i = c->vstart; i < n; i++) {
         c->vstart = i;
         element(a, i, 0, a->base + i);
@@ -46,6 +77,8 @@ static void first_only(struct access *a)
     struct rv_cpu *c = a->v.c;
     uint8_t bytes[64];
     unsigned n = a->fields << a->size;
+    if (together(a, a->v.vl))
+        return;
     for (uint64_t i = c->vstart; i < a->v.vl; i++) {
         uint64_t va = a->base + i * n;
         if (a->v.masked && !rv_vbit(c->v, i))
@@ -86,6 +119,8 @@ void rv_vec_access(struct env *e, uint32_t id, uint32_t raw)
         first_only(&a);
         return;
     }
+    if (!mop && together(&a, a.v.vl))
+        return;
     uint64_t stride = mop == 2 ? c->x[rv_vs2(raw)] : (uint64_t)a.fields << a.size;
     for (uint64_t i = c->vstart; i < a.v.vl; i++) {
         if (a.v.masked && !rv_vbit(c->v, i))
