@@ -30,6 +30,11 @@ static bool translate(void *opaque, struct env *e, uint64_t pc, uint64_t mode, c
                       unsigned avail, unsigned max_insns, struct ir_region *r)
 {
     struct jitted *j = opaque;
+    uint8_t crossing[4];
+    if (!j->size && avail < sizeof crossing) { // an instruction may run into the next page
+        avail = jit_fetch(e, pc, crossing, sizeof crossing);
+        code = crossing;
+    }
     region_build(&j->build, r, &j->switches, &j->map, pc, mode, code, j->size ? j->size : avail,
                  MIN(max_insns, 64u));
     return true;
