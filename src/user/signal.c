@@ -357,14 +357,21 @@ static void send_again(struct thread *t, int sig, siginfo_t *info)
         send_self(sig, NULL);
 }
 
-static void deliver_one(struct thread *t)
+// The host does not block the signals of faults: what somebody else has sent waits here.
+static void hold(struct thread *t, int sig, const siginfo_t *info)
 {
-    int sig = atomic_load(&t->captured);
-    siginfo_t info = t->captured_info;
-    atomic_store(&t->captured, 0);
-    uint64_t base = t->blocked;
-    if (base & SIG_BIT(sig) && !is_fault(sig)) {
-        send_again(t, sig, &info);
+    if (!(t->held & SIG_BIT(sig)))
+        t->held_info[sig % ARRAY_SIZE(t->held_info)] = *info;
+    t->held |= SIG_BIT(sig);
+}
+
+static void deliver_one(struct thread *t, int sig, siginfo_t info)
+{
+    if (t->blocked & SIG_BIT(sig)) {
+        if (is_fault(sig))
+            hold(t, sig, &info);
+        else
+            send_again(t, sig, &info);
         return;
     }
     if (t->u->debug && !t->debug_free && !(sig = debug_signal(t, sig)))
@@ -382,11 +389,22 @@ static void deliver_one(struct thread *t)
 void signal_deliver(struct thread *t)
 {
     for (;;) {
-        if (atomic_load(&t->captured))
-            deliver_one(t); // all signals are blocked here
+        int sig = atomic_load(&t->captured);
+        if (sig) { // all signals are blocked here
+            siginfo_t info = t->captured_info;
+            atomic_store(&t->captured, 0);
+            deliver_one(t, sig, info);
+        }
         if (t->saved_mask_valid) {
             t->blocked = t->saved_mask;
             t->saved_mask_valid = false;
+        }
+        uint64_t free = t->held & ~t->blocked;
+        if (free) {
+            sig = __builtin_ctzll(free) + 1;
+            t->held &= ~SIG_BIT(sig);
+            deliver_one(t, sig, t->held_info[sig % ARRAY_SIZE(t->held_info)]);
+            continue;
         }
         host_mask(signal_host_mask(t->blocked)); // what was pending comes now
         if (!atomic_load(&t->captured))

@@ -115,7 +115,7 @@ static void run(struct thread *t)
             break;
         }
         if (unlikely(atomic_load_explicit(&t->captured, memory_order_relaxed) || t->restart ||
-                     t->saved_mask_valid))
+                     t->saved_mask_valid || t->held & ~t->blocked))
             signal_deliver(t);
         if (unlikely(t->u->debug) && !t->debug_free)
             debug_trap(t, why == LEAVE_DEBUG);
@@ -247,7 +247,7 @@ static void child_of_fork(struct thread *t, const struct clone_request *r, int l
             free(u->threads[i]);
             u->threads[i] = NULL;
         }
-    t->robust_list = 0;
+    t->robust_list = t->held = 0;
     u->undertaker = 0; // the parent's
     u->has_robust_list = false;
     t->is_main = true;

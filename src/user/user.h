@@ -90,7 +90,9 @@ struct thread {
     // A host signal on its way to the guest: while it is here all others are blocked.
     _Atomic int captured;
     siginfo_t captured_info;
-    bool fetch_fault;               // the fetch in env->fault was refused
+    uint64_t held;          // signals of faults that somebody has sent and the guest has blocked
+    siginfo_t held_info[5]; // by number, modulo: no two meet
+    bool fetch_fault;       // the fetch in env->fault was refused
     uint64_t fault_addr, fault_esr; // of the latest memory fault, as the signal frame shows it
     // A call to be repeated after a signal: in any case, or as the signal's action wants it.
     enum { RESTART_NOT, RESTART_ASK, RESTART_ALWAYS } restart;

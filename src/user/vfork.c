@@ -72,7 +72,7 @@ static void become_child(struct thread *t, const struct clone_request *r, struct
     atomic_store(&t->captured, 0);
     t->restart = RESTART_NOT;
     t->clear_tid = r->flags & CLONE_CHILD_CLEARTID ? r->child_tid : 0;
-    t->robust_list = 0;
+    t->robust_list = t->held = 0;
     u->abi->child(t->env, t->env, r->stack, r->flags & CLONE_SETTLS ? &r->tls : NULL);
     if (r->flags & CLONE_CHILD_SETTID && !guest_write_u32(t, r->child_tid, (uint32_t)t->tid))
         log_debug("clone: bad child_tid");

@@ -92,9 +92,56 @@ static void calls(void)
     CHECK(sigsuspend(&all_but) == -1 && errno == EINTR && alarms == 1);
 }
 
+static volatile int depth, deepest, faults, sent_twice;
+
+static void fault_sent(int sig, siginfo_t *i, void *context)
+{
+    faults++;
+    depth++;
+    deepest = depth > deepest ? depth : deepest;
+    if (!sent_twice) {
+        sent_twice = 1;
+        raise(sig); // blocked while it is handled
+    }
+    depth--;
+}
+
+// The signals of faults, sent by somebody, are blocked like any other.
+static void sent_faults(void)
+{
+    static const int sigs[] = {SIGSEGV, SIGBUS, SIGFPE};
+    sigset_t all, before;
+    sigemptyset(&all);
+    for (int i = 0; i < 3; i++)
+        sigaddset(&all, sigs[i]);
+    for (int i = 0; i < 3; i++) {
+        on_signal(sigs[i], fault_sent, 0);
+        faults = deepest = sent_twice = 0;
+        raise(sigs[i]);
+        CHECK(faults == 2 && deepest == 1);
+    }
+    sigprocmask(SIG_BLOCK, &all, &before);
+    faults = 0;
+    for (int i = 0; i < 3; i++) {
+        raise(sigs[i]);
+        raise(sigs[i]);
+    }
+    CHECK(faults == 0);
+    if (!fork())
+        _exit(sigprocmask(SIG_SETMASK, &before, NULL) || faults != 0); // pending is not inherited
+    int status = -1;
+    wait(&status);
+    CHECK(status == 0);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    CHECK(faults == 3);
+    for (int i = 0; i < 3; i++)
+        signal(sigs[i], SIG_DFL);
+}
+
 int main(void)
 {
     delivery();
+    sent_faults();
     calls();
     return failures != 0;
 }
