@@ -83,6 +83,17 @@ class Libvirt:
                     return open(os.path.join(root, f)).read()[-600:]
         return ""
 
+    def process_status(self):
+        """/proc/PID/status of the machine."""
+        for p in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open("/proc/%s/cmdline" % p) as f, open("/proc/%s/status" % p) as status:
+                    if "guest=g1," in f.read() and "Name:\tlibvirtd" not in (text := status.read()):
+                        return text
+            except OSError:
+                pass  # it ended
+        return ""
+
     def refused(self):
         """Commands that were answered with an error since the last call, as "error text"."""
         text = open(self.path("daemon.log"), errors="replace").read()
@@ -149,6 +160,7 @@ def start():
     CONSOLE.expect("GUEST-IS-UP")
     assert "vda" in CONSOLE.run("ls /sys/block") and "eth0" in CONSOLE.run("ls /sys/class/net")
     assert "virtio_rng" in CONSOLE.run("cat /sys/class/misc/hw_random/rng_current")
+    assert "Seccomp:\t2\n" in LV.process_status(), "the sandbox that libvirt asks for is not in force"
 
 
 def statistics():
