@@ -46,6 +46,7 @@ static int64_t lock_call(struct thread *t, const uint64_t *a, int cmd, enum layo
 int64_t sys_fcntl(struct thread *t, const uint64_t *a)
 {
     enum { LK64 = 12, SETLKW64 = 14 }; // commands of their own where a long is not enough
+    enum { GETOWNER_UIDS = 17 };       // linux/fcntl.h
     uint64_t arg = a[2];
     int64_t r;
     switch ((int)a[1]) {
@@ -66,6 +67,7 @@ int64_t sys_fcntl(struct thread *t, const uint64_t *a)
         return lock_call(t, a, (int)a[1], LAYOUT_flock64);
     case F_GETOWN_EX:
     case F_SETOWN_EX:
+    case GETOWNER_UIDS:
     case F_GET_RW_HINT ... F_SET_FILE_RW_HINT:
         arg = call_ptr(t, arg);
         break;

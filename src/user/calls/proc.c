@@ -310,6 +310,14 @@ int64_t sys_personality(struct thread *t, const uint64_t *a)
     return old;
 }
 
+// What the last argument is depends on what is compared.
+int64_t sys_kcmp(struct thread *t, const uint64_t *a)
+{
+    enum { EPOLL_TFD = 7 }; // linux/kcmp.h
+    uint64_t last = (int)a[2] == EPOLL_TFD ? call_ptr(t, a[4]) : a[4];
+    return CALL_HOST(t, kcmp, a[0], a[1], a[2], a[3], last);
+}
+
 // ---- the kernel ----
 
 // Memory in units so large that a long can count them.

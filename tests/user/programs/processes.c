@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,6 +46,10 @@ static void descriptors(void)
     CHECK(listed == found);
     for (int fd = 900; fd < most && fd < 1020; fd++)
         above += dup2(0, fd) == fd && !close(fd);
+    uid_t ids[2];
+    unsigned slot[3] = {0, 0, 0};                 // struct kcmp_epoll_slot
+    CHECK(!fcntl(0, 17, ids) || errno != EFAULT); // F_GETOWNER_UIDS
+    CHECK(!syscall(SYS_kcmp, getpid(), getpid(), 7, 0, slot) || errno != EFAULT);
     CHECK(above == (most < 1020 ? most > 900 ? most - 900 : 0 : 120));
 }
 
