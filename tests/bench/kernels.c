@@ -11,6 +11,8 @@
 #include <time.h>
 
 #define NOINLINE __attribute__((noinline))
+// A value the compiler knows nothing about, so that no call is done once for all rounds.
+#define OPAQUE(x) __asm__ volatile("" : "+r"(x))
 static uint64_t seed = 88172645463325252ull;
 static uint64_t rnd(void)
 {
@@ -113,9 +115,12 @@ static NOINLINE uint64_t fib(unsigned n)
 }
 static uint64_t k_fib(unsigned n)
 {
+    unsigned of = 20;
     uint64_t s = 0;
-    for (unsigned i = 0; i < n; i++)
-        s += fib(20);
+    for (unsigned i = 0; i < n; i++) {
+        OPAQUE(of);
+        s += fib(of);
+    }
     return s;
 }
 
@@ -125,9 +130,12 @@ static NOINLINE unsigned ack(unsigned m, unsigned n)
 }
 static uint64_t k_ackermann(unsigned n)
 {
+    unsigned of = 60;
     uint64_t s = 0;
-    for (unsigned i = 0; i < n; i++)
-        s += ack(2, 60);
+    for (unsigned i = 0; i < n; i++) {
+        OPAQUE(of);
+        s += ack(2, of);
+    }
     return s;
 }
 
@@ -154,8 +162,10 @@ static uint64_t k_tree(unsigned n)
     static struct node pool[1 << 14];
     struct node *p = pool, *t = build(&p, 13);
     uint64_t s = 0;
-    for (unsigned i = 0; i < n; i++)
+    for (unsigned i = 0; i < n; i++) {
+        OPAQUE(t);
         s += walk(t);
+    }
     return s;
 }
 
