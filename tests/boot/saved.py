@@ -62,7 +62,10 @@ class Saved:
         return self.m.expect("<done>", seconds)
 
     def number(self):
-        return int(re.search(r"C(\d+)\.", self.run("echo C$(cat /tmp/count).").split("\n", 1)[1]).group(1))
+        while True:  # the file is empty for a moment whenever it is written
+            found = re.search(r"C(\d+)\.", self.run("echo C$(cat /tmp/count).").split("\n", 1)[1])
+            if found:
+                return int(found.group(1))
 
     def lives(self, total, disk=True):
         """Its counter counts, memory is what it was, the disk and the network answer."""

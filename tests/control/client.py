@@ -6,7 +6,14 @@ class Qmp:
     def __init__(self, path, negotiate=True):
         self.s = socket.socket(socket.AF_UNIX)
         self.s.settimeout(10)
-        self.s.connect(path)
+        for patience in range(100, -1, -1):  # the path is there a moment before the socket listens
+            try:
+                self.s.connect(path)
+                break
+            except ConnectionRefusedError:
+                if not patience:
+                    raise
+                time.sleep(0.02)
         self.data, self.events = b"", []
         self.greeting = self.receive()
         if negotiate:
