@@ -9,6 +9,7 @@ build="gcc libc6-dev meson ninja-build pkg-config python3 libcapstone-dev libcmo
 check="busybox-static bzip2 ca-certificates clang clang-format cpio debootstrap
     device-tree-compiler e2fsprogs
     gawk gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu gdb-multiarch git iproute2 libc6-dev-arm64-cross
+    libc6-dev-riscv64-cross
     libclang-rt-14-dev libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu llvm openssl opensbi
     perl
     qemu-system-x86 qemu-user-static qemu-utils xz-utils"
@@ -36,5 +37,5 @@ if [ "$(id -u)" != 0 ]; then
     exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -q
-apt-get install -q -y --no-install-recommends $missing
+apt-get update -qq
+apt-get install -qq -y --no-install-recommends $missing
