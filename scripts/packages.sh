@@ -11,7 +11,7 @@ check="busybox-static bzip2 ca-certificates clang clang-format cpio debootstrap
     gawk gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu gdb-multiarch git iproute2 libc6-dev-arm64-cross
     libc6-dev-riscv64-cross
     libclang-rt-14-dev libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu llvm openssl opensbi
-    perl
+    perl procps
     qemu-system-x86 qemu-user-static qemu-utils xz-utils"
 
 full="debootstrap debvm fdisk mmdebstrap"

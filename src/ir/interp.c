@@ -98,25 +98,27 @@ static union ir_val mem_linked(struct env *e, gva_t va, unsigned type, unsigned 
     return v;
 }
 
+static bool same_at_size(const union ir_val *x, const union ir_val *y, unsigned mo)
+{
+    if ((mo & MO_SIZE) == MO_128)
+        return x->u64[0] == y->u64[0] && x->u64[1] == y->u64[1];
+    return !((x->u64[0] ^ y->u64[0]) & mask_low(MO_SIZE_BYTES(mo) * 8));
+}
+
+// What the monitor holds beyond the access's size is not said: host code leaves it as it was.
 static bool mem_conditional(struct env *e, gva_t va, const union ir_val *v, unsigned type,
                             unsigned mo)
 {
     bool held = e->monitor.addr == va && e->monitor.size == MO_SIZE_BYTES(mo);
     if (held) {
         union ir_val now = mem_load(e, va, type, mo & ~(unsigned)MO_SIGN);
-        held = now.u64[0] == e->monitor.val[0] && now.u64[1] == e->monitor.val[1];
+        union ir_val seen = {.u64 = {e->monitor.val[0], e->monitor.val[1]}};
+        held = same_at_size(&now, &seen, mo);
     }
     if (held)
         mem_store(e, va, v, type, mo);
     e->monitor.addr = MONITOR_NONE;
     return held;
-}
-
-static bool same_at_size(const union ir_val *x, const union ir_val *y, unsigned mo)
-{
-    if ((mo & MO_SIZE) == MO_128)
-        return x->u64[0] == y->u64[0] && x->u64[1] == y->u64[1];
-    return !((x->u64[0] ^ y->u64[0]) & mask_low(MO_SIZE_BYTES(mo) * 8));
 }
 
 // The new value of a read-modify-write; `old` as the load gave it (zero-extended).

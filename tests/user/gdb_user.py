@@ -33,7 +33,7 @@ def session(binary, commands, spec=None, interrupt=0):
         time.sleep(0.05)
     time.sleep(1 if spec else 0)
     args = ["gdb-multiarch", "-nx", "-batch", "-ex", "set pagination off", "-ex", "set sysroot /usr/%s-linux-gnu" % os.path.basename(compiler).split("-")[0],
-            "-ex", "file " + binary, "-ex", "target remote " + (":" + spec if spec else path)]
+            "-ex", "file " + binary, "-ex", "target remote " + ("127.0.0.1:" + spec if spec else path)]
     for c in commands:
         args += ["-ex", c]
     gdb = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)

@@ -86,7 +86,7 @@ static int64_t open_host(struct thread *t, int dirfd, const char *path, int flag
     int fd = path_open_proc(t, path, flags);
     if (fd != PATH_NOT_OURS)
         return fd;
-    bool creates = (flags & (O_CREAT | O_TMPFILE)) != 0;
+    bool creates = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE; // that is two bits
     if (creates)
         snprintf(found, sizeof found, "%s", path);
     else

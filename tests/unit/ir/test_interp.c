@@ -169,6 +169,24 @@ static void atomics(void **state)
     assert_int_equal(cpu.x[5], 11);
 }
 
+// The monitor as host code leaves it: nothing is said of what lies beyond the access's size.
+static void store_conditional_compares_its_size(void **state)
+{
+    struct ir_build *b = begin(0x1000);
+    uint32_t there = 0x80000001;
+    memcpy(memory + 4, &there, 4);
+    cpu.env.monitor.addr = 4;
+    cpu.env.monitor.size = 4;
+    cpu.env.monitor.val[0] = 0xffffffff80000001;
+    cpu.env.monitor.val[1] = 7;
+    ir_ref ok = ir_atomic(b, IR_sc, IR_BOOL, ir_i64(b, 4), ir_i64(b, 11), IR_NONE, MO_32);
+    ir_put(b, S_X3, ir_b2i(b, IR_I64, ok));
+    run();
+    assert_int_equal(cpu.x[3], 1);
+    memcpy(&there, memory + 4, 4);
+    assert_int_equal(there, 11);
+}
+
 // FIPS 197, appendix B, first round.
 static void aes_known_answer(void **state)
 {
@@ -525,6 +543,7 @@ int main(void)
         cmocka_unit_test(restored_slots_stay),
         cmocka_unit_test(helpers_see_state),
         cmocka_unit_test(atomics),
+        cmocka_unit_test(store_conditional_compares_its_size),
         cmocka_unit_test(aes_known_answer),
         cmocka_unit_test(sha1_known_answer),
         cmocka_unit_test(sha256_known_answer),

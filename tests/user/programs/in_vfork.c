@@ -16,11 +16,13 @@ int main(int argc, char **argv)
     char here[4096], now[4096];
     int status = -1, open_fds = 0, left = 0;
     sigset_t mask, mask_now;
-    struct sigaction action;
+    struct sigaction action, actions[32];
     if (argc > 1) // executed by itself
         return real_main(argc, argv);
     CHECK(getcwd(here, sizeof here) != NULL);
     sigprocmask(SIG_SETMASK, NULL, &mask);
+    for (int sig = 1; sig < 32; sig++)
+        CHECK(!sigaction(sig, NULL, &actions[sig]));
     pid_t me = getpid(), group = getpgrp();
     for (int fd = 0; fd < 1024; fd++)
         open_fds += fcntl(fd, F_GETFD) >= 0;
@@ -41,7 +43,7 @@ int main(int argc, char **argv)
     sigprocmask(SIG_SETMASK, NULL, &mask_now);
     CHECK(!memcmp(&mask, &mask_now, sizeof mask));
     for (int sig = 1; sig < 32; sig++)
-        CHECK(sigaction(sig, NULL, &action) || action.sa_handler == SIG_DFL);
+        CHECK(!sigaction(sig, NULL, &action) && action.sa_handler == actions[sig].sa_handler);
     for (int fd = 0; fd < 1024; fd++)
         left += fcntl(fd, F_GETFD) >= 0;
     CHECK(open_fds == left);

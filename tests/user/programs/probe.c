@@ -1,4 +1,5 @@
 // Says what a program sees of how it was started, and dies in the ways it is told to.
+#include <dirent.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,14 @@
 #include <unistd.h>
 
 extern char **environ;
+
+static void list(const char *folder)
+{
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (e->d_name[0] != '.')
+            printf("%s\n", e->d_name);
+}
 
 static void show_file(const char *path)
 {
@@ -138,6 +147,8 @@ int main(int argc, char **argv)
         printf("%lx\n", getauxval(AT_HWCAP));
     else if (!strcmp(what, "file"))
         show_file(argv[2]);
+    else if (!strcmp(what, "list"))
+        list(argv[2]);
     else if (!strcmp(what, "exe"))
         printf("%.*s\n", (int)readlink("/proc/self/exe", link, sizeof link), link);
     else if (!strcmp(what, "auxv")) {
