@@ -238,7 +238,8 @@ unsigned jit_link_slot(struct jit *j)
     struct arena *a = &j->arena[j->cur_arena];
     if (a->n_slots == ARENA_LINK_SLOTS)
         return 0;
-    unsigned slot = j->cur_arena * ARENA_LINK_SLOTS + a->n_slots++;
+    unsigned slot = j->cur_arena * ARENA_LINK_SLOTS + a->n_slots;
+    __atomic_store_n(&a->n_slots, a->n_slots + 1, __ATOMIC_RELAXED);
     return slot ? slot : jit_link_slot(j);
 }
 
@@ -251,7 +252,7 @@ static void forget_link_slots(struct jit *j, struct arena *a)
         if (v)
             memset(&v->link_ok[first], 0, a->n_slots * sizeof v->link_ok[0]);
     }
-    a->n_slots = 0;
+    __atomic_store_n(&a->n_slots, 0, __ATOMIC_RELAXED);
 }
 
 static void unlink_one(struct jit *j, struct link *l)

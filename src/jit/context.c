@@ -66,9 +66,10 @@ void jit_keys_reset(struct jit_vcpu *v)
     map_free(&v->keys);
     v->keys = (struct map){0};
     memset(v->key_live, 0, sizeof v->key_live);
-    for (unsigned k = 0; k < JIT_ARENAS; k++) // what was never used is not touched
+    // What was never used is not touched; slots that are being taken are not known to this CPU.
+    for (unsigned k = 0; k < JIT_ARENAS; k++)
         memset(&v->link_ok[k * ARENA_LINK_SLOTS], 0,
-               v->jit->arena[k].n_slots * sizeof v->link_ok[0]);
+               __atomic_load_n(&v->jit->arena[k].n_slots, __ATOMIC_RELAXED) * sizeof v->link_ok[0]);
     v->space_lo = ~0ull;
     v->space_hi = 0;
     v->next_key = KEY_STEP;

@@ -282,7 +282,7 @@ struct arena {
     _Atomic size_t n_blocks; // in j->meta, towards what is taken there from the other end
     size_t meta_start, meta_next;
     size_t code_ready, meta_ready; // up to where memory is there
-    unsigned n_slots;              // of its link slots that are taken
+    unsigned n_slots;              // of its link slots that are taken; other CPUs read it
     uint64_t freed_epoch;
 };
 // Any thread that is in code of the arena may look; blocks are added under the lock.

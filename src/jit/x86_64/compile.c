@@ -220,7 +220,7 @@ static bool compile(struct jit *j, const struct ir_region *r, struct block *b)
     b->sites_size = c->sites.data.len;
     b->sites = jit_meta_take(j, b->sites_size);
     if (c->failed || !b->sites) {
-        j->arena[j->cur_arena].n_slots = slots;
+        __atomic_store_n(&j->arena[j->cur_arena].n_slots, slots, __ATOMIC_RELAXED);
         return false;
     }
     if (b->sites_size)
