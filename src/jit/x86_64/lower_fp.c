@@ -51,7 +51,7 @@ static void check(struct cg *c, ir_ref i, unsigned type, int d, bool underflows)
         cg_fp_slow_if(c, i, CC_P);
         return;
     }
-    int t = cg_tmp_xmm(c) - 16;
+    int t = vec_tmp(c);
     vec3(c, packed(type) | 0x54, t, d, cg_fp_const(wide(type) ? FPC_ABS64 : FPC_ABS32));
     vec2(c, ucomis, t, cg_fp_const(wide(type) ? FPC_MIN64 : FPC_MIN32));
     cg_fp_slow_if(c, i, CC_E); // equal, or unordered
@@ -69,7 +69,7 @@ RULE(farith)
         cg_eval(c, i);
         return;
     }
-    int a = cg_use(c, in->a) - 16, b = cg_use(c, in->b) - 16, d = cg_def(c, i) - 16;
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), d = vec_def(c, i);
     vec3(c, scalar(in->type) | arith[in->op], d, a, rm_reg(b));
     check(c, i, in->type, d, in->op == IR_fmul || in->op == IR_fdiv);
 }
@@ -81,7 +81,7 @@ RULE(fsqrt)
         cg_eval(c, i);
         return;
     }
-    int a = cg_use(c, in->a) - 16, d = cg_def(c, i) - 16;
+    int a = vec_use(c, in->a), d = vec_def(c, i);
     vec3(c, scalar(in->type) | 0x51, d, a, rm_reg(a));
     check(c, i, in->type, d, false);
 }
@@ -93,8 +93,8 @@ RULE(fma)
         cg_eval(c, i);
         return;
     }
-    int a = cg_use(c, in->a) - 16, b = cg_use(c, in->b) - 16, x = cg_use(c, in->c) - 16;
-    int d = cg_def(c, i) - 16;
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), x = vec_use(c, in->c);
+    int d = vec_def(c, i);
     x_op(&c->as, X_0F | 0x28, d, rm_reg(x));
     v_op(&c->as, X_66 | X_38 | 0xb9 | (wide(in->type) ? X_W : 0), d, a, rm_reg(b)); // fmadd231
     check(c, i, in->type, d, true);
@@ -104,7 +104,7 @@ RULE(fsign) // fneg, fabs
 {
     const struct ir_insn *in = cg_insn(c, i);
     bool neg = in->op == IR_fneg;
-    int a = cg_use(c, in->a) - 16, d = cg_def(c, i) - 16;
+    int a = vec_use(c, in->a), d = vec_def(c, i);
     unsigned k =
         neg ? (wide(in->type) ? FPC_SIGN64 : FPC_SIGN32) : (wide(in->type) ? FPC_ABS64 : FPC_ABS32);
     vec3(c, packed(in->type) | (neg ? 0x57 : 0x54), d, a, cg_fp_const(k));
@@ -122,13 +122,13 @@ RULE(fbits)
 
 RULE(fbox)
 {
-    int a = cg_use(c, cg_insn(c, i)->a) - 16, d = cg_def(c, i) - 16;
+    int a = vec_use(c, cg_insn(c, i)->a), d = vec_def(c, i);
     vec3i(c, X_66 | X_3A | 0x0c, d, a, cg_fp_const(FPC_ONES), 0xe); // blendps
 }
 
 RULE(funbox)
 {
-    int a = cg_use(c, cg_insn(c, i)->a) - 16, d = cg_def(c, i) - 16;
+    int a = vec_use(c, cg_insn(c, i)->a), d = vec_def(c, i);
     x_op(&c->as, X_0F | 0x28, d, rm_reg(a));
     vec2(c, X_66 | X_38 | 0x17, a, cg_fp_const(FPC_BOX)); // ptest
     cg_fp_slow_if(c, i, CC_AE);
@@ -184,8 +184,8 @@ RULE(fminmax)
     }
     bool max = in->op == IR_fmax || in->op == IR_fmaxnm;
     unsigned op = scalar(in->type) | (max ? 0x5f : 0x5d);
-    int a = cg_use(c, in->a) - 16, b = cg_use(c, in->b) - 16, t = cg_tmp_xmm(c) - 16;
-    int d = cg_def(c, i) - 16;
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), t = vec_tmp(c);
+    int d = vec_def(c, i);
     vec2(c, packed(in->type) | 0x2e, a, rm_reg(b));
     uint8_t *nan = x_jcc8(&c->as, CC_P);
     vec3(c, op, t, b, rm_reg(a));
@@ -210,7 +210,7 @@ RULE(fcmp)
                   {CC_E, 1u << PACK_Z | 1u << PACK_C},
                   {CC_P, 1u << PACK_C | 1u << PACK_V}};
     unsigned type = cg_insn(c, in->a)->type;
-    int a = cg_use(c, in->a) - 16, b = cg_use(c, in->b) - 16, t = cg_tmp(c), d = cg_def(c, i);
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), t = cg_tmp(c), d = cg_def(c, i);
     vec2(c, packed(type) | (in->aux & FPA_SIGNAL ? 0x2f : 0x2e), a, rm_reg(b));
     x_movi(&c->as, d, 1u << PACK_C); // greater
     for (unsigned k = 0; k < ARRAY_SIZE(result); k++) {
@@ -242,7 +242,7 @@ RULE(frint)
         cg_eval(c, i);
         return;
     }
-    int a = cg_use(c, in->a) - 16, d = cg_def(c, i) - 16;
+    int a = vec_use(c, in->a), d = vec_def(c, i);
     vec3i(c, X_66 | X_3A | (wide(in->type) ? 0x0b : 0x0a), d, a, rm_reg(a),
           imm | (in->aux & FPA_SIGNAL ? 0 : 8));
     check(c, i, in->type, d, false);
@@ -256,7 +256,7 @@ RULE(f2f)
         cg_eval(c, i);
         return;
     }
-    int a = cg_use(c, in->a) - 16, d = cg_def(c, i) - 16;
+    int a = vec_use(c, in->a), d = vec_def(c, i);
     vec3(c, scalar(from) | 0x5a, d, a, rm_reg(a));
     check(c, i, in->type, d, !wide(in->type));
 }
@@ -285,9 +285,9 @@ RULE(f2i)
         return;
     }
     bool truncates = imm == 3;
-    int a = cg_use(c, in->a) - 16, d = cg_def(c, i), x = a;
+    int a = vec_use(c, in->a), d = cg_def(c, i), x = a;
     if (!truncates)
-        x = cg_tmp_xmm(c) - 16;
+        x = vec_tmp(c);
     bool test = uns || !truncates;
     size_t stub = test ? small_enough(c, i, a, from, w ? 62 : 30, uns) : 0;
     if (!truncates)
@@ -311,7 +311,7 @@ RULE(i2f)
         cg_eval(c, i);
         return;
     }
-    int a = cg_use(c, in->a), d = cg_def(c, i) - 16, x = a;
+    int a = cg_use(c, in->a), d = vec_def(c, i), x = a;
     size_t stub = 0;
     if (uns && wide_in) {
         x_test_rr(&c->as, X_W, a, a);
@@ -339,21 +339,21 @@ static bool lanes_ok(struct cg *c, const struct ir_insn *in)
 // An operand whose unused lanes cannot raise anything.
 static int lanes_use(struct cg *c, const struct ir_insn *in, ir_ref x)
 {
-    int a = cg_use(c, x) - 16;
+    int a = vec_use(c, x);
     if (!(in->aux & VL_HALF))
         return a;
-    int t = cg_tmp_xmm(c) - 16;
+    int t = vec_tmp(c);
     vec_low(c, t, a);
     return t;
 }
 
 static void check_lanes(struct cg *c, ir_ref i, unsigned type, int d, bool underflows)
 {
-    int t = cg_tmp_xmm(c) - 16;
+    int t = vec_tmp(c);
     vec3(c, packed(type) | 0xc2, t, d, rm_reg(d)); // cmpunord
     as_u8(&c->as, 3);
     if (underflows) {
-        int u = cg_tmp_xmm(c) - 16;
+        int u = vec_tmp(c);
         vec3(c, X_66 | X_0F | 0xdb, u, d, cg_fp_const(wide(type) ? FPC_ABS64 : FPC_ABS32));
         vec3(c, wide(type) ? X_66 | X_38 | 0x29 : X_66 | X_0F | 0x76, u, u,
              cg_fp_const(wide(type) ? FPC_MIN64 : FPC_MIN32)); // pcmpeq
@@ -374,7 +374,7 @@ RULE(vfarith)
         cg_eval(c, i);
         return;
     }
-    int a = lanes_use(c, in, in->a), b = lanes_use(c, in, in->b), d = cg_def(c, i) - 16;
+    int a = lanes_use(c, in, in->a), b = lanes_use(c, in, in->b), d = vec_def(c, i);
     vec3(c, (one ? scalar(type) : packed(type)) | arith[in->op], d, a, rm_reg(b));
     vec_finish(c, in->aux, d);
     check_lanes(c, i, type, d, in->op == IR_vfmul || in->op == IR_vfdiv);
@@ -390,7 +390,7 @@ RULE(vfsqrt)
         cg_eval(c, i);
         return;
     }
-    int a = lanes_use(c, in, in->a), d = cg_def(c, i) - 16;
+    int a = lanes_use(c, in, in->a), d = vec_def(c, i);
     vec2(c, packed(type) | 0x51, d, rm_reg(a));
     vec_finish(c, in->aux, d);
     check_lanes(c, i, type, d, false);
@@ -406,7 +406,7 @@ RULE(vfma)
         return;
     }
     int a = lanes_use(c, in, in->a), b = lanes_use(c, in, in->b), x = lanes_use(c, in, in->c);
-    int d = cg_def(c, i) - 16;
+    int d = vec_def(c, i);
     x_op(&c->as, X_0F | 0x28, d, rm_reg(x));
     v_op(&c->as, X_66 | X_38 | (one ? 0xb9 : 0xb8) | (wide(type) ? X_W : 0), d, a, rm_reg(b));
     vec_finish(c, in->aux, d);
@@ -421,7 +421,7 @@ RULE(vfsign)
         cg_eval(c, i);
         return;
     }
-    int a = cg_use(c, in->a) - 16, d = cg_def(c, i) - 16;
+    int a = vec_use(c, in->a), d = vec_def(c, i);
     vec3(c, X_0F | (neg ? 0x57 : 0x54), d, a,
          cg_fp_const(neg ? (w ? FPC_SIGN64 : FPC_SIGN32) : (w ? FPC_ABS64 : FPC_ABS32)));
     vec_finish(c, in->aux, d);
@@ -438,7 +438,7 @@ RULE(vfcmp)
         return;
     }
     bool eq = in->op == IR_vfcmpeq, one = in->aux & VL_SCALAR;
-    int a = lanes_use(c, in, in->a), b = lanes_use(c, in, in->b), d = cg_def(c, i) - 16;
+    int a = lanes_use(c, in, in->a), b = lanes_use(c, in, in->b), d = vec_def(c, i);
     vec3(c, (one ? scalar(type) : packed(type)) | 0xc2, d, eq ? a : b, rm_reg(eq ? b : a));
     as_u8(&c->as, eq ? 0 : in->op == IR_vfcmpge ? 2 : 1);
     vec_finish(c, in->aux, d);
@@ -462,7 +462,7 @@ RULE(vfrint)
         cg_eval(c, i);
         return;
     }
-    int a = lanes_use(c, in, in->a), d = cg_def(c, i) - 16;
+    int a = lanes_use(c, in, in->a), d = vec_def(c, i);
     vec2i(c, X_66 | X_3A | (wide(type) ? 0x09 : 0x08), d, rm_reg(a),
           imm | (in->aux & FPA_SIGNAL ? 0 : 8));
     check_lanes(c, i, type, d, false);
@@ -488,8 +488,8 @@ RULE(vfminmax)
     }
     bool max = in->op == IR_vfmax || in->op == IR_vfmaxnm;
     unsigned op = packed(type) | (max ? 0x5f : 0x5d);
-    int a = lanes_use(c, in, in->a), b = lanes_use(c, in, in->b), t = cg_tmp_xmm(c) - 16;
-    int d = cg_def(c, i) - 16;
+    int a = lanes_use(c, in, in->a), b = lanes_use(c, in, in->b), t = vec_tmp(c);
+    int d = vec_def(c, i);
     vec3(c, packed(type) | 0xc2, t, a, rm_reg(b)); // cmpunord
     as_u8(&c->as, 3);
     size_t stub = slow_if_signs(c, i, type, t);
@@ -508,12 +508,12 @@ RULE(vfaddp)
         cg_eval(c, i);
         return;
     }
-    int a = cg_use(c, in->a) - 16, b = cg_use(c, in->b) - 16, d = cg_def(c, i) - 16, x = a;
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), d = vec_def(c, i), x = a;
     if (in->aux & VL_HALF) { // two pairs
-        x = b = cg_tmp_xmm(c) - 16;
-        vec3(c, X_66 | X_0F | 0x6c, x, a, rm_reg(cg_use(c, in->b) - 16)); // punpcklqdq
+        x = b = vec_tmp(c);
+        vec3(c, X_66 | X_0F | 0x6c, x, a, rm_reg(vec_use(c, in->b))); // punpcklqdq
     } else if (in->aux & VL_SCALAR) {
-        x = b = wide(type) ? a : cg_tmp_xmm(c) - 16;
+        x = b = wide(type) ? a : vec_tmp(c);
         if (x != a)
             vec_low(c, x, a);
     }
@@ -532,8 +532,8 @@ RULE(vi2f)
         return;
     }
     unsigned type = lanes_type(in);
-    int a = lanes_use(c, in, in->a), t = cg_tmp_xmm(c) - 16, g = cg_tmp(c);
-    int d = cg_def(c, i) - 16;
+    int a = lanes_use(c, in, in->a), t = vec_tmp(c), g = cg_tmp(c);
+    int d = vec_def(c, i);
     bool uns = in->aux & FPA_UNSIGNED;
     size_t stub = uns ? slow_if_signs(c, i, type, a) : 0;
     if (wide(type)) {
@@ -572,9 +572,9 @@ RULE(vf2i)
         return;
     }
     bool uns = in->aux & FPA_UNSIGNED;
-    int a = lanes_use(c, in, in->a), t = cg_tmp_xmm(c) - 16;
+    int a = lanes_use(c, in, in->a), t = vec_tmp(c);
     int limit = vec_splat32(c, wide(type) ? 0x43dfffff : 0x4effffff);
-    int g = cg_tmp(c), d = cg_def(c, i) - 16;
+    int g = cg_tmp(c), d = vec_def(c, i);
     if (uns)
         x_op(&c->as, X_0F | 0x28, t, rm_reg(a));
     else
@@ -604,7 +604,7 @@ RULE(vfcvtl)
         cg_eval(c, i);
         return;
     }
-    int a = cg_use(c, in->a) - 16, d = cg_def(c, i) - 16;
+    int a = vec_use(c, in->a), d = vec_def(c, i);
     if (in->aux & VL_HIGH) {
         vec2i(c, X_66 | X_0F | 0x70, d, rm_reg(a), 0xee); // pshufd
         a = d;
@@ -623,8 +623,8 @@ RULE(vfcvtn)
         cg_eval(c, i);
         return;
     }
-    int a = cg_use(c, in->a) - 16, old = in->aux & VL_HIGH ? cg_use(c, in->b) - 16 : a;
-    int t = cg_tmp_xmm(c) - 16, d = cg_def(c, i) - 16;
+    int a = vec_use(c, in->a), old = in->aux & VL_HIGH ? vec_use(c, in->b) : a;
+    int t = vec_tmp(c), d = vec_def(c, i);
     vec2(c, X_66 | X_0F | 0x5a, t, rm_reg(a)); // cvtpd2ps
     if (!(in->aux & VL_HIGH)) {
         x_op(&c->as, X_0F | 0x28, d, rm_reg(t));

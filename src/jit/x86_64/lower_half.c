@@ -6,11 +6,6 @@
 
 #define P0F (X_66 | X_0F)
 
-static int tmp(struct cg *c)
-{
-    return cg_tmp_xmm(c) - 16;
-}
-
 static void to_single(struct cg *c, int d, int a) // the low four
 {
     v_op(&c->as, X_66 | X_38 | 0x13, d, 0, rm_reg(a)); // vcvtph2ps
@@ -25,7 +20,7 @@ static void to_half(struct cg *c, int d, int a) // zeros above
 // NaNs, and where results can be tiny the smallest normal number, as for the wider formats.
 static void check(struct cg *c, ir_ref i, int d, bool underflows)
 {
-    int t = tmp(c), u = tmp(c);
+    int t = vec_tmp(c), u = vec_tmp(c);
     vec3(c, P0F | 0xdb, t, d, cg_fp_const(FPC_ABS16));
     vec3(c, P0F | 0x65, u, t, cg_fp_const(FPC_INF16)); // pcmpgtw
     if (underflows) {
@@ -72,8 +67,8 @@ bool cg_half_arith(struct cg *c, ir_ref i)
     unsigned op = X_0F | arith[in->op] | (one ? X_F3 : 0);
     if (!lanes_ok(c, in))
         return false;
-    int a = cg_use(c, in->a) - 16, b = in->b ? cg_use(c, in->b) - 16 : a, x = tmp(c), y = tmp(c);
-    int d = cg_def(c, i) - 16;
+    int a = vec_use(c, in->a), b = in->b ? vec_use(c, in->b) : a, x = vec_tmp(c), y = vec_tmp(c);
+    int d = vec_def(c, i);
     for (unsigned high = 0; high <= all; high++) {
         load(c, x, a, in->aux, high);
         if (in->b)
@@ -95,7 +90,7 @@ bool cg_half_widen(struct cg *c, ir_ref i)
     const struct ir_insn *in = cg_insn(c, i);
     if (!lanes_ok(c, in) || in->aux & VL_SCALAR)
         return false;
-    int a = cg_use(c, in->a) - 16, t = tmp(c), d = cg_def(c, i) - 16;
+    int a = vec_use(c, in->a), t = vec_tmp(c), d = vec_def(c, i);
     load(c, d, a, in->aux, in->aux & VL_HIGH);
     vec3(c, X_0F | 0xc2, t, d, rm_reg(d)); // cmpunord
     as_u8(&c->as, 3);
@@ -110,8 +105,8 @@ bool cg_half_narrow(struct cg *c, ir_ref i)
     if (!lanes_ok(c, in) || in->aux & VL_SCALAR)
         return false;
     bool high = in->aux & VL_HIGH;
-    int a = cg_use(c, in->a) - 16, old = high ? cg_use(c, in->b) - 16 : a, t = tmp(c);
-    int d = cg_def(c, i) - 16;
+    int a = vec_use(c, in->a), old = high ? vec_use(c, in->b) : a, t = vec_tmp(c);
+    int d = vec_def(c, i);
     to_half(c, t, a);
     if (high)
         vec3(c, P0F | 0x6c, d, old, rm_reg(t));
@@ -129,7 +124,7 @@ RULE(h2f)
         return;
     }
     bool dbl = in->type == IR_F64;
-    int a = cg_use(c, in->a), t = cg_tmp(c), d = cg_def(c, i) - 16;
+    int a = cg_use(c, in->a), t = cg_tmp(c), d = vec_def(c, i);
     x_op(&c->as, X_0F | 0xb7, t, rm_reg(a)); // movzx
     vec2(c, P0F | 0x6e, d, rm_reg(t));
     to_single(c, d, d);
@@ -147,7 +142,7 @@ RULE(f2h)
         cg_eval(c, i);
         return;
     }
-    int a = cg_use(c, in->a) - 16, x = vec_zero(c), t = cg_tmp(c), d = cg_def(c, i);
+    int a = vec_use(c, in->a), x = vec_zero(c), t = cg_tmp(c), d = cg_def(c, i);
     vec3(c, X_F3 | X_0F | 0x10, x, x, rm_reg(a)); // movss: nothing else may raise anything
     to_half(c, x, x);
     vec2(c, P0F | 0x7e, x, rm_reg(d));

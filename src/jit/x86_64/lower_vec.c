@@ -9,14 +9,14 @@
 
 int vec_zero(struct cg *c)
 {
-    int z = cg_tmp_xmm(c) - 16;
+    int z = vec_tmp(c);
     vec3(c, P0F | 0xef, z, z, rm_reg(z));
     return z;
 }
 
 static int ones(struct cg *c)
 {
-    int z = cg_tmp_xmm(c) - 16;
+    int z = vec_tmp(c);
     vec3(c, P0F | 0x76, z, z, rm_reg(z));
     return z;
 }
@@ -100,23 +100,10 @@ void vec_finish(struct cg *c, unsigned aux, int d)
         vec_low(c, d, d);
 }
 
-static int use(struct cg *c, ir_ref i)
-{
-    return cg_use(c, i) - 16;
-}
-static int def(struct cg *c, ir_ref i)
-{
-    return cg_def(c, i) - 16;
-}
-static int tmp(struct cg *c)
-{
-    return cg_tmp_xmm(c) - 16;
-}
-
 // A constant of equal 32-bit parts.
 int vec_splat32(struct cg *c, uint32_t v)
 {
-    int t = cg_tmp(c), x = tmp(c);
+    int t = cg_tmp(c), x = vec_tmp(c);
     x_movi(&c->as, t, v);
     vec2(c, P0F | 0x6e, x, rm_reg(t));
     vec2i(c, P0F | 0x70, x, rm_reg(x), 0);
@@ -131,7 +118,7 @@ static int splat8(struct cg *c, unsigned byte)
 // A constant of 16 bytes.
 int vec_constant(struct cg *c, uint64_t lo, uint64_t hi)
 {
-    int t = cg_tmp(c), x = tmp(c), y = tmp(c);
+    int t = cg_tmp(c), x = vec_tmp(c), y = vec_tmp(c);
     x_movi(&c->as, t, lo);
     vec2(c, P0F | X_W | 0x6e, x, rm_reg(t));
     x_movi(&c->as, t, hi);
@@ -182,9 +169,9 @@ RULE(vec2)
         cg_eval(c, i);
         return;
     }
-    int a = use(c, t->swap ? in->b : in->a);
+    int a = vec_use(c, t->swap ? in->b : in->a);
     struct rm b = cg_use_rm(c, t->swap ? in->a : in->b);
-    int d = def(c, i);
+    int d = vec_def(c, i);
     vec3(c, t->op[lane], d, a, b);
     vec_finish(c, in->aux, d);
 }
@@ -194,7 +181,7 @@ RULE(vzip2)
     static const uint32_t high[] = {P0F | 0x68, P0F | 0x69, P0F | 0x6a, P0F | 0x6d};
     static const uint32_t low[] = {P0F | 0x60, P0F | 0x61, P0F | 0x62, P0F | 0x6c};
     const struct ir_insn *in = cg_insn(c, i);
-    int a = use(c, in->a), b = use(c, in->b), d = def(c, i);
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), d = vec_def(c, i);
     vec3(c, (in->aux & VL_HALF ? low : high)[in->aux & VL_LANE], d, a, rm_reg(b));
     if (in->aux & VL_HALF)
         bytes_right(c, d, d, 8);
@@ -216,7 +203,7 @@ static bool unzip(struct cg *c, unsigned lane, bool second, int d, int a, int b)
     default:
         break;
     }
-    t = tmp(c);
+    t = vec_tmp(c);
     if (second) {
         unsigned op = lane == VL_16 ? 0x72 : 0x71, n = 8u << lane;
         vec_shift(c, P0F | op, 2, d, a, n);
@@ -235,7 +222,7 @@ static void join_halves(struct cg *c, unsigned aux, int *a, int *b)
 {
     if (!(aux & VL_HALF))
         return;
-    int t = tmp(c);
+    int t = vec_tmp(c);
     vec3(c, P0F | 0x6c, t, *a, rm_reg(*b));
     *a = *b = t;
 }
@@ -243,7 +230,7 @@ static void join_halves(struct cg *c, unsigned aux, int *a, int *b)
 RULE(vuzp)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    int a = use(c, in->a), b = use(c, in->b), d = def(c, i);
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), d = vec_def(c, i);
     join_halves(c, in->aux, &a, &b);
     unzip(c, in->aux & VL_LANE, in->op == IR_vuzp2, d, a, b);
     vec_finish(c, in->aux & VL_HALF, d);
@@ -255,7 +242,7 @@ RULE(vtrn)
     const struct ir_insn *in = cg_insn(c, i);
     unsigned lane = in->aux & VL_LANE, n = 8u << lane;
     bool second = in->op == IR_vtrn2;
-    int a = use(c, in->a), b = use(c, in->b), d = def(c, i), t = tmp(c);
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), d = vec_def(c, i), t = vec_tmp(c);
     if (lane == VL_64) {
         vec3(c, P0F | (second ? 0x6d : 0x6c), d, a, rm_reg(b));
         return;
@@ -292,7 +279,7 @@ RULE(vext)
 {
     const struct ir_insn *in = cg_insn(c, i);
     unsigned n = VL_GET_IMM(in->aux);
-    int a = use(c, in->a), b = use(c, in->b), d = def(c, i);
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), d = vec_def(c, i);
     if (in->aux & VL_HALF) {
         vec3(c, P0F | 0x6c, d, a, rm_reg(b));
         bytes_right(c, d, d, n);
@@ -308,7 +295,7 @@ RULE(vrev)
     unsigned lane = in->aux & VL_LANE, group = 1u << VL_GET_IMM(in->aux), bytes = 1u << lane;
     union ir_val m;
     if (lane == VL_32) {
-        int a = use(c, in->a), d = def(c, i);
+        int a = vec_use(c, in->a), d = vec_def(c, i);
         vec2i(c, P0F | 0x70, d, rm_reg(a), group == 16 ? 0x1b : 0xb1);
         vec_finish(c, in->aux & VL_HALF, d);
         return;
@@ -317,7 +304,7 @@ RULE(vrev)
         unsigned g = k / group * group, at = k - g;
         m.u8[k] = (uint8_t)(g + (group - bytes - at / bytes * bytes) + at % bytes);
     }
-    int s = vec_constant(c, m.u64[0], m.u64[1]), a = use(c, in->a), d = def(c, i);
+    int s = vec_constant(c, m.u64[0], m.u64[1]), a = vec_use(c, in->a), d = vec_def(c, i);
     vec3(c, P38 | 0x00, d, a, rm_reg(s));
     vec_finish(c, in->aux & VL_HALF, d);
 }
@@ -326,7 +313,7 @@ RULE(vrev)
 RULE(vtbl)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    int m = splat8(c, 0x70), a = use(c, in->a), b = use(c, in->b), d = def(c, i);
+    int m = splat8(c, 0x70), a = vec_use(c, in->a), b = vec_use(c, in->b), d = vec_def(c, i);
     vec3(c, P0F | 0xdc, m, m, rm_reg(b)); // paddusb
     vec3(c, P38 | 0x00, d, a, rm_reg(m));
     vec_finish(c, in->aux & VL_HALF, d);
@@ -335,8 +322,8 @@ RULE(vtbl)
 RULE(vtbx)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    int m = splat8(c, 0x70), a = use(c, in->a), b = use(c, in->b), x = use(c, in->c);
-    int z = vec_zero(c), d = def(c, i);
+    int m = splat8(c, 0x70), a = vec_use(c, in->a), b = vec_use(c, in->b), x = vec_use(c, in->c);
+    int z = vec_zero(c), d = vec_def(c, i);
     vec3(c, P0F | 0xdc, m, m, rm_reg(x));
     vec3(c, P38 | 0x00, d, b, rm_reg(m));
     vec3(c, P0F | 0x64, z, z, rm_reg(m)); // 0 > m: all ones where a's byte stays
@@ -351,7 +338,7 @@ RULE(vzext)
 {
     const struct ir_insn *in = cg_insn(c, i);
     unsigned type = cg_insn(c, in->a)->type;
-    int a = cg_use(c, in->a), d = def(c, i);
+    int a = cg_use(c, in->a), d = vec_def(c, i);
     switch (type) {
     case IR_I32:
         vec2(c, P0F | 0x6e, d, rm_reg(a));
@@ -372,7 +359,7 @@ RULE(vzext)
 RULE(vlow)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    int a = use(c, in->a);
+    int a = vec_use(c, in->a);
     int d = cg_def(c, i);
     if (!IS_XMM(d))
         vec2(c, P0F | 0x7e | (in->type == IR_I64 ? X_W : 0), a, rm_reg(d));
@@ -382,14 +369,14 @@ RULE(vlow)
 
 RULE(vhalf)
 {
-    int a = use(c, cg_insn(c, i)->a);
-    vec_low(c, def(c, i), a);
+    int a = vec_use(c, cg_insn(c, i)->a);
+    vec_low(c, vec_def(c, i), a);
 }
 
 RULE(vpair)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    int a = cg_use(c, in->a), b = cg_use(c, in->b), d = def(c, i);
+    int a = cg_use(c, in->a), b = cg_use(c, in->b), d = vec_def(c, i);
     vec2(c, P0F | X_W | 0x6e, d, rm_reg(a));
     vec3i(c, P3A | X_W | 0x22, d, d, rm_reg(b), 1); // pinsrq
 }
@@ -418,7 +405,7 @@ static void broadcast(struct cg *c, unsigned lane, int d)
 RULE(vdup)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    int a = cg_use(c, in->a), d = def(c, i);
+    int a = cg_use(c, in->a), d = vec_def(c, i);
     vec2(c, P0F | 0x6e | (cg_insn(c, in->a)->type == IR_I64 ? X_W : 0), d, rm_reg(a));
     broadcast(c, in->aux & VL_LANE, d);
     vec_finish(c, in->aux, d);
@@ -428,7 +415,7 @@ RULE(vduplane)
 {
     const struct ir_insn *in = cg_insn(c, i);
     unsigned lane = in->aux & VL_LANE, n = VL_GET_IMM(in->aux) << lane;
-    int a = use(c, in->a), d = def(c, i);
+    int a = vec_use(c, in->a), d = vec_def(c, i);
     if (lane == VL_32)
         vec2i(c, P0F | 0x70, d, rm_reg(a), VL_GET_IMM(in->aux) * 0x55);
     else {
@@ -444,7 +431,7 @@ RULE(vget)
     static const uint32_t sign[] = {X_0F | X_BYTEM | 0xbe, X_0F | 0xbf, 0x63, 0x8b};
     const struct ir_insn *in = cg_insn(c, i);
     unsigned lane = in->aux & VL_LANE;
-    int a = use(c, in->a), d = cg_def(c, i);
+    int a = vec_use(c, in->a), d = cg_def(c, i);
     vec2(c, extract[lane], a, rm_reg(d));
     as_u8(&c->as, VL_GET_IMM(in->aux));
     if (in->op == IR_vgets && !(lane == VL_32 && in->type == IR_I32) && lane != VL_64)
@@ -456,7 +443,7 @@ RULE(vset)
     static const uint32_t insert[] = {P3A | 0x20, P0F | 0xc4, P3A | 0x22, P3A | X_W | 0x22};
     const struct ir_insn *in = cg_insn(c, i);
     unsigned lane = in->aux & VL_LANE;
-    int b = cg_use(c, in->b), a = use(c, in->a), d = def(c, i);
+    int b = cg_use(c, in->b), a = vec_use(c, in->a), d = vec_def(c, i);
     vec3i(c, insert[lane], d, a, rm_reg(b), VL_GET_IMM(in->aux));
 }
 
@@ -465,7 +452,7 @@ RULE(vset)
 RULE(vnot)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    int t = ones(c), a = use(c, in->a), d = def(c, i);
+    int t = ones(c), a = vec_use(c, in->a), d = vec_def(c, i);
     vec3(c, P0F | 0xef, d, a, rm_reg(t));
     vec_finish(c, in->aux & VL_HALF, d);
 }
@@ -473,7 +460,7 @@ RULE(vnot)
 RULE(vbsl)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    int a = use(c, in->a), b = use(c, in->b), x = use(c, in->c), d = def(c, i);
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), x = vec_use(c, in->c), d = vec_def(c, i);
     vec3(c, P0F | 0xef, d, b, rm_reg(x)); // ((b ^ c) & a) ^ c
     vec3(c, P0F | 0xdb, d, d, rm_reg(a));
     vec3(c, P0F | 0xef, d, d, rm_reg(x));
@@ -483,7 +470,7 @@ RULE(vbsl)
 RULE(vneg)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    int z = vec_zero(c), a = use(c, in->a), d = def(c, i);
+    int z = vec_zero(c), a = vec_use(c, in->a), d = vec_def(c, i);
     vec3(c, two[IR_vsub].op[in->aux & VL_LANE], d, z, rm_reg(a));
     vec_finish(c, in->aux, d);
 }
@@ -494,14 +481,14 @@ RULE(vabs)
     const struct ir_insn *in = cg_insn(c, i);
     unsigned lane = in->aux & VL_LANE;
     if (lane == VL_64) { // inverted and one more, where negative
-        int s = vec_zero(c), a = use(c, in->a), d = def(c, i);
+        int s = vec_zero(c), a = vec_use(c, in->a), d = vec_def(c, i);
         vec3(c, two[IR_vcmpgt].op[lane], s, s, rm_reg(a));
         vec3(c, P0F | 0xef, d, a, rm_reg(s));
         vec3(c, two[IR_vsub].op[lane], d, d, rm_reg(s));
         vec_finish(c, in->aux, d);
         return;
     }
-    int a = use(c, in->a), d = def(c, i);
+    int a = vec_use(c, in->a), d = vec_def(c, i);
     vec2(c, op[lane], d, rm_reg(a));
     vec_finish(c, in->aux, d);
 }
@@ -516,7 +503,7 @@ RULE(vshift)
         cg_eval(c, i);
         return;
     }
-    int a = use(c, in->a), d = def(c, i);
+    int a = vec_use(c, in->a), d = vec_def(c, i);
     if (arith && lane == VL_64) {
         int s = vec_zero(c);
         vec3(c, P38 | 0x37, s, s, rm_reg(a)); // all ones where negative
@@ -551,7 +538,7 @@ RULE(vcmp) // ge, hi, hs
         vec_finish(c, in->aux, d);
         return;
     }
-    int a = use(c, in->a), b = use(c, in->b), d = def(c, i);
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), d = vec_def(c, i);
     if (in->op == IR_vcmpge) {
         vec3(c, two[IR_vcmpgt].op[lane], d, b, rm_reg(a));
         invert(c, d);
@@ -568,7 +555,7 @@ RULE(vcmp) // ge, hi, hs
 RULE(vcmptst)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    int z = vec_zero(c), a = use(c, in->a), b = use(c, in->b), d = def(c, i);
+    int z = vec_zero(c), a = vec_use(c, in->a), b = vec_use(c, in->b), d = vec_def(c, i);
     vec3(c, P0F | 0xdb, d, a, rm_reg(b));
     vec3(c, two[IR_vcmpeq].op[in->aux & VL_LANE], d, d, rm_reg(z));
     invert(c, d);
@@ -584,7 +571,7 @@ RULE(vabd)
         cg_eval(c, i);
         return;
     }
-    int a = use(c, in->a), b = use(c, in->b), t = tmp(c), d = def(c, i);
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), t = vec_tmp(c), d = vec_def(c, i);
     vec3(c, two[uns ? IR_vumax : IR_vsmax].op[lane], d, a, rm_reg(b));
     vec3(c, two[uns ? IR_vumin : IR_vsmin].op[lane], t, a, rm_reg(b));
     vec3(c, two[IR_vsub].op[lane], d, d, rm_reg(t));
@@ -622,7 +609,7 @@ RULE(vpairwise)
         cg_eval(c, i);
         return;
     }
-    int a = use(c, in->a), b = use(c, in->b), d = def(c, i), odd = tmp(c);
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), d = vec_def(c, i), odd = vec_tmp(c);
     join_halves(c, in->aux, &a, &b);
     unzip(c, lane, false, d, a, b);
     unzip(c, lane, true, odd, a, b);
@@ -639,7 +626,7 @@ RULE(vreduce)
         cg_eval(c, i);
         return;
     }
-    int a = use(c, in->a), t = tmp(c), d = def(c, i);
+    int a = vec_use(c, in->a), t = vec_tmp(c), d = vec_def(c, i);
     for (unsigned n = in->aux & VL_HALF ? 4 : 8; n >= 1u << lane; n /= 2) {
         bytes_right(c, t, a, n);
         vec3(c, op, d, a, rm_reg(t));
@@ -668,7 +655,7 @@ static void widen(struct cg *c, unsigned aux, bool sign, int d, int a)
 RULE(vxtl)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    int a = use(c, in->a), d = def(c, i);
+    int a = vec_use(c, in->a), d = vec_def(c, i);
     widen(c, in->aux, in->op == IR_vsxtl, d, a);
 }
 
@@ -677,7 +664,7 @@ RULE(vmull)
     const struct ir_insn *in = cg_insn(c, i);
     unsigned lane = in->aux & VL_LANE;
     bool sign = in->op == IR_vsmull;
-    int a = use(c, in->a), b = use(c, in->b), t = tmp(c), d = def(c, i);
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), t = vec_tmp(c), d = vec_def(c, i);
     widen(c, in->aux, sign, d, a);
     widen(c, in->aux, sign, t, b);
     uint32_t op = lane == VL_8    ? P0F | 0xd5
@@ -691,13 +678,13 @@ RULE(vxtn)
 {
     const struct ir_insn *in = cg_insn(c, i);
     unsigned lane = in->aux & VL_LANE;
-    int a = use(c, in->a), t = tmp(c);
+    int a = vec_use(c, in->a), t = vec_tmp(c);
     unzip(c, lane, false, t, a, a);
     if (in->aux & VL_HIGH) {
-        int b = use(c, in->b), d = def(c, i);
+        int b = vec_use(c, in->b), d = vec_def(c, i);
         vec3(c, P0F | 0x6c, d, b, rm_reg(t));
     } else {
-        vec_low(c, def(c, i), t);
+        vec_low(c, vec_def(c, i), t);
     }
 }
 
@@ -708,7 +695,7 @@ RULE(vpmull)
         cg_eval(c, i);
         return;
     }
-    int a = use(c, in->a), b = use(c, in->b), d = def(c, i);
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), d = vec_def(c, i);
     vec3i(c, P3A | 0x44, d, a, rm_reg(b), in->aux & VL_HIGH ? 0x11 : 0);
 }
 
@@ -718,7 +705,7 @@ RULE(vcnt)
 {
     const struct ir_insn *in = cg_insn(c, i);
     int table = vec_constant(c, 0x0302020102010100, 0x0403030203020201), m = splat8(c, 0x0f);
-    int a = use(c, in->a), t = tmp(c), d = def(c, i);
+    int a = vec_use(c, in->a), t = vec_tmp(c), d = vec_def(c, i);
     vec3(c, P0F | 0xdb, t, a, rm_reg(m));
     vec3(c, P38 | 0x00, d, table, rm_reg(t)); // of the low nibbles
     vec_shift(c, P0F | 0x71, 2, t, a, 4);
@@ -733,14 +720,14 @@ RULE(vcnt)
 RULE(aes)
 {
     const struct ir_insn *in = cg_insn(c, i);
-    int z = vec_zero(c), a = use(c, in->a);
+    int z = vec_zero(c), a = vec_use(c, in->a);
     if (in->op == IR_aese || in->op == IR_aesd) {
-        int b = use(c, in->b), d = def(c, i);
+        int b = vec_use(c, in->b), d = vec_def(c, i);
         vec3(c, P0F | 0xef, d, a, rm_reg(b));
         vec3(c, P38 | (in->op == IR_aese ? 0xdd : 0xdf), d, d, rm_reg(z));
         return;
     }
-    int d = def(c, i);
+    int d = vec_def(c, i);
     if (in->op == IR_aesimc) {
         vec2(c, P38 | 0xdb, d, rm_reg(a));
         return;
@@ -757,7 +744,8 @@ RULE(sha)
     bool rounds = in->op == IR_sha256r2;
     if (rounds)
         cg_take(c, 16);
-    int b = use(c, in->b), w = rounds ? use(c, in->c) : 0, d = cg_def_copy(c, i, in->a) - 16;
+    int b = vec_use(c, in->b), w = rounds ? vec_use(c, in->c) : 0,
+        d = cg_def_copy(c, i, in->a) - 16;
     if (rounds)
         vec2(c, X_0F | 0x28, 0, rm_reg(w));
     x_op(&c->as, cg_rules[in->op].arg, d, rm_reg(b)); // there is no VEX form

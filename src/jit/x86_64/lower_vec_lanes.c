@@ -19,21 +19,6 @@ enum {
     LEFT = 6
 };
 
-static int use(struct cg *c, ir_ref i)
-{
-    return cg_use(c, i) - 16;
-}
-
-static int def(struct cg *c, ir_ref i)
-{
-    return cg_def(c, i) - 16;
-}
-
-static int tmp(struct cg *c)
-{
-    return cg_tmp_xmm(c) - 16;
-}
-
 // ---- shifts ----
 
 // Lanes of a, of 32 or with `w` 64 bits, by the signed low byte of b's, into d. A count of the
@@ -42,7 +27,7 @@ static int tmp(struct cg *c)
 static void shift_lanes(struct cg *c, unsigned w, bool sign, int d, int a, int b, int t, int u)
 {
     unsigned group = w ? QWORDS : DWORDS, sub = w ? PSUBQ : P0F | 0xfa, up = w ? 56 : 24;
-    int left = t, right = u, s = sign ? tmp(c) : 0, choice = sign ? tmp(c) : 0;
+    int left = t, right = u, s = sign ? vec_tmp(c) : 0, choice = sign ? vec_tmp(c) : 0;
     vec_shift(c, group, LEFT, left, b, up);
     vec3(c, PXOR, right, right, rm_reg(right));
     vec3(c, sub, right, right, rm_reg(left)); // the negated byte, at the top
@@ -71,7 +56,7 @@ static void shift_lanes(struct cg *c, unsigned w, bool sign, int d, int a, int b
 // Of words: made doublewords, and what is left of those packed.
 static void shift_words(struct cg *c, bool sign, int d, int a, int b, int t, int u)
 {
-    int x = tmp(c), y = tmp(c), low = tmp(c);
+    int x = vec_tmp(c), y = vec_tmp(c), low = vec_tmp(c);
     for (unsigned high = 0; high < 2; high++) {
         vec2i(c, P0F | 0x70, x, rm_reg(a), high ? 0xee : 0x44);
         vec2i(c, P0F | 0x70, y, rm_reg(b), high ? 0xee : 0x44);
@@ -93,7 +78,8 @@ RULE(vshlv)
         cg_eval(c, i);
         return;
     }
-    int a = use(c, in->a), b = use(c, in->b), t = tmp(c), u = tmp(c), d = def(c, i);
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), t = vec_tmp(c), u = vec_tmp(c),
+        d = vec_def(c, i);
     if (lane == VL_16)
         shift_words(c, sign, d, a, b, t, u);
     else
@@ -112,7 +98,7 @@ RULE(vrshift)
         cg_eval(c, i);
         return;
     }
-    int a = use(c, in->a), t = tmp(c), d = def(c, i);
+    int a = vec_use(c, in->a), t = vec_tmp(c), d = vec_def(c, i);
     vec_shift(c, P0F | group[lane], 6, t, a, bits - n); // the bit to the top, then to the bottom
     vec_shift(c, P0F | group[lane], 2, t, t, bits - 1);
     vec_shift(c, P0F | group[lane], arith ? 4 : 2, d, a, n);
@@ -130,7 +116,8 @@ RULE(vmul)
         lower_vec2(c, i);
         return;
     }
-    int a = use(c, in->a), b = use(c, in->b), t = tmp(c), u = tmp(c), d = def(c, i);
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), t = vec_tmp(c), u = vec_tmp(c),
+        d = vec_def(c, i);
     if (lane == VL_8) { // odd bytes' products, then even ones'
         vec_shift(c, WORDS, RIGHT, t, a, 8);
         vec_shift(c, WORDS, RIGHT, u, b, 8);
@@ -176,7 +163,8 @@ RULE(vminmax)
         lower_vec2(c, i);
         return;
     }
-    int a = use(c, in->a), b = use(c, in->b), t = tmp(c), u = tmp(c), d = def(c, i);
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), t = vec_tmp(c), u = vec_tmp(c),
+        d = vec_def(c, i);
     greater(c, uns, t, u, min ? b : a, min ? a : b);
     vec3(c, PAND, d, t, rm_reg(a));
     vec3(c, PANDN, t, t, rm_reg(b));
@@ -188,7 +176,7 @@ bool cg_compare_wide(struct cg *c, ir_ref i)
 {
     const struct ir_insn *in = cg_insn(c, i);
     bool hs = in->op == IR_vcmphs;
-    int a = use(c, in->a), b = use(c, in->b), u = tmp(c), d = def(c, i);
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), u = vec_tmp(c), d = vec_def(c, i);
     greater(c, true, d, u, hs ? b : a, hs ? a : b);
     return hs; // turn it round
 }
@@ -208,7 +196,7 @@ RULE(vrbit)
 {
     const struct ir_insn *in = cg_insn(c, i);
     int up = vec_constant(c, 0xe060a020c0408000, 0xf070b030d0509010); // nibbles reversed, and up
-    int a = use(c, in->a), lo = tmp(c), hi = tmp(c), d = def(c, i);
+    int a = vec_use(c, in->a), lo = vec_tmp(c), hi = vec_tmp(c), d = vec_def(c, i);
     nibbles(c, lo, hi, a);
     vec3(c, PSHUFB, d, up, rm_reg(lo));
     vec3(c, PSHUFB, lo, up, rm_reg(hi));

@@ -8,16 +8,6 @@
 #define P0F (X_66 | X_0F)
 #define P38 (X_66 | X_38)
 
-static int use(struct cg *c, ir_ref i)
-{
-    return cg_use(c, i) - 16;
-}
-
-static int tmp(struct cg *c)
-{
-    return cg_tmp_xmm(c) - 16;
-}
-
 // The host packs signed lanes; unsigned ones are limited first.
 RULE(vqxtn)
 {
@@ -30,14 +20,14 @@ RULE(vqxtn)
         cg_eval(c, i);
         return;
     }
-    int a = use(c, in->a), t = tmp(c);
-    int b = in->aux & VL_HIGH ? use(c, in->b) : a;
+    int a = vec_use(c, in->a), t = vec_tmp(c);
+    int b = in->aux & VL_HIGH ? vec_use(c, in->b) : a;
     if (in->op == IR_vuqxtn) {
         int most = vec_splat32(c, lane == VL_8 ? 0x00ff00ff : 0xffff);
         vec3(c, least[lane], t, a, rm_reg(most));
         a = t;
     }
-    int d = cg_def(c, i) - 16;
+    int d = vec_def(c, i);
     vec3(c, (in->op == IR_vsqxtn ? to_signed : to_unsigned)[lane], t, a, rm_reg(a));
     if (in->aux & VL_HIGH)
         vec3(c, P0F | 0x6c, d, b, rm_reg(t)); // punpcklqdq
@@ -53,9 +43,9 @@ RULE(vmask)
     unsigned lane = in->aux & VL_LANE, at = VL_GET_IMM(in->aux), lanes = 16u >> lane;
     uint64_t known;
     bool none = cg_is_const(c, in->a, &known) && !known;
-    int a = none ? 0 : cg_use(c, in->a), b = use(c, in->b);
+    int a = none ? 0 : cg_use(c, in->a), b = vec_use(c, in->b);
     if (lane == VL_16) {
-        int z = vec_zero(c), t = tmp(c);
+        int z = vec_zero(c), t = vec_tmp(c);
         vec3(c, P0F | 0x63, t, b, rm_reg(z)); // packsswb
         b = t;
     }
@@ -81,7 +71,7 @@ RULE(vbits)
         x_mov_rr(&c->as, X_W, t, a);
         x_shi(&c->as, X_W, SH_SHR, t, at);
     }
-    int d = cg_def(c, i) - 16;
+    int d = vec_def(c, i);
     vec2(c, P0F | 0x6e, d, rm_reg(t)); // movd
     if (lane == VL_8)
         vec3(c, P38 | 0x00, d, d, cg_fp_const(FPC_INDEX)); // pshufb
@@ -106,9 +96,9 @@ RULE(vaddlp)
         cg_eval(c, i);
         return;
     }
-    int a = use(c, in->a);
+    int a = vec_use(c, in->a);
     if (lane == VL_8 || sign) {
-        int one = vec_splat32(c, lane == VL_8 ? 0x01010101 : 0x00010001), d = cg_def(c, i) - 16;
+        int one = vec_splat32(c, lane == VL_8 ? 0x01010101 : 0x00010001), d = vec_def(c, i);
         if (lane == VL_8 && sign)
             vec3(c, P38 | 0x04, d, one, rm_reg(a));
         else
@@ -117,7 +107,7 @@ RULE(vaddlp)
         return;
     }
     unsigned shift = lane == VL_16 ? P0F | 0x72 : P0F | 0x73, bits = 8u << lane;
-    int t = tmp(c), d = cg_def(c, i) - 16;
+    int t = vec_tmp(c), d = vec_def(c, i);
     vec_shift(c, shift, 6, t, a, bits);
     vec_shift(c, shift, 2, t, t, bits);
     vec_shift(c, shift, 2, d, a, bits);
@@ -137,7 +127,7 @@ RULE(vuhadd)
         cg_eval(c, i);
         return;
     }
-    int a = use(c, in->a), b = use(c, in->b), t = tmp(c), d = cg_def(c, i) - 16;
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), t = vec_tmp(c), d = vec_def(c, i);
     vec3(c, P0F | 0xef, t, a, rm_reg(b));
     vec_shift(c, shift[lane], sign ? 4 : 2, t, t, 1);
     vec3(c, P0F | 0xdb, d, a, rm_reg(b));
@@ -152,8 +142,8 @@ RULE(vdot)
     const struct ir_insn *in = cg_insn(c, i);
     uint32_t wb = in->op == IR_vsdot ? sign_extend : zero_extend,
              wc = in->op == IR_vudot ? zero_extend : sign_extend;
-    int a = use(c, in->a), b = use(c, in->b), x = use(c, in->c);
-    int t = tmp(c), hi = tmp(c), d = cg_def(c, i) - 16;
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), x = vec_use(c, in->c);
+    int t = vec_tmp(c), hi = vec_tmp(c), d = vec_def(c, i);
     vec2(c, wb, d, rm_reg(b));
     vec2(c, wc, t, rm_reg(x));
     vec3(c, P0F | 0xf5, d, d, rm_reg(t)); // pmaddwd
@@ -177,7 +167,7 @@ RULE(vqdmulh)
         cg_eval(c, i);
         return;
     }
-    int a = use(c, in->a), b = use(c, in->b), t = tmp(c), d = cg_def(c, i) - 16;
+    int a = vec_use(c, in->a), b = vec_use(c, in->b), t = vec_tmp(c), d = vec_def(c, i);
     if (words && rounds) {
         vec3(c, P38 | 0x0b, d, a, rm_reg(b)); // pmulhrsw
     } else if (words) {
@@ -187,7 +177,7 @@ RULE(vqdmulh)
         vec_shift(c, P0F | 0x71, 2, t, t, 15);
         vec3(c, P0F | 0xeb, d, d, rm_reg(t));
     } else {
-        int u = tmp(c);
+        int u = vec_tmp(c);
         vec2i(c, P0F | 0x70, t, rm_reg(a), 0xf5);
         vec2i(c, P0F | 0x70, u, rm_reg(b), 0xf5);
         vec3(c, P38 | 0x28, t, t, rm_reg(u)); // pmuldq: the odd lanes

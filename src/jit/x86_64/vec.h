@@ -4,6 +4,18 @@
 
 #include "jit/x86_64/cg.h"
 
+static inline int vec_use(struct cg *c, ir_ref i)
+{
+    return cg_use(c, i) - 16;
+}
+static inline int vec_def(struct cg *c, ir_ref i)
+{
+    return cg_def(c, i) - 16;
+}
+static inline int vec_tmp(struct cg *c)
+{
+    return cg_tmp_xmm(c) - 16;
+}
 void vec3(struct cg *c, unsigned op, int d, int a, struct rm b);
 void vec3i(struct cg *c, unsigned op, int d, int a, struct rm b, unsigned imm);
 void vec2(struct cg *c, unsigned op, int d, struct rm b);
