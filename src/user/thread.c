@@ -259,15 +259,20 @@ static void child_of_fork(struct thread *t, const struct clone_request *r, int l
         debug_fork_child(t, link);
 }
 
+void thread_tell_parent(struct thread *t, const struct clone_request *r, int pid, int pidfd)
+{
+    if (r->flags & CLONE_PARENT_SETTID && !guest_write_u32(t, r->parent_tid, (uint32_t)pid))
+        log_debug("clone: bad parent_tid");
+    if (r->flags & CLONE_PIDFD && !guest_write_u32(t, r->pidfd, (uint32_t)pidfd))
+        log_debug("clone: bad pidfd");
+}
+
 static long host_fork(const struct clone_request *r, int *pidfd)
 {
-    const uint64_t pass = CLONE_PARENT | CLONE_FS | CLONE_FILES | CLONE_NEWNS | CLONE_NEWCGROUP |
-                          CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
-                          CLONE_NEWNET | CLONE_IO | CLONE_PIDFD;
-    if (!(r->flags & pass) && r->exit_signal == SIGCHLD)
+    if (!(r->flags & CLONE_PASSED) && r->exit_signal == SIGCHLD)
         return fork();
     // Past the C library: its own state of a child matters little here, but for the thread id.
-    return syscall(SYS_clone, (r->flags & pass) | (uint64_t)r->exit_signal, NULL,
+    return syscall(SYS_clone, (r->flags & CLONE_PASSED) | (uint64_t)r->exit_signal, NULL,
                    r->flags & CLONE_PIDFD ? pidfd : NULL, NULL, NULL);
 }
 
@@ -303,11 +308,8 @@ static int64_t clone_fork(struct thread *t, const struct clone_request *r)
     if (u->debug)
         debug_fork_parent(t, (int)pid, link);
     signal_restore(mask);
-    if (pid > 0 && r->flags & CLONE_PARENT_SETTID &&
-        !guest_write_u32(t, r->parent_tid, (uint32_t)pid))
-        log_debug("clone: bad parent_tid");
-    if (pid > 0 && r->flags & CLONE_PIDFD && !guest_write_u32(t, r->pidfd, (uint32_t)pidfd))
-        log_debug("clone: bad pidfd");
+    if (pid > 0)
+        thread_tell_parent(t, r, (int)pid, pidfd);
     return pid;
 }
 

@@ -113,6 +113,10 @@ struct clone_request {
     uint64_t flags, stack, parent_tid, child_tid, tls, pidfd;
     int exit_signal;
 };
+// What of a request for a process the host's clone is asked for, too.
+#define CLONE_PASSED                                                                               \
+    (CLONE_PARENT | CLONE_FS | CLONE_FILES | CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS |        \
+     CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_IO | CLONE_PIDFD)
 struct thread *thread_new(struct user *u, struct err *e);
 void thread_free(struct thread *t);
 _Noreturn void thread_run(struct thread *t); // on its host thread, until it ends
@@ -122,6 +126,8 @@ void thread_run_proxied(struct thread *t);   // until its proxy has gone
 void thread_end(struct thread *t, int status);
 void thread_leave_memory(struct thread *t); // what it holds or has promised there
 int64_t thread_clone(struct thread *t, const struct clone_request *r);
+// Writes to the parent's memory what it asked to be told of its new process.
+void thread_tell_parent(struct thread *t, const struct clone_request *r, int pid, int pidfd);
 
 // ---- vfork.c ----
 int64_t vfork_clone(struct thread *t, const struct clone_request *r);

@@ -12,11 +12,6 @@
 #include <sched.h>
 #include <stdlib.h>
 
-enum {
-    PASS = CLONE_PARENT | CLONE_FS | CLONE_FILES | CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS |
-           CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_IO | CLONE_PIDFD
-};
-
 // What the parent gets back.
 struct before {
     struct thread thread;
@@ -86,14 +81,11 @@ int64_t vfork_clone(struct thread *t, const struct clone_request *r)
     int64_t pid;
     int pidfd = -1;
     signal_block_all(&mask);
-    struct proxy *p =
-        proxy_start(t, r->flags & PASS, r->exit_signal, signal_host_mask(t->blocked), &pidfd, &pid);
+    struct proxy *p = proxy_start(t, r->flags & CLONE_PASSED, r->exit_signal,
+                                  signal_host_mask(t->blocked), &pidfd, &pid);
     if (p) {
         pid = proxy_pid(p);
-        if (r->flags & CLONE_PARENT_SETTID && !guest_write_u32(t, r->parent_tid, (uint32_t)pid))
-            log_debug("clone: bad parent_tid");
-        if (r->flags & CLONE_PIDFD && !guest_write_u32(t, r->pidfd, (uint32_t)pidfd))
-            log_debug("clone: bad pidfd");
+        thread_tell_parent(t, r, (int)pid, pidfd);
         pthread_mutex_init(&own.lock, NULL);
         if (t->u->debug)
             debug_vfork_begin(t, (int)pid);
