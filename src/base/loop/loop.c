@@ -222,17 +222,19 @@ static int wait(struct loop *l, struct os_event *ev, int max, int timeout_ms)
     return n;
 }
 
-// What was ready before someone held the loop may be gone after: it is asked for again then.
+// Lets one holder have the loop, until it lets go. The next one waits for the next round, so that
+// a thread that holds again and again cannot starve what the loop serves. What was ready before
+// the hold may be gone after: it is asked for again then.
 static bool stand_aside(struct loop *l)
 {
     mutex_lock(&l->lock);
     bool was = l->wanted;
-    while (l->wanted) {
+    if (was) {
         l->still = true;
         pthread_cond_broadcast(&l->called);
-        pthread_cond_wait(&l->called, &l->lock);
+        while (l->still)
+            pthread_cond_wait(&l->called, &l->lock);
     }
-    l->still = false;
     mutex_unlock(&l->lock);
     return was;
 }
