@@ -87,10 +87,10 @@ static int end(void **state)
     return 0;
 }
 
-// Until it has run more often than that; false after two seconds.
+// Until it has run more often than that; false after ten seconds.
 static bool runs_past(unsigned n)
 {
-    for (unsigned k = 0; k < 2000 && runs <= n; k++)
+    for (unsigned k = 0; k < 10000 && runs <= n; k++)
         sleep_ms(1);
     return runs > n;
 }
@@ -111,6 +111,7 @@ static void naps_where_nobody_takes_the_interrupt(void **state)
 {
     pending = true;
     vcpu_kick(vcpus->v[0], INTR_LINE);
+    assert_true(runs_past(64));
     sleep_ms(500);
     assert_in_range(runs, 65, 120); // at once some 64 times, then ever more rarely
 }
@@ -129,7 +130,7 @@ static void a_nap_ends_with_a_kick(void **state)
         assert_true(runs_past(before));
         late += host_monotonic_ns() - t > 50000000;
     }
-    assert_in_range(late, 0, 5); // on a busy host some
+    assert_in_range(late, 0, 15); // on a busy host some; all, did the kick not end it
 }
 
 static void noop(struct vcpu *v, void *arg)
@@ -160,7 +161,7 @@ static void taking_one_begins_anew(void **state)
     unsigned before = runs;
     deliverable = true;
     vcpu_kick(vcpus->v[0], INTR_LINE);
-    assert_true(runs_past(before + 60));
+    assert_true(runs_past(before + 64));
     assert_int_equal(taken, 1);
     sleep_ms(300);
     assert_in_range(runs - before, 65, 120);
