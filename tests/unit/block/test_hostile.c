@@ -6,10 +6,11 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/time.h>
 #include <unistd.h>
 #include <cmocka.h>
 
-enum { ROUNDS = 4000, DISK = 256 << 10, SECONDS_EACH = 10 };
+enum { ROUNDS = 4000, DISK = 256 << 10, SECONDS_EACH = 10 }; // of the processor's time
 
 static unsigned seed = 1;
 
@@ -122,6 +123,13 @@ static void check_line(const struct err *e)
     assert_null(strchr(e->msg, '\n'));
 }
 
+// The process dies of SIGPROF after that much work; 0: no limit.
+static void time_limit(time_t seconds)
+{
+    struct itimerval t = {.it_value.tv_sec = seconds};
+    assert_int_equal(setitimer(ITIMER_PROF, &t, NULL), 0);
+}
+
 static void torture(const struct seed_image *from)
 {
     uint64_t len = from->len;
@@ -133,7 +141,7 @@ static void torture(const struct seed_image *from)
         struct memory_call c = {.file = memory_new(eng, data, len)};
         c.file->in.read_only = mode == 0 || mode == 2;
         c.file->in.for_check = mode >= 2;
-        alarm(SECONDS_EACH);
+        time_limit(SECONDS_EACH);
         engine_run(eng, memory_open_entry, &c);
         if (!c.made) {
             check_line(&c.e);
@@ -159,7 +167,7 @@ static void torture(const struct seed_image *from)
         block_unref(c.file);
         engine_unref(eng);
     }
-    alarm(0);
+    time_limit(0);
     free(data);
 }
 

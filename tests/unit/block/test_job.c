@@ -1,6 +1,7 @@
 // Block jobs beside a writing guest: whatever job runs, wherever it fails or is stopped, the disk
 // reads as what was written to it, during the job and after. Every n-th operation of the layer that
 // a job writes to fails in turn (blkdebug).
+#include "../base/pump.h"
 #include "block/job/graph.h"
 #include "block/job/job.h"
 #include "block/image.h"
@@ -173,7 +174,8 @@ static void check_disk(struct rig *r)
 static bool ends(struct rig *r, const char *id, bool complete)
 {
     struct err e = {0};
-    for (unsigned i = 0; i < 3000; i++) {
+    int64_t end = host_monotonic_ns() + PATIENCE_NS;
+    for (unsigned i = 0; host_monotonic_ns() < end; i++) {
         struct job *j = job_find(r->drives, id);
         if (!j)
             return true;
@@ -275,7 +277,7 @@ static void test_backup_is_of_one_moment(void **state)
         r->writes = 0;
         assert_true(ends(r, "j", false));
         check_disk(r);
-        assert_memory_not_equal(then, r->model, SIZE);
+        assert_true(r->writes > 0);
         assert_int_equal(block_pread(drives_find_node(r->drives, "copy"), 0, copy, SIZE), 0);
         assert_memory_equal(copy, then, SIZE);
         rig_close(r);
@@ -301,7 +303,7 @@ static void test_backup_of_what_is_overwritten(void **state)
                                .source = drives_find_node(r->drives, "top"),
                                .target = drives_find_node(r->drives, "copy")};
     job_start(job_backup(r->drives, &b, &e));
-    for (unsigned i = 0; i < 200; i++)
+    while (r->writes < WRITES)
         guest_goes_on(r);
     check_disk(r);
     assert_int_equal(job_cancel(job_find(r->drives, "j"), false, &e), 0);
@@ -373,9 +375,11 @@ static void test_machine_ends_first(void **state)
 {
     struct rig *r = malloc(sizeof *r);
     for (unsigned k = 0; k < ARRAY_SIZE(kinds); k++) {
+        struct err e = {0};
         rig_open(r, "none", "");
         fill(r);
-        start(r, kinds[k].kind);
+        // Slow enough not to end first on any host.
+        assert_int_equal(job_set_speed(start(r, kinds[k].kind), 1 << 10, &e), 0);
         for (unsigned i = 0; i < 5; i++)
             guest_goes_on(r);
         check_disk(r);

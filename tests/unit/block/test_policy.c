@@ -1,5 +1,6 @@
 // What a drive's holder learns of failures, by werror and rerror, with a disk that fails to order
 // (blkdebug); and blkdebug's own rules.
+#include "../base/pump.h"
 #include "base/vec.h"
 #include "block/block.h"
 #include <errno.h>
@@ -74,9 +75,9 @@ static void ask(struct rig *r, struct block_req *q, enum block_op op, uint64_t o
         q->iov = &page_iov;
         q->n_iov = 1;
     }
+    unsigned stops = r->stops;
     drive_submit(r->drive, q);
-    for (int i = 0; i < 20 && *result == PENDING; i++)
-        loop_run_once(r->loop, 5);
+    pump_until(r->loop, *result != PENDING || r->stops != stops);
 }
 
 static int ask_once(struct rig *r, enum block_op op, uint64_t off)
@@ -124,8 +125,7 @@ static void test_no_space_stops_and_is_tried_again(void **state)
     assert_int_equal(r.drive->failure, -ENOSPC);
     assert_int_equal(ask_once(&r, BLOCK_READ, 0), 0); // others go on
     drives_retry(r.drives);
-    for (int i = 0; i < 100 && result == PENDING; i++)
-        loop_run_once(r.loop, 5);
+    pump_until(r.loop, result != PENDING);
     assert_int_equal(result, 0);
     assert_int_equal(r.drive->failure, 0);
     rig_close(&r);
@@ -142,9 +142,7 @@ static void test_stop_again_and_give_up(void **state)
     assert_int_equal(ask_once(&r, BLOCK_WRITE, 4096), 0); // not this sector
     assert_int_equal(r.stops, 2);
     drives_retry(r.drives);
-    for (int i = 0; i < 20; i++)
-        loop_run_once(r.loop, 1);
-    assert_int_equal(r.stops, 4);
+    pump_until(r.loop, r.stops == 4);
     assert_int_equal(result[0], PENDING);
     drives_give_up(r.drives);
     assert_int_equal(result[0], -EIO);

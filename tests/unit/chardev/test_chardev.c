@@ -345,7 +345,8 @@ static int run_stdio_child(int in, int out, const char *spec, const char *expect
         struct chardev *c = open_chardev(l, spec);
         struct recorder r = {.room = 1000};
         attach(&r, c);
-        for (int i = 0; i < 200 && r.in.len < strlen(expect); i++)
+        int64_t end = host_monotonic_ns() + PATIENCE_NS;
+        while (r.in.len < strlen(expect) && host_monotonic_ns() < end)
             loop_run_once(l, 10);
         chr_write_all(r.f, "reply", 5);
         bool ok = !strcmp(buf_str(&r.in), expect);
@@ -385,9 +386,9 @@ static void stdio_of_every_kind(void **state)
 static void stdio_restores_the_terminal(void **state)
 {
     for (int deadly = 0; deadly < 2; deadly++) {
-        int ready[2];
+        int ready[2], go[2];
         int master = posix_openpt(O_RDWR | O_NOCTTY);
-        assert_int_equal(grantpt(master) | unlockpt(master) | pipe(ready), 0);
+        assert_int_equal(grantpt(master) | unlockpt(master) | pipe(ready) | pipe(go), 0);
         int keep = open(ptsname(master), O_RDWR | O_NOCTTY);
         struct termios before, during, after;
         tcgetattr(keep, &before);
@@ -401,7 +402,7 @@ static void stdio_restores_the_terminal(void **state)
             struct chardev *c = open_chardev(l, "stdio,signal=off");
             if (write(ready[1], "r", 1) != 1)
                 _exit(1);
-            for (int i = 0; deadly || i < 30; i++)
+            while (deadly || read(go[0], &(char){0}, 1) != 1)
                 loop_run_once(l, 10);
             chardev_close(c);
             _exit(0);
@@ -413,6 +414,8 @@ static void stdio_restores_the_terminal(void **state)
         assert_false(during.c_lflag & (ICANON | ECHO | ISIG));
         if (deadly)
             kill(pid, SIGTERM);
+        else
+            assert_int_equal(write(go[1], "g", 1), 1);
         waitpid(pid, &status, 0);
         assert_int_equal(deadly ? WTERMSIG(status) : WEXITSTATUS(status), deadly ? SIGTERM : 0);
         tcgetattr(keep, &after);
@@ -420,6 +423,8 @@ static void stdio_restores_the_terminal(void **state)
         assert_int_equal(after.c_iflag, before.c_iflag);
         close(keep);
         close(master);
+        for (int i = 0; i < 2; i++)
+            close(ready[i]), close(go[i]);
     }
 }
 

@@ -1,5 +1,6 @@
 // Socket back ends against plain sockets of the test: servers, clients, reconnecting, telnet on the
 // wire, descriptors passed along, inherited descriptors, and the errors.
+#include "../base/ports.h"
 #include "harness.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 static struct loop *loop;
 static char dir[64];
@@ -268,9 +270,7 @@ static void passes_descriptors(void **state)
 
 static void client_reconnects(void **state)
 {
-    unsigned port = 0;
-    int server = listen_port(&port);
-    close(server); // nobody there at first
+    unsigned port = free_port(SOCK_STREAM); // nobody there at first
     char spec[128];
     snprintf(spec, sizeof spec, "socket,host=127.0.0.1,port=%u,reconnect-ms=20", port);
     struct chardev *c = open_chardev(loop, spec);
@@ -278,7 +278,7 @@ static void client_reconnects(void **state)
     attach(&r, c);
     pump(loop);
     assert_false(chardev_is_open(c));
-    server = listen_port(&port);
+    int server = listen_port(&port);
     for (unsigned round = 1; round <= 2; round++) {
         pump_until(loop, r.opened == round);
         int peer = accept(server, NULL, NULL);
@@ -334,11 +334,13 @@ static void waiting_server_returns_with_its_client(void **state)
     snprintf(spec, sizeof spec, "socket,path=%s,server=on", path);
     pid_t pid = fork();
     if (!pid) {
-        for (int i = 0; i < 500 && access(path, F_OK); i++)
-            usleep(10000);
-        usleep(20000);
-        int fd = connect_path(path);
+        struct sockaddr_un un = {.sun_family = AF_UNIX};
+        int64_t end = host_monotonic_ns() + PATIENCE_NS;
+        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
         char ch;
+        memcpy(un.sun_path, path, strlen(path) + 1);
+        while (connect(fd, (struct sockaddr *)&un, sizeof un) && host_monotonic_ns() < end)
+            usleep(10000);
         _exit(read(fd, &ch, 1) == 1 ? 0 : 1);
     }
     struct chardev *c = open_chardev(loop, spec);
@@ -349,11 +351,14 @@ static void waiting_server_returns_with_its_client(void **state)
     pump(loop);
     detach(&r);
     chardev_close(c);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
 }
 
 static void port_errors(void **state)
 {
-    unsigned port = 0;
+    unsigned port = free_port(SOCK_STREAM);
     int server = listen_port(&port);
     char spec[128];
     snprintf(spec, sizeof spec, "socket,id=q,host=127.0.0.1,port=%u,server=on,wait=off", port);

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "../base/pump.h"
 #include "device/core/sysdev.h"
 
 struct rig {

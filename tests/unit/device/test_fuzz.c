@@ -220,8 +220,9 @@ static void restart(struct subject *s)
     if (s->pci)
         find_registers(s);
     drv_status_out(&s->drv, 0);
-    for (unsigned i = 0; i < 200 && drv_status(&s->drv); i++)
-        loop_run_once(rig.loop, 1);
+    for (int64_t end = host_monotonic_ns() + PATIENCE_NS;
+         drv_status(&s->drv) && host_monotonic_ns() < end;)
+        loop_run_once(rig.loop, 10);
     uint64_t offered = drv_offered(&s->drv);
     s->drv.packed = offered >> 34 & 1 && rnd() % 2;
     s->drv.event_idx = offered >> 29 & 1 && rnd() % 2;

@@ -32,8 +32,7 @@ static struct block_node *open_file(struct rig *r, bool readonly)
 
 static void finish(struct rig *r)
 {
-    for (unsigned i = 0; i < 1000 && !(RD32(r, BASE) & 0x80); i++)
-        loop_run_once(r->env.loop, 10);
+    pump_until(r->env.loop, RD32(r, BASE) & 0x80);
 }
 
 static uint32_t file_word(unsigned at)

@@ -1,5 +1,6 @@
 // Look-ups and accesses while another thread changes the map: every answer must be one that was
 // true, handlers must not run after region_unmap, and code marks must never be missed.
+#include "base/clock.h"
 #include "base/thread.h"
 #include "memory/ram_host.h"
 #include "memory/space.h"
@@ -29,7 +30,7 @@ static void look(void *opaque)
     struct shared *sh = opaque;
     unsigned seed = (unsigned)(uintptr_t)&seed >> 4;
     uint64_t n = 0;
-    while (!atomic_load(&sh->stop)) {
+    do {
         gpa_t a = (gpa_t)rand_r(&seed) % (SLOTS * 64), v;
         struct space_hit h = space_lookup(sh->cpu, a + 0x10000);
         bool ok = h.kind == SPACE_NOTHING || (h.kind == SPACE_RAM && h.ram == sh->ram &&
@@ -40,7 +41,7 @@ static void look(void *opaque)
         if (!ok)
             atomic_fetch_add(&sh->wrong, 1);
         n++;
-    }
+    } while (!atomic_load(&sh->stop));
     atomic_fetch_add(&sh->looked, n);
 }
 
@@ -112,9 +113,13 @@ static void on_code(void *opaque, struct ram *r, uint64_t off, uint64_t len)
 static void writer(void *opaque)
 {
     struct race *x = opaque;
-    for (int i = 1; i <= 20000; i++) {
-        while (atomic_load(&x->phase) != 2 * i - 1)
+    for (int i = 1;; i++) {
+        int now;
+        while ((now = atomic_load(&x->phase)) != 2 * i - 1) {
+            if (now < 0)
+                return;
             sched_yield();
+        }
         space_write(x->space, 100, 1, (uint8_t)i, (struct mem_attrs){0});
         atomic_store(&x->phase, 2 * i);
     }
@@ -127,7 +132,9 @@ static void test_code_mark_race(void **state)
     space_map_ram(x.space, "r", 0, x.ram, 0, 4096, false, 0);
     ram_code_listen(x.ram, on_code, &x);
     pthread_t th = thread_start("writer", writer, &x);
-    for (int i = 1; i <= 20000; i++) {
+    // As often as the host lets two threads take turns in that time.
+    int64_t end = host_monotonic_ns() + 10000000000;
+    for (int i = 1; i <= 20000 && host_monotonic_ns() < end; i++) {
         ram_code_unmark(x.ram, 0);
         atomic_store(&x.reported, false);
         atomic_store(&x.phase, 2 * i - 1);
@@ -137,6 +144,7 @@ static void test_code_mark_race(void **state)
             sched_yield();
         assert_true(seen == (uint8_t)i || atomic_load(&x.reported));
     }
+    atomic_store(&x.phase, -1);
     pthread_join(th, NULL);
     space_free(x.space);
     ram_free(x.ram);

@@ -291,6 +291,17 @@ static inline void tcp_emit_large(struct tcp *t, const void *data, size_t n)
     t->sent_ack = t->ack;
 }
 
+// Waits for a segment of this connection; what others were sent is dropped.
+static inline struct frame *tcp_wait(struct tcp *t)
+{
+    for (;;) {
+        struct frame *f = guest_wait_ip(t->g, 6);
+        if (ld_be16(f->data + 34) == t->dport && ld_be16(f->data + 36) == t->sport)
+            return f;
+        guest_pop(t->g);
+    }
+}
+
 // Takes one segment of this connection; returns its payload.
 static inline size_t tcp_take(struct tcp *t, const struct frame *f, const uint8_t **data)
 {
@@ -323,7 +334,7 @@ static inline void tcp_open(struct tcp *t, struct guest *g, uint32_t dst, uint16
     *t = (struct tcp){
         .g = g, .dst = dst, .sport = sport, .dport = dport, .seq = 1000, .our_window = 65535};
     tcp_emit(t, 2, NULL, 0);
-    tcp_take(t, guest_wait_ip(g, 6), &data);
+    tcp_take(t, tcp_wait(t), &data);
     guest_pop(g);
     if (!t->reset)
         tcp_emit(t, 16, NULL, 0);

@@ -1,5 +1,6 @@
 // Back ends that reach other machines, back to back or against a plain socket of the test: stream
 // framing and its hostile forms, datagrams, multicast, descriptors, the bridge helper, hubs.
+#include "../base/ports.h"
 #include "guest.h"
 
 #include <errno.h>
@@ -81,6 +82,16 @@ static int connect_port(unsigned port)
     return fd;
 }
 
+// On a stream: it has its other end.
+static bool linked(struct guest *g)
+{
+    struct buf b = {0};
+    netdev_print(g->dev, &b);
+    bool yes = strstr(buf_str(&b), "peer=");
+    buf_free(&b);
+    return yes;
+}
+
 static void socket_listen_and_connect(void **state)
 {
     char text[128];
@@ -91,12 +102,12 @@ static void socket_listen_and_connect(void **state)
     assert_true(guest_send(a, f, 64));
     snprintf(text, sizeof text, "socket,id=b,connect=127.0.0.1:%u", port_after(a->dev, "listen="));
     struct guest *b = guest_new(loop, text, 2);
-    pump(loop);
+    pump_until(loop, linked(a) && linked(b));
     both_ways(a, b);
     guest_free(b);
-    pump(loop);
+    pump_until(loop, !linked(a));
     b = guest_new(loop, text, 2); // the server takes the next one
-    pump(loop);
+    pump_until(loop, linked(a) && linked(b));
     both_ways(a, b);
     guest_free(a);
     guest_free(b);
@@ -111,17 +122,10 @@ static void stream_unix_reconnects(void **state)
     struct guest *c = guest_new(loop, client, 2); // before its server
     for (int round = 0; round < 2; round++) {
         struct guest *s = guest_new(loop, server, 1);
-        struct buf b = {0};
-        do {
-            loop_run_once(loop, 5);
-            b.len = 0;
-            netdev_print(c->dev, &b);
-        } while (!strstr(buf_str(&b), "peer="));
-        buf_free(&b);
-        pump(loop); // until the server has accepted it too
+        pump_until(loop, linked(s) && linked(c));
         both_ways(s, c);
         guest_free(s);
-        pump(loop);
+        pump_until(loop, !linked(c));
     }
     guest_free(c);
 }
@@ -255,21 +259,10 @@ static void hostile_lengths(void **state)
     guest_free(a);
 }
 
-static unsigned free_udp_port(void)
-{
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof in;
-    int fd = socket(AF_INET, SOCK_DGRAM, 0);
-    bind(fd, (struct sockaddr *)&in, sizeof in);
-    getsockname(fd, (struct sockaddr *)&in, &len);
-    close(fd);
-    return ntohs(in.sin_port);
-}
-
 static void udp_pairs(void **state)
 {
     char text[256];
-    unsigned p = free_udp_port(), q = free_udp_port();
+    unsigned p = free_port(SOCK_DGRAM), q = free_port(SOCK_DGRAM);
     snprintf(text, sizeof text, "socket,id=a,udp=127.0.0.1:%u,localaddr=127.0.0.1:%u", p, q);
     struct guest *a = guest_new(loop, text, 1);
     uint8_t f[64];
@@ -326,7 +319,7 @@ static void multicast_segment(void **state)
 {
     char text[128];
     struct guest *g[3];
-    unsigned port = free_udp_port();
+    unsigned port = free_port(SOCK_DGRAM);
     snprintf(text, sizeof text, "socket,id=m,mcast=239.192.77.1:%u,localaddr=127.0.0.1", port);
     for (unsigned i = 0; i < 3; i++)
         g[i] = guest_new(loop, text, (uint8_t)(i + 1));
@@ -368,12 +361,13 @@ static int tap_child(const char *script)
     snprintf(text, sizeof text, "tap,id=t,ifname=test%%d,script=%s,downscript=no", script);
     struct guest *g = guest_new(loop, text, 1);
     g->ip = 0x0a090902;
-    for (int i = 0; i < 100; i++)
-        if (guest_arp(g, 0x0a090901))
-            return 0;
-        else
-            usleep(10000);
-    return 1;
+    int64_t end = host_monotonic_ns() + PATIENCE_NS;
+    while (!guest_arp(g, 0x0a090901)) {
+        if (host_monotonic_ns() > end)
+            return 1;
+        usleep(10000);
+    }
+    return 0;
 }
 
 static void tap_of_the_kernel(void **state)

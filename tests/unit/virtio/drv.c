@@ -306,10 +306,11 @@ bool drv_poll(struct ring *q, struct done *done)
 
 bool drv_wait(struct ring *q, struct done *done)
 {
-    for (int i = 0; i < 2000; i++) {
-        if (drv_poll(q, done))
-            return true;
-        loop_run_once(q->d->r->loop, 1);
+    int64_t end = host_monotonic_ns() + PATIENCE_NS;
+    while (!drv_poll(q, done)) {
+        if (host_monotonic_ns() > end)
+            return false;
+        loop_run_once(q->d->r->loop, 10);
     }
-    return false;
+    return true;
 }

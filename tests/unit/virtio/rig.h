@@ -3,6 +3,7 @@
 // specification alone and shares nothing with the device side.
 #pragma once
 
+#include "../base/pump.h"
 #include "device/device.h"
 #include "device/pci/host_ecam.h"
 
@@ -99,4 +100,4 @@ uint16_t drv_add(struct ring *q, const struct seg *out, unsigned n_out, const st
                  unsigned n_in); // the id that comes back
 void drv_kick(struct ring *q);
 bool drv_poll(struct ring *q, struct done *done); // takes one used entry, if any
-bool drv_wait(struct ring *q, struct done *done); // runs the loop until one comes; false: none
+bool drv_wait(struct ring *q, struct done *done); // runs the loop until one comes; false: none does
