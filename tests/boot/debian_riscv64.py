@@ -34,7 +34,7 @@ def devices(disk, nic, board="virt", interrupts=None):
     def run():
         names = ["virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net"]
         entries, load = guests.modules("riscv64", *names)
-        script = load + ("i=0; while [ ! -b /dev/vda ] && [ $i -lt 50 ]; do sleep 0.1; i=$((i+1)); done\n"
+        script = load + ("i=0; while [ ! -b /dev/vda ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done\n"
                          "echo kept-on-disk | dd of=/dev/vda bs=512 seek=9 conv=notrunc 2>/dev/null; sync\n"
                          "echo 3 > /proc/sys/vm/drop_caches\necho disk: $(dd if=/dev/vda bs=512 skip=9 count=1 2>/dev/null | head -n 1)\n"
                          "ip link set eth0 up; udhcpc -i eth0 -n -q -t 8 -T 2 -s /bin/true >/tmp/dhcp 2>&1\n"

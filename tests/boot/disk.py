@@ -24,7 +24,7 @@ umount /mnt && echo UNMOUNTED
 # For SIGKILL: rounds of data that is synced, each announced once it is on the disk.
 ROUNDS = """
 dd if=/dev/urandom of=/tmp/a bs=1M count=4 2>/dev/null; echo SUM $(sha256sum < /tmp/a | cut -c1-64).
-n=0; while [ $n -lt 60 ]; do dd if=/tmp/a of=/dev/vda bs=1M seek=$((n * 4)) conv=fsync 2>/dev/null; n=$((n + 1)); echo ROUND $n.; done
+n=0; while [ $n -lt 60 ]; do dd if=/tmp/a of=/dev/vda bs=1M seek=$((n % 60 * 4)) conv=fsync 2>/dev/null; n=$((n + 1)); echo ROUND $n.; done
 """
 
 
@@ -93,7 +93,7 @@ def killed(aio):
         try:
             overlay = folder + "/image.qcow2"
             host("qemu-img", "create", "-q", "-f", "qcow2", overlay, str(SIZE))
-            with guest(ROUNDS, "file=%s,aio=%s" % (overlay, aio), "virtio-blk-pci") as m:
+            with guest(ROUNDS.replace("[ $n -lt 60 ]", "true"), "file=%s,aio=%s" % (overlay, aio), "virtio-blk-pci") as m:
                 m.expect("SUM ", 120)
                 want = m.expect(".\r", 10)
                 m.expect("ROUND 7.", 60)
@@ -101,12 +101,11 @@ def killed(aio):
                 m.process.send_signal(signal.SIGKILL)
                 m.wait(10)
                 rounds = int(re.findall(rb"ROUND (\d+)\.", m.out)[-1])
-            assert rounds < 60, "the guest had finished before the signal"
             host("qemu-img", "check", "-r", "leaks", overlay)
             flat = folder + "/flat.raw"
             host("qemu-img", "convert", "-O", "raw", overlay, flat)
             with open(flat, "rb") as f:
-                for n in range(rounds):
+                for n in range(min(rounds, 60)):
                     assert hashlib.sha256(f.read(4 << 20)).hexdigest() == want, "round %d of %d was lost" % (n + 1, rounds)
             return "%d rounds kept" % rounds
         finally:
@@ -126,10 +125,7 @@ def full():
         host("qemu-img", "create", "-q", "-f", "qcow2", overlay, str(SIZE))
         script = ROUNDS.replace("-lt 60", "-lt 8") + "echo 3 > /proc/sys/vm/drop_caches; for n in 0 1 2 3 4 5 6 7; do echo BACK $(dd if=/dev/vda bs=1M skip=$((n * 4)) count=4 2>/dev/null | sha256sum | cut -c1-64).; done; echo READ-BACK\n"
         with guest(script, FULL % (overlay, 28, "on"), "virtio-blk-pci", "-qmp", "unix:%s,server=on,wait=off" % path) as m:
-            while not os.path.exists(path):
-                time.sleep(0.01)
             q = Qmp(path)
-            q.s.settimeout(120)
             error = q.event("BLOCK_IO_ERROR", 120)["data"]
             assert error["action"] == "stop" and error["nospace"] and error["operation"] == "write" and error["device"] == "d", error
             q.event("STOP")
@@ -175,10 +171,7 @@ def iothread(disk, device, *options):
         host("qemu-img", "create", "-q", "-f", "qcow2", overlay, str(SIZE))
         script = ROUNDS.replace("-lt 60", "-lt 24").replace("/dev/vda", disk) + "echo 3 > /proc/sys/vm/drop_caches; dd if=%s bs=1M skip=92 count=4 2>/dev/null | sha256sum | cut -c1-64 | sed 's/^/BACK /'; echo THE-END\n" % disk
         with guest(script, "format=qcow2,node-name=top,file=" + overlay, device, "-object", "iothread,id=t0", "-object", "iothread,id=idle", "-qmp", "unix:%s,server=on,wait=off" % path, *options) as m:
-            while not os.path.exists(path):
-                time.sleep(0.01)
             q = Qmp(path)
-            q.s.settimeout(60)
             threads = {t["id"]: t["thread-id"] for t in q.ok("query-iothreads")}
             assert open("/proc/%d/task/%d/comm" % (m.process.pid, threads["t0"])).read().strip() == "IO t0"
             q.fails("object-del", id="t0")
@@ -194,9 +187,9 @@ def iothread(disk, device, *options):
             q.ok("blockdev-snapshot-sync", **{"node-name": "top", "snapshot-file": folder + "/snap.qcow2", "snapshot-node-name": "over"})
             m.expect("ROUND 16.", 60)
             q.ok("block-commit", device="over", job_id="c")
-            q.event("BLOCK_JOB_READY", 60)
+            q.event("BLOCK_JOB_READY")
             q.ok("job-complete", id="c")
-            q.event("BLOCK_JOB_COMPLETED", 60)
+            q.event("BLOCK_JOB_COMPLETED")
             m.expect("THE-END", 120)
             assert m.wait(60) == 0, "exit status %s" % m.process.returncode
             text = m.out.decode(errors="replace")

@@ -5,7 +5,7 @@ import hashlib, os, re, subprocess, sys, tempfile, time
 sys.path[:0] = [os.path.join(os.path.dirname(__file__), "..", room) for room in ("guests", "control")]
 import guests
 from client import Qmp
-from machine import Machine, tap
+from machine import Machine, listening, tap, until
 
 DIR = os.path.abspath(sys.argv[1])
 IMG = os.path.join(DIR, "qemu-img")
@@ -46,13 +46,9 @@ class Saved:
                          "-append", "console=%s panic=-1 quiet" % console, *(["-drive", "if=none,id=d,format=qcow2,file=" + os.path.join(folder, "a.qcow2"),
                          "-device", "virtio-blk%s,drive=d" % kind] if disk else []), "-netdev", "user,id=n", "-device", "virtio-net%s,netdev=n" % kind,
                          "-device", "virtio-rng" + kind, "-device", "virtio-balloon" + kind, *options])
-        for _ in range(400):
-            if os.path.exists(self.path):
-                break
-            assert self.m.process.poll() is None, self.m.read(1) and self.m.tail()
-            time.sleep(0.05)
+        until(lambda: listening(self.path) or self.m.process.poll() is not None, "no monitor")
+        assert self.m.process.poll() is None, self.m.read(1) and self.m.tail()
         self.q = Qmp(self.path)
-        self.q.s.settimeout(120)
 
     def hmp(self, line):
         return self.q.ok("human-monitor-command", command_line=line)
@@ -70,11 +66,7 @@ class Saved:
     def lives(self, total, disk=True):
         """Its counter counts, memory is what it was, the disk and the network answer."""
         before = self.number()
-        for _ in range(50):
-            time.sleep(0.1)
-            if self.number() > before:
-                break
-        assert self.number() > before, "time stands still"
+        until(lambda: self.number() > before, "time stands still")
         assert total in self.run("rm -f /tmp/again /tmp/new; while [ ! -s /tmp/again ]; do usleep 50000; done; cat /tmp/again"), "memory is another"
         assert not disk or "records" in self.run("dd if=/dev/vda of=/dev/null bs=1M count=16 iflag=direct 2>&1")
         assert "NET-OK" in self.run("udhcpc -i eth0 -n -q -s /bin/true >/dev/null 2>&1 && echo NET-OK").split("\n", 1)[1]
@@ -192,8 +184,7 @@ def live(board):
                 before = one.number()
                 assert one.q.ok("query-migrate")["status"] == "active" and one.q.ok("query-status")["running"]
                 assert "in progress" in one.q.fails("migrate", uri="exec:true")
-                time.sleep(0.5)
-                assert one.number() > before
+                until(lambda: one.number() > before, "the guest stands still")
                 one.q.ok("migrate_cancel")
                 one.migrated("cancelled")
                 assert one.q.ok("query-migrate")["status"] == "cancelled" and one.q.ok("query-status")["running"]

@@ -13,7 +13,7 @@ BOARDS = {"arm64": ("qemu-system-aarch64", "virt", "ttyAMA0"), "riscv64": ("qemu
 def counters(path):
     """What `info jit` says, by name."""
     with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(60)
+        s.settimeout(600)
         s.connect(path)
         s.sendall(b"info jit\n")
         text = ""

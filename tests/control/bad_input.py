@@ -3,7 +3,7 @@
 import os, socket, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
-from machine import tap
+from machine import PATIENCE, tap
 
 DIR = os.path.abspath(sys.argv[1])
 PROGRAM, IMG = os.path.join(DIR, "qemu-system-aarch64"), os.path.join(DIR, "qemu-img")
@@ -20,7 +20,7 @@ def img(*args):
 
 def refuse(args, *words):
     """The machine must not start; every word appears in the one line."""
-    r = subprocess.run([PROGRAM] + BASE + args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=8)
+    r = subprocess.run([PROGRAM] + BASE + args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
     lines = [l for l in r.stderr.splitlines() if " warning: " not in l]
     assert r.returncode == 1, "exit status %d\n%s" % (r.returncode, r.stderr)
     assert len(lines) == 1 and lines[0].startswith("qemu-system-aarch64: "), r.stderr
@@ -40,7 +40,7 @@ def image_header(machine_size):
 def nothing_to_run():
     """It starts, since clients make such machines; but it says so, unless its state comes from elsewhere."""
     for args, lines in (([], 1), (["-bios", "/bin/true"], 0), (["-incoming", "defer"], 0)):
-        r = subprocess.run([PROGRAM] + BASE + args + ["-S", "-monitor", "stdio"], input="quit\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=20)
+        r = subprocess.run([PROGRAM] + BASE + args + ["-S", "-monitor", "stdio"], input="quit\n", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
         said = [l for l in r.stderr.splitlines() if "nothing to run" in l]
         assert r.returncode == 0 and len(said) == lines and len(r.stderr.splitlines()) == lines, (args, r.returncode, r.stderr)
 
@@ -84,7 +84,7 @@ def locked():
 
 
 def subprocess_refuse(program, args, *words):
-    r = subprocess.run([os.path.join(DIR, program), "-display", "none", "-nodefaults"] + args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=8)
+    r = subprocess.run([os.path.join(DIR, program), "-display", "none", "-nodefaults"] + args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
     assert r.returncode == 1 and all(w in r.stderr for w in words) and r.stderr.count("\n") == 1, r.stderr
 
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """bitmaps.py PROGRAM-DIR: dirty bitmaps, backups, transactions and snapshot jobs by QMP; what is left in the images is read by QEMU's own tools where they are installed."""
-import json, os, shutil, subprocess, sys, tempfile, time
+import json, os, shutil, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
 sys.path.insert(0, os.path.dirname(__file__))
 from client import Qmp, Server
-from machine import tap
+from machine import PATIENCE, listening, tap, until
 
 DIR = os.path.abspath(sys.argv[1])
 PROGRAM, IMG = os.path.join(DIR, "qemu-system-aarch64"), os.path.join(DIR, "qemu-img")
@@ -38,10 +38,7 @@ def peer_bits(folder, name, bitmap):
     sock = os.path.join(folder, "nbd")
     server = subprocess.Popen(["qemu-nbd", "-r", "-f", "qcow2", "-B", bitmap, "-k", sock, name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(100):
-            if os.path.exists(sock):
-                break
-            time.sleep(0.02)
+        until(lambda: listening(sock), "qemu-nbd does not listen")
         # Read as the allocation, a dirty range is one without data.
         text = run(PEER, "map", "--output=json", "--image-opts", "driver=nbd,server.type=unix,server.path=%s,x-dirty-bitmap=qemu:dirty-bitmap:%s" % (sock, bitmap))
         return granules([(e["start"], e["length"]) for e in json.loads(text) if not e["data"]])
@@ -121,7 +118,7 @@ def from_peer():
         disk.change(q, more, 9)
         assert bitmaps(q)["b0"]["count"] == len(granules(RANGES + more)) * GRANULE
         q.ok("quit")
-        assert s.process.wait(10) == 0
+        assert s.process.wait(PATIENCE) == 0
     for tool in (IMG, PEER):
         run(tool, "check", disk.image)
     after = peer_bitmaps(disk.image)
@@ -229,7 +226,7 @@ def backups():
         q.ok("blockdev-backup", device="f", target="inc", sync="bitmap", bitmap="since", bitmap_mode="never", job_id="j1", auto_dismiss=False)
         finish(q, "j1")
         assert bitmaps(q)["since"]["count"] == len(granules(RANGES)) * GRANULE
-        q.ok("blockdev-backup", device="f", target="inc", sync="incremental", bitmap="since", job_id="j1", auto_dismiss=False, speed=1 << 20)
+        q.ok("blockdev-backup", device="f", target="inc", sync="incremental", bitmap="since", job_id="j1", auto_dismiss=False, speed=1 << 14)
         assert "in use" in q.fails("block-dirty-bitmap-remove", node="f", name="since")
         q.ok("block-job-set-speed", device="j1", speed=0)
         finish(q, "j1")

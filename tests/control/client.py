@@ -1,19 +1,16 @@
 """A QMP client over a unix socket, and the machine it talks to."""
-import json, os, socket, subprocess, tempfile, time
+import json, os, socket, subprocess, sys, tempfile, time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
+from machine import PATIENCE, listening, until
 
 
 class Qmp:
     def __init__(self, path, negotiate=True):
         self.s = socket.socket(socket.AF_UNIX)
-        self.s.settimeout(10)
-        for patience in range(100, -1, -1):  # the path is there a moment before the socket listens
-            try:
-                self.s.connect(path)
-                break
-            except ConnectionRefusedError:
-                if not patience:
-                    raise
-                time.sleep(0.02)
+        self.s.settimeout(PATIENCE)
+        until(lambda: listening(path), "nobody listens at " + path)
+        self.s.connect(path)
         self.data, self.events = b"", []
         self.greeting = self.receive()
         if negotiate:
@@ -61,7 +58,7 @@ class Qmp:
         assert r.get("error", {}).get("class") == cls, "%s: %s" % (command, r)
         return r["error"]["desc"]
 
-    def event(self, name, seconds=10):
+    def event(self, name, seconds=PATIENCE):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for e in self.events:
@@ -85,11 +82,8 @@ class Server:
         self.path = os.path.join(self.dir.name, "qmp")
         self.process = subprocess.Popen([program, "-display", "none", "-nodefaults", "-qmp", "unix:%s,server=on,wait=off" % self.path] + args,
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **more)
-        end = time.monotonic() + 10
-        while not os.path.exists(self.path):
-            assert self.process.poll() is None, self.process.stderr.read().decode()
-            assert time.monotonic() < end, "no socket"
-            time.sleep(0.01)
+        until(lambda: listening(self.path) or self.process.poll() is not None, "no socket")
+        assert self.process.poll() is None, self.process.stderr.read().decode()
 
     def __enter__(self):
         return self
@@ -97,6 +91,6 @@ class Server:
     def __exit__(self, *exc):
         if self.process.poll() is None:
             self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
         self.process.stderr.close()
         self.dir.cleanup()

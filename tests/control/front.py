@@ -3,14 +3,14 @@
 import os, re, shutil, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
-from machine import tap
+from machine import PATIENCE, tap
 
 DIR = os.path.abspath(sys.argv[1])
 MYNA, IMG = os.path.join(DIR, "myna"), os.path.join(DIR, "qemu-img")
 
 
 def myna(*args, status=0):
-    r = subprocess.run([MYNA] + list(args), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+    r = subprocess.run([MYNA] + list(args), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
     assert r.returncode == status, "exit status %d\n%s%s" % (r.returncode, r.stdout, r.stderr)
     return r.stdout if status == 0 else r.stderr
 
@@ -63,7 +63,7 @@ def instruction():
 def runs():
     """The looping kernel, left by Ctrl-A x."""
     p = subprocess.Popen([MYNA, "run", kernel(), "--cpus", "1", "--memory", "64M", "--net", "none"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = p.communicate(b"\x01x", timeout=30)
+    out, err = p.communicate(b"\x01x", timeout=PATIENCE)
     assert p.returncode == 0 and b"Ctrl-A x" in err, (p.returncode, out, err)
 
 

@@ -4,24 +4,18 @@ import os, re, shutil, socket, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
 import guests
-from machine import Machine, tap
+from machine import PATIENCE, Machine, free_port, listening, tap, until
 
 PROGRAM = os.path.join(sys.argv[1], "qemu-system-aarch64")
 FUNCTION = "__arm64_sys_sysinfo"  # uptime calls it
 SCRIPT = ("grep ' %s$' /proc/kallsyms\nwhile ! read -t 1 line; do uptime >/dev/null; done\necho HEARD $line" % FUNCTION)
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def gdb(port, commands):
     args = ["gdb-multiarch", "-nx", "-batch", "-ex", "set confirm off", "-ex", "set architecture aarch64", "-ex", "target remote 127.0.0.1:%d" % port]
     for c in commands:
         args += ["-ex", c]
-    r = subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    r = subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600)
     return r.stdout
 
 
@@ -59,8 +53,7 @@ def from_the_start():
     port = free_port()
     args = [PROGRAM, "-M", "virt", "-cpu", "cortex-a72", "-m", "512", "-nographic", "-nic", "none", "-S", "-gdb", "tcp:127.0.0.1:%d" % port, "-kernel", guests.kernel("arm64")]
     with Machine(args) as m:
-        while ":%04X 00000000:0000 0A" % port not in open("/proc/net/tcp").read():  # until it listens; connecting would let the machine run
-            m.read(0.05)
+        until(lambda: listening(port), "nobody listens")  # connecting would let the machine run
         out = gdb(port, ["stepi", "printf \"two = 0x%lx\\n\", $pc", "set $x5 = 0x1122334455667788", "printf \"set = 0x%lx\\n\", $x5",
                          "set *(unsigned long *)0x48000000 = 0xdeadbeefcafe", "printf \"mem = 0x%lx\\n\", *(unsigned long *)0x48000000", "monitor info status", "kill"])
         assert number(out, "set") == 0x1122334455667788 and number(out, "mem") == 0xdeadbeefcafe, out
@@ -102,8 +95,7 @@ def watchpoints():
         port = free_port()
         args = [PROGRAM, "-M", "virt", "-cpu", "cortex-a72", "-m", "64", "-nographic", "-nic", "none", "-S", "-gdb", "tcp:127.0.0.1:%d" % port, "-bios", small_guest(folder)]
         with Machine(args) as m:
-            while ":%04X 00000000:0000 0A" % port not in open("/proc/net/tcp").read():
-                m.read(0.05)
+            until(lambda: listening(port), "nobody listens")
             out = gdb(port, ["watch *(unsigned long *)0x40100000", "continue", "printf \"first = 0x%lx\\n\", $x1", "continue", "printf \"second = 0x%lx\\n\", $x1", "delete",
                              "rwatch *(unsigned long *)0x40100040", "continue", "printf \"third = 0x%lx\\n\", $x1", "delete", "monitor info cpus", "kill"])
             assert number(out, "first") == 0x1000 and number(out, "second") == 0x2000 and number(out, "third") == 0x2000, out
@@ -116,7 +108,7 @@ def port_in_use():
         s.bind(("127.0.0.1", 0))
         s.listen(1)
         port = s.getsockname()[1]
-        r = subprocess.run([PROGRAM, "-M", "virt", "-display", "none", "-serial", "none", "-gdb", "tcp:127.0.0.1:%d" % port], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=20)
+        r = subprocess.run([PROGRAM, "-M", "virt", "-display", "none", "-serial", "none", "-gdb", "tcp:127.0.0.1:%d" % port], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
     assert r.returncode == 1 and len(r.stderr.splitlines()) == 1 and str(port) in r.stderr and "in use" in r.stderr, r.stderr
 
 

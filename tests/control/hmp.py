@@ -3,7 +3,7 @@
 import os, socket, sys, tempfile, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
-from machine import Machine, tap
+from machine import PATIENCE, Machine, tap
 
 PROGRAM = os.path.join(sys.argv[1], "qemu-system-aarch64")
 PROMPT = b"(qemu) "
@@ -17,7 +17,7 @@ class Hmp:
         path = os.path.join(self.folder.name, "monitor")
         self.machine = Machine([PROGRAM, "-M", "virt", "-cpu", "cortex-a72", "-display", "none", "-nodefaults", "-S",
                                 "-monitor", "unix:%s,server=on,wait=off" % path] + list(options))
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE
         self.socket = socket.socket(socket.AF_UNIX)
         while True:
             try:
@@ -26,7 +26,7 @@ class Hmp:
             except OSError:
                 assert time.monotonic() < end and self.machine.process.poll() is None, self.machine.tail()
                 time.sleep(0.05)
-        self.socket.settimeout(30)
+        self.socket.settimeout(PATIENCE)
         self.banner = self.until_prompt()
 
     def until_prompt(self):

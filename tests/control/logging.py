@@ -3,7 +3,7 @@
 import os, re, shutil, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
-from machine import tap
+from machine import PATIENCE, tap
 
 PROGRAM = os.path.join(os.path.abspath(sys.argv[1]), "qemu-system-aarch64")
 # Firmware at address 0: it adds, calls the kernel level's own vector, turns the MMU on over empty tables, and so faults on its next instruction.
@@ -38,49 +38,50 @@ def firmware(folder):
     return os.path.join(folder, "f.bin")
 
 
-def log(*args, size=200, seconds=20):
-    """The debug log of that guest until it holds so much, and a little more."""
+def log(*args, until=None, seconds=PATIENCE):
+    """The debug log of that guest until this is all in it; None: for so long."""
     path = os.path.join(FOLDER, "log")
     if os.path.exists(path):
         os.remove(path)
     p = subprocess.Popen([PROGRAM, "-M", "virt", "-cpu", "cortex-a72", "-m", "64M", "-nodefaults", "-display", "none", "-bios", FIRMWARE, "-D", path] + list(args),
                          stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + seconds
-    while time.monotonic() < end and not (os.path.exists(path) and os.path.getsize(path) > size):
+    while time.monotonic() < end and not (until and os.path.exists(path) and all(re.search(u, open(path).read(), re.M) for u in until)):
         time.sleep(0.05)
-    time.sleep(0.25)
     p.terminate()
-    errors = p.communicate(timeout=20)[1]
+    errors = p.communicate(timeout=PATIENCE)[1]
     assert not errors, errors
     return open(path).read() if os.path.exists(path) else ""
 
 
+def wanted(category, *patterns):
+    text = log("-d", category, until=patterns)
+    for p in patterns:
+        assert re.search(p, text, re.M), "no %r in\n%s" % (p, text[:2000])
+    return text
+
+
 def guest_code():
-    text = log("-d", "in_asm")
-    assert re.search(r"\bmov\s+x0, #0x29", text) and re.search(r"\badd\s+x0, x0, #0x1", text) and re.search(r"\bsvc\s+#0x7", text), text[:2000]
+    text = wanted("in_asm", r"\bmov\s+x0, #0x29", r"\badd\s+x0, x0, #0x1", r"\bsvc\s+#0x7")
     assert not re.search(r"\bgoto\b|\brax\b", text), "more than in_asm: " + text[:500]
 
 
 def intermediate():
-    text = log("-d", "ir")
-    assert "const 0x29" in text or "const 0x2a" in text, text[:2000]
+    text = wanted("ir", r"const 0x2[9a]")
     assert not re.search(r"\brax\b", text), text[:500]
 
 
 def host_code():
-    text = log("-d", "out_asm")
-    assert re.search(r"\br14\b|^[0-9a-f]{8}", text, re.M), text[:2000]
+    text = wanted("out_asm", r"\br14\b|^[0-9a-f]{8}")
     assert "const 0x29" not in text, text[:500]
 
 
 def exceptions():
-    text = log("-d", "int")
-    assert "EC 0x15, ESR 0x56000007, ELR 0x000000000000000c" in text and "EC 0x21" in text, text[:2000]
+    wanted("int", r"EC 0x15, ESR 0x56000007, ELR 0x000000000000000c", r"EC 0x21")
 
 
 def walks():
-    text = log("-d", "mmu")
-    assert re.search(r"EL1 access \d at 0x0000000000000\w+: fault", text), text[:2000]
+    text = wanted("mmu", r"EL1 access \d at 0x0000000000000\w+: fault")
     assert "exception" not in text, text[:500]
 
 
@@ -89,13 +90,13 @@ def nothing():
 
 
 def traces():
-    r = subprocess.run([PROGRAM, "-trace", "help"], stdout=subprocess.PIPE, text=True, timeout=20)
+    r = subprocess.run([PROGRAM, "-trace", "help"], stdout=subprocess.PIPE, text=True, timeout=PATIENCE)
     names = [l.split(" : ")[0] for l in r.stdout.splitlines()]
     assert r.returncode == 0 and "vm_event" in names and names == sorted(names), r.stdout
-    text = log("-trace", "vm_event", "-trace", "vcpu_*", size=10)
+    text = log("-trace", "vm_event", "-trace", "vcpu_*", until=["vm_event RESUME"])
     assert "vm_event RESUME" in text and "regbank" not in text, text
     assert "vm_event" not in log("-trace", "*", "-trace", "-vm_event", seconds=2)
-    r = subprocess.run([PROGRAM, "-M", "virt", "-trace", "vm_evnet"], stderr=subprocess.PIPE, text=True, timeout=20)
+    r = subprocess.run([PROGRAM, "-M", "virt", "-trace", "vm_evnet"], stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
     assert r.returncode == 1 and "vm_evnet" in r.stderr and "-trace help" in r.stderr, r.stderr
 
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """qmp.py PROGRAM-DIR: the QMP protocol, what management programs ask before and at a start, and hot changes."""
-import json, os, socket, subprocess, sys, tempfile, time
+import json, os, socket, subprocess, sys, tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
 sys.path.insert(0, os.path.dirname(__file__))
 from client import Qmp, Server
-from machine import tap
+from machine import PATIENCE, tap, until
 
 DIR = os.path.abspath(sys.argv[1])
 PROGRAM, IMG = os.path.join(DIR, "qemu-system-aarch64"), os.path.join(DIR, "qemu-img")
@@ -56,7 +56,7 @@ def reconnect():
 
 def queued_then_eof():
     """libguestfs: all commands and the end of input are there before the program starts."""
-    r = subprocess.run([PROGRAM, "-display", "none", "-machine", "accel=kvm:tcg", "-qmp", "stdio"], timeout=20, stdout=subprocess.PIPE, text=True,
+    r = subprocess.run([PROGRAM, "-display", "none", "-machine", "accel=kvm:tcg", "-qmp", "stdio"], timeout=PATIENCE, stdout=subprocess.PIPE, text=True,
                        input='{ "execute": "qmp_capabilities" }\n{ "execute": "query-kvm" }\n{ "execute": "quit" }\n')
     lines = r.stdout.splitlines()
     assert r.returncode == 0 and len(lines) >= 4, r.stdout
@@ -69,11 +69,8 @@ def sandbox():
         with Server(PROGRAM, VIRT + ["-S", "-sandbox", "on,elevateprivileges=deny,resourcecontrol=deny,spawn=" + spawn]) as s:
             q = Qmp(s.path)
             answer = q.call("migrate", uri="exec:cat > /dev/null")
-            for _ in range(200):
-                status = q.ok("query-migrate").get("status")
-                if "error" in answer or status in ("completed", "failed"):
-                    break
-                time.sleep(0.05)
+            until(lambda: "error" in answer or q.ok("query-migrate").get("status") in ("completed", "failed"), "the migration never ends")
+            status = q.ok("query-migrate").get("status")
             q.ok("object-add", qom_type="iothread", id="t0")  # a thread is no process
             assert q.ok("query-status")
             return answer, status
@@ -102,10 +99,11 @@ def iothreads():
         q.ok("device_del", id="d0")
         q.event("DEVICE_DELETED")
         q.ok("object-del", id="t0")
-        assert not os.path.exists("/proc/%d/task/%d" % (s.process.pid, thread)) and q.ok("query-iothreads") == []
+        assert q.ok("query-iothreads") == []
+        until(lambda: not os.path.exists("/proc/%d/task/%d" % (s.process.pid, thread)), "the thread stays")  # it is seen a moment longer than it lives
         q.ok("device_add", driver="virtio-blk-pci", drive="f", id="d0")
         q.ok("quit")
-        assert s.process.wait(10) == 0
+        assert s.process.wait(PATIENCE) == 0
 
 
 def life():
@@ -123,7 +121,7 @@ def life():
         q.event("POWERDOWN")
         q.ok("quit")
         assert q.event("SHUTDOWN")["data"] == {"guest": False, "reason": "host-qmp-quit"}
-        assert s.process.wait(10) == 0
+        assert s.process.wait(PATIENCE) == 0
 
 
 def probe():
@@ -131,7 +129,7 @@ def probe():
     with tempfile.TemporaryDirectory() as d:
         sock, pid = os.path.join(d, "qmp.monitor"), os.path.join(d, "qmp.pid")
         r = subprocess.run([PROGRAM, "-S", "-no-user-config", "-nodefaults", "-nographic", "-machine", "none,accel=tcg", "-qmp", "unix:%s,server=on,wait=off" % sock,
-                            "-pidfile", pid, "-daemonize"], stdin=subprocess.DEVNULL, timeout=20)
+                            "-pidfile", pid, "-daemonize"], stdin=subprocess.DEVNULL, timeout=PATIENCE)
         assert r.returncode == 0 and os.path.exists(sock), r
         q = Qmp(sock)
         names = [c["name"] for c in q.ok("query-commands")]
@@ -158,11 +156,8 @@ def probe():
         q.ok("query-cpu-model-expansion", type="full", model={"name": "max"})
         number = int(open(pid).read())
         q.ok("quit")
-        for _ in range(200):
-            if not os.path.exists(pid):
-                break
-            time.sleep(0.05)
-        assert number and not os.path.exists(pid), "the pid file stays"
+        assert number
+        until(lambda: not os.path.exists(pid), "the pid file stays")
 
 
 def lookup(schema, path):

@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
+from machine import PATIENCE, listening, until
 
 COMMANDS = """
 info threads
@@ -48,18 +50,15 @@ def main():
                                "-display", "none", "-monitor", "none", "-serial", "none", "-net",
                                "none", "-S", "-gdb", "unix:" + sock], stdin=subprocess.DEVNULL)
         try:
-            for _ in range(200):
-                if os.path.exists(sock):
-                    break
-                time.sleep(0.05)
+            until(lambda: listening(sock), "nobody listens")
             args = ["gdb-multiarch", "-nx", "-q", "-batch", "-ex", "set architecture aarch64", "-ex",
                     "target remote " + sock]
             for line in COMMANDS.strip().split("\n"):
                 args += ["-ex", line]
             out = subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                 stderr=subprocess.STDOUT, text=True, timeout=60,
+                                 stderr=subprocess.STDOUT, text=True, timeout=600,
                                  env=dict(os.environ, HOME=tmp)).stdout
-            status = vm.wait(timeout=10)  # gdb's kill ends it
+            status = vm.wait(timeout=PATIENCE)  # gdb's kill ends it
         finally:
             vm.kill()
     missing = [w for w in WANT if w not in out]

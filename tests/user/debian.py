@@ -47,7 +47,7 @@ split -l 1000 n part.; ls part.* | wc -l; csplit -s n 100 200; wc -l xx*; fold -
 mkdir -p d/e/f; mkfifo p; ln -s n l; ln n h; cp -a l l2; readlink l2; stat -c '%F %h %s %a' n l p; stat -c '%F %h %a' d; touch -d '2001-02-03 04:05:06 UTC' n; stat -c %Y n; date -u -r n +%F_%T
 chmod 640 n; stat -c %a n; mv m o; rm -rf d; rmdir nothing 2>&1; test -e o && echo there; truncate -s 12345 t; stat -c %s t; dd if=n of=q bs=7 count=11 2>/dev/null; cksum q
 factor 1234567890123456789 18446744073709551557 6; expr 7 '*' 6; expr match abcdef 'a.c'; seq -f %.3e 1 0.5 3; numfmt --to=iec 123456789; printf '%.10g %x %c|%-8s|%b\n' 3.14159265358979 255 q hi '\x41'
-env -i A=1 env; nice -n 5 nice; nohup true; stdbuf -o0 echo unbuffered; timeout 5 true; echo $?; tsort <<< 'a b b c a c' | tr '\n' ' '; basename /a/b.c .c; dirname /a/b.c; realpath -m /a/../b; pathchk /a && echo ok
+env -i A=1 env; nice -n 5 nice; nohup true; stdbuf -o0 echo unbuffered; timeout 60 true; echo $?; tsort <<< 'a b b c a c' | tr '\n' ' '; basename /a/b.c .c; dirname /a/b.c; realpath -m /a/../b; pathchk /a && echo ok
 cat n | tee copy | wc -l; cmp n copy && echo same; install -m 700 n inst; stat -c %a inst; shred -u inst; ls; mktemp -u XXXX | wc -c; sync; du -b n; echo a b c | xargs -n1 echo | wc -l
 find . -name 'part.*' -size +1k -newer n | sort | head -n 2; grep -c 7 n; grep -E '^(1|2)+$' n | tail -n 1; sed -n 's/^\(.\)\(.\)$/\2\1/p' n | tail -n 2; $(command -v gawk || command -v awk) '{s += $1 * 1.5} END {printf "%.3f %d\n", s, length(s)}' n
 gzip -9c n | gunzip | cmp - n; bzip2 -c n | bunzip2 | cmp - n; xz -c n | unxz | cmp - n; tar cf - n o | tar tf -; tar czf x.tgz --mtime=@0 --owner=0 --group=0 part.*; tar xzOf x.tgz | md5sum

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """gdb_user.py EMULATOR COMPILER WORK-DIR: gdb-multiarch on programs run with -g: breakpoints, stepping, registers, memory, threads, signals,
 an interrupt, a fault, forks and exec, detaching, and the exit status it reports."""
-import os, re, shutil, signal, socket, subprocess, sys, time
+import os, re, shutil, signal, subprocess, sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "guests"))
+from machine import PATIENCE, free_port, listening, until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 emulator, compiler, work = os.path.abspath(sys.argv[1]), sys.argv[2], sys.argv[3]
@@ -21,28 +24,29 @@ def program(name, source=None, flags=()):
     return out
 
 
+def seconds_of_work(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        return int(f.read().rsplit(")", 1)[1].split()[11]) / os.sysconf("SC_CLK_TCK")
+
+
 def session(binary, commands, spec=None, interrupt=0):
-    """(what gdb said, the program's output, its exit status)"""
+    """(what gdb said, the program's output, its exit status). interrupt: once the program has worked for so many seconds, and so runs."""
     path = spec or os.path.join(work, "gdb.socket")
     if os.path.exists(path):
         os.unlink(path)
     guest = subprocess.Popen([emulator, "-g", path, binary], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for _ in range(300):
-        if os.path.exists(path) or guest.poll() is not None or spec:
-            break
-        time.sleep(0.05)
-    time.sleep(1 if spec else 0)
+    until(lambda: listening(int(spec) if spec else path) or guest.poll() is not None, "nobody listens at " + path)
     args = ["gdb-multiarch", "-nx", "-batch", "-ex", "set pagination off", "-ex", "set sysroot /usr/%s-linux-gnu" % os.path.basename(compiler).split("-")[0],
             "-ex", "file " + binary, "-ex", "target remote " + ("127.0.0.1:" + spec if spec else path)]
     for c in commands:
         args += ["-ex", c]
     gdb = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)
     if interrupt:
-        time.sleep(interrupt)
+        until(lambda: seconds_of_work(guest.pid) > interrupt or gdb.poll() is not None, "the program does not run")
         gdb.send_signal(signal.SIGINT)
     try:
-        said = gdb.communicate(timeout=120)[0]
-        out, err = guest.communicate(timeout=30)
+        said = gdb.communicate(timeout=2 * PATIENCE)[0]
+        out, err = guest.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         gdb.kill()
         guest.kill()
@@ -78,7 +82,7 @@ for kind, flags in (("static", ["-static"]), ("dynamic", [])):
     check(kind + ": output and exit status", out == "42 57 10\n" and status == 7, *detail)
 
 loop = program("spinning", "volatile long n; int main(void) { while (n >= 0) n++; return 9; }\n", ["-static"])
-said, out, status = session(loop, ["continue", "print n > 1000", "set var n = -5", "continue"], interrupt=4)
+said, out, status = session(loop, ["continue", "print n > 1000", "set var n = -5", "continue"], interrupt=1)
 check("interrupt and writing memory", has(said, r"received signal SIGINT", r"^\$1 = 1$", r"exited with code 011") and status == 9, said, out, status)
 watched = program("watched", """long far[4096], n; char other;
 int main(void) { for (int i = 0; i < 20000; i++) far[i & 4095] = i; n = 7; other = n; far[9] += n; n = 8; return other; }
@@ -125,12 +129,10 @@ else:
                                          r"exited with code 036") and (out, status) == ("13 21 30\n", 3), said, out, status)
 said, out, status = session(binary, ["break triple", "continue", "detach"])
 check("detach lets it run", out == "42 57 10\n" and status == 7, said, out, status)
-with socket.socket() as s:
-    s.bind(("127.0.0.1", 0))
-    port = str(s.getsockname()[1])
+port = str(free_port())
 said, out, status = session(binary, ["print/x $pc != 0", "kill"], spec=port)
 check("a TCP port, and kill", has(said, r"^\$1 = 0x1$") and status == 137, said, out, status)
-r = subprocess.run([emulator, "-g", "/nonexistent/socket", binary], capture_output=True, text=True, timeout=30)
+r = subprocess.run([emulator, "-g", "/nonexistent/socket", binary], capture_output=True, text=True, timeout=PATIENCE)
 check("a bad socket", r.returncode == 1 and r.stderr.count("\n") == 1 and "-g /nonexistent/socket" in r.stderr, r.stderr)
 print("1..%d" % count)
 sys.exit(failed != 0)
