@@ -129,6 +129,9 @@ RV_CHECK(vector)
 #define BANKED(num, nm, feat, chk, field, m)                                                       \
     {HEAD(num, nm, feat, chk), .kind = RV_CSR_BANKED, .offset = offsetof(struct rv_cpu, s.field),  \
      .mask = m},
+#define CODE(num, nm, feat, chk, k, field)                                                         \
+    {HEAD(num, nm, feat, chk), .kind = RV_CSR_##k, .offset = offsetof(struct rv_cpu, field),       \
+     .mask = ~1ull, .code = true},
 #define CALL(num, nm, feat, chk, g, st)                                                            \
     {HEAD(num, nm, feat, chk), .kind = RV_CSR_CALL, .get = rv_get_##g, .set = rv_set_##st},
 #define RUN(num, nm, feat, chk, n, g, st)                                                          \
@@ -235,7 +238,8 @@ static void set_wide(struct rv_cpu *c, const struct rv_csr *r, unsigned number, 
         return;
     }
     uint64_t *at = (uint64_t *)((char *)c + rv_csr_offset(r, c->virt));
-    *at = (*at & ~r->mask) | (v & r->mask);
+    const uint64_t mask = r->code && !rv_has(c, RV_FEAT_C) ? ~3ull : r->mask;
+    *at = (*at & ~r->mask) | (v & mask);
 }
 
 // ---- where XLEN is 32 ----

@@ -13,6 +13,7 @@ struct rv_csr {
     uint8_t kind;
     uint16_t offset; // PLAIN, BANKED: from struct rv_cpu; HIGH: the number of the low half
     uint64_t mask;   // writable bits
+    bool code;       // an address of instructions: aligned as they are
     // What decides beside the number's own privilege level; NULL: nothing.
     enum rv_access (*check)(struct rv_cpu *c, unsigned number, bool write);
     // CALL: `n` is the position in a run.

@@ -183,7 +183,8 @@ struct rv_cpu {
     struct {
         gpa_t pa;
         unsigned priv;
-    } judged; // by the last translation: what rv_watch looks at whole
+    } judged;       // by the last translation: what rv_watch looks at whole
+    bool for_guest; // a load or store for the virtual machine (HLV, HSV) is under way
 
     struct rv_timer {
         struct loop_timer timer;

@@ -110,6 +110,40 @@ static enum rv_feature also_in(const struct rv_insn *i, bool narrow)
     }
 }
 
+// What an instruction needs beside the extension it is listed with.
+static bool companions_there(const struct rv_cpu *c, const struct rv_insn *i)
+{
+    switch (i->id) {
+    case RV_AMOCAS_B:
+    case RV_AMOCAS_H:
+        return rv_has(c, RV_FEAT_ZACAS);
+    case RV_FCVT_D_H:
+    case RV_FCVT_H_D:
+    case RV_FCVTMOD_W_D:
+    case RV_FLEQ_D:
+    case RV_FLI_D:
+    case RV_FLTQ_D:
+    case RV_FMAXM_D:
+    case RV_FMINM_D:
+    case RV_FMVH_X_D:
+    case RV_FMVP_D_X:
+    case RV_FROUND_D:
+    case RV_FROUNDNX_D:
+        return rv_has(c, RV_FEAT_D);
+    case RV_FLEQ_H:
+    case RV_FLTQ_H:
+    case RV_FMAXM_H:
+    case RV_FMINM_H:
+    case RV_FROUND_H:
+    case RV_FROUNDNX_H:
+        return rv_has(c, RV_FEAT_ZFH);
+    case RV_FLI_H:
+        return rv_has(c, RV_FEAT_ZFH) || rv_has(c, RV_FEAT_ZVFH);
+    default:
+        return true;
+    }
+}
+
 // Shifts by an immediate have a bit too many for 32-bit registers.
 static bool shift_defined(struct lift *l, const struct rv_insn *i)
 {
@@ -124,7 +158,7 @@ static void lift_decoded(struct lift *l, const struct rv_insn *i)
     if (!known ||
         (info->feature && !rv_has(c, (enum rv_feature)(info->feature - 1)) &&
          !rv_has(c, also_in(i, rv_narrow(l)))) ||
-        !shift_defined(l, i))
+        !companions_there(c, i) || !shift_defined(l, i))
         rv_lift_illegal(l, i);
     else if ((strncmp(info->cls, "fp_", 3) || rv_lift_fp_ready(l, i)) &&
              (strncmp(info->cls, "vec_", 4) || rv_lift_vec_ready(l, i)))

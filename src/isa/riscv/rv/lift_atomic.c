@@ -73,10 +73,6 @@ void rv_lift_cas(struct lift *l, const struct rv_insn *i)
 {
     struct ir_build *b = l->b;
     unsigned size = i->id - RV_AMOCAS_B;
-    if (!rv_has(rv_cpu(l->env), RV_FEAT_ZACAS)) { // Zabha alone
-        rv_lift_illegal(l, i);
-        return;
-    }
     if (i->id == RV_AMOCAS_D_32) {
         cas_words(l, i);
         return;

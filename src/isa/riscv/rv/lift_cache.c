@@ -31,6 +31,8 @@ static void help_touch(struct env *e, uint64_t va, uint64_t raw)
 static void help_zero(struct env *e, uint64_t va, uint64_t raw)
 {
     check(rv_cpu(e), RV_CBZE, raw);
+    if (va & (RV_CACHE_BLOCK - 1)) // a fault is at the address that was given
+        e->exec->store(e, va, 0, MO_8);
     e->exec->zero(e, va & -(uint64_t)RV_CACHE_BLOCK, RV_CACHE_BLOCK, MO_64);
 }
 static const struct ir_helper touch_helper = {"cbo", (void *)help_touch, HELPER_STATE, IR_VOID,

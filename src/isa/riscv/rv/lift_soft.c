@@ -199,11 +199,6 @@ static bool to_integer(unsigned id)
 static void soft(struct lift *l, const struct rv_insn *i, unsigned rm)
 {
     bool from_int = i->id >= RV_FCVT_H_W && i->id <= RV_FCVT_H_LU;
-    bool half = i->fmt == 2 && is_zfa(i->id);
-    if (half && !rv_has(rv_cpu(l->env), RV_FEAT_ZFH)) {
-        rv_lift_illegal(l, i);
-        return;
-    }
     if (rv_lift_fp_half(l, i, rm))
         return;
     ir_ref x = from_int ? rv_x(l, i->rs1) : register_bits(l, i->rs1);
@@ -247,11 +242,6 @@ void rv_lift_fp_constant(struct lift *l, const struct rv_insn *i)
     const struct sf_format *f = formats[i->fmt];
     struct sf_env e = {.nan = SF_NAN_DEFAULT};
     uint64_t v;
-    bool half = rv_has(rv_cpu(l->env), RV_FEAT_ZFH) || rv_has(rv_cpu(l->env), RV_FEAT_ZVFH);
-    if (i->fmt == 2 && !half) {
-        rv_lift_illegal(l, i);
-        return;
-    }
     memcpy(&v, &values[i->rs1], 8);
     if (i->rs1 == 1)
         v = 1ull << f->frac_bits;

@@ -60,9 +60,11 @@ uint64_t rv_uxl_mask(const struct rv_cpu *c, uint64_t v)
 
 RV_SET(mstatus)
 {
-    uint64_t mask = rv_status_mask(c) | rv_uxl_mask(c, v) | RV_MIE | RV_MPIE | RV_MPP | RV_MPRV;
+    uint64_t mask = rv_status_mask(c) | rv_uxl_mask(c, v) | RV_MIE | RV_MPIE | RV_MPP;
+    if (rv_has(c, RV_FEAT_U))
+        mask |= RV_MPRV | RV_TW;
     if (rv_has(c, RV_FEAT_S))
-        mask |= RV_TVM | RV_TW | RV_TSR;
+        mask |= RV_TVM | RV_TSR;
     if (rv_has(c, RV_FEAT_H))
         mask |= RV_MPV | RV_GVA;
     unsigned mpp = (unsigned)bits(v, 12, 11);
@@ -145,6 +147,12 @@ static uint64_t pmm_mask(const struct rv_cpu *c, enum rv_feature f, uint64_t v)
     return rv_has(c, f) && bits(v, 33, 32) != 1 ? RV_PMM : 0;
 }
 
+uint64_t rv_cache_mask(const struct rv_cpu *c, uint64_t v)
+{
+    uint64_t manage = RV_CBCFE | (bits(v, 5, 4) != 2 ? RV_CBIE : 0);
+    return (rv_has(c, RV_FEAT_ZICBOM) ? manage : 0) | (rv_has(c, RV_FEAT_ZICBOZ) ? RV_CBZE : 0);
+}
+
 RV_GET(mseccfg)
 {
     return c->mseccfg;
@@ -164,7 +172,7 @@ RV_GET(senvcfg)
 
 RV_SET(senvcfg)
 {
-    uint64_t mask = RV_FIOM | RV_CBIE | RV_CBCFE | RV_CBZE | pmm_mask(c, RV_FEAT_SSNPM, v);
+    uint64_t mask = RV_FIOM | rv_cache_mask(c, v) | pmm_mask(c, RV_FEAT_SSNPM, v);
     c->senvcfg = (c->senvcfg & ~mask) | (v & mask);
     rv_state_changed(c);
 }
@@ -176,7 +184,7 @@ RV_GET(menvcfg)
 
 RV_SET(menvcfg)
 {
-    uint64_t mask = RV_FIOM | RV_CBIE | RV_CBCFE | RV_CBZE | pmm_mask(c, RV_FEAT_SMNPM, v);
+    uint64_t mask = RV_FIOM | rv_cache_mask(c, v) | pmm_mask(c, RV_FEAT_SMNPM, v);
     if (rv_has(c, RV_FEAT_SSTC))
         mask |= RV_STCE;
     if (rv_has(c, RV_FEAT_SVPBMT))
@@ -184,7 +192,7 @@ RV_SET(menvcfg)
     if (rv_has(c, RV_FEAT_SVADU))
         mask |= RV_ADUE;
     uint64_t old = c->menvcfg;
-    c->menvcfg = (v & mask) | (c->menvcfg & RV_PMM & ~mask);
+    c->menvcfg = (v & mask) | (old & (RV_PMM | RV_CBIE) & ~mask);
     c->henvcfg &= c->menvcfg | ~(RV_STCE | RV_PBMTE | RV_ADUE);
     if ((old ^ c->menvcfg) & (RV_PBMTE | RV_ADUE))
         rv_flush_all(c);

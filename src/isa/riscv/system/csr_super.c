@@ -194,8 +194,8 @@ RV_SET(henvcfg)
 {
     uint64_t upper = c->menvcfg & (RV_STCE | RV_PBMTE | RV_ADUE), old = c->henvcfg;
     uint64_t pmm = rv_has(c, RV_FEAT_SSNPM) && bits(v, 33, 32) != 1 ? RV_PMM : 0;
-    c->henvcfg =
-        (v & (RV_FIOM | RV_CBIE | RV_CBCFE | RV_CBZE | upper | pmm)) | (old & RV_PMM & ~pmm);
+    uint64_t mask = RV_FIOM | rv_cache_mask(c, v) | upper | pmm;
+    c->henvcfg = (v & mask) | (old & (RV_PMM | RV_CBIE) & ~mask);
     rv_state_changed(c);
     if ((old ^ c->henvcfg) & (RV_PBMTE | RV_ADUE))
         rv_flush_all(c);
@@ -297,9 +297,13 @@ RV_GET(hgatp)
     return c->hgatp;
 }
 
-// The root table is four pages: PPN is a multiple of four. VMIDs have 14 bits.
+// The root table is four pages: PPN is a multiple of four. VMIDs have 14 bits. A mode that the hart
+// lacks is not written, the rest is.
 RV_SET(hgatp)
 {
+    const uint64_t mode = 15ull << 60;
+    if (!rv_atp_mode_valid(c, RV_ATP_MODE(v)))
+        v = (v & ~mode) | (c->hgatp & mode);
     atp_write(c, &c->hgatp, v & ~(3ull << 58) & ~3ull);
 }
 

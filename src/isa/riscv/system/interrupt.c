@@ -9,8 +9,8 @@ uint64_t rv_pending(struct rv_cpu *c)
     uint64_t lines = atomic_load_explicit(&c->lines, memory_order_acquire);
     uint64_t p = c->mip & ~(c->aia.mvien & 1ull << RV_INT_SEI); // SEIP is then mvip's
     p |= (lines & (RV_INTS_M | 1ull << RV_INT_SEI | 1ull << RV_INT_SSI | 1ull << RV_INT_LCOFI));
-    if (c->menvcfg & RV_STCE)
-        p |= lines & 1ull << RV_INT_STI;
+    if (c->menvcfg & RV_STCE) // the comparator's alone
+        p = (p & ~(1ull << RV_INT_STI)) | (lines & 1ull << RV_INT_STI);
     if (!rv_has(c, RV_FEAT_H))
         return p;
     if (c->henvcfg & RV_STCE)

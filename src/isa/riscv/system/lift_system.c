@@ -277,8 +277,12 @@ static uint64_t guest_address(const struct rv_cpu *c, uint64_t va)
 
 static uint64_t help_guest_load(struct env *e, uint32_t size, uint64_t va, uint64_t raw)
 {
-    check_guest_access(rv_cpu(e), raw);
-    return e->exec->load(e, guest_address(rv_cpu(e), va), size | GUEST_MMU);
+    struct rv_cpu *c = rv_cpu(e);
+    check_guest_access(c, raw);
+    c->for_guest = true;
+    uint64_t v = e->exec->load(e, guest_address(c, va), size | GUEST_MMU);
+    c->for_guest = false;
+    return v;
 }
 HELPER(guest_load_helper, help_guest_load, IR_I64, IR_I32, IR_I64, IR_I64);
 
@@ -293,28 +297,30 @@ void rv_lift_guest_load(struct lift *l, const struct rv_insn *i)
     rv_set(l, i->rd, v);
 }
 
-// The page must be executable, whether it is readable or not; what fails is a load all the same.
+// Pages must be executable, whether they are readable or not; everything else is as with a load.
 static uint64_t help_guest_fetch(struct env *e, uint32_t size, uint64_t va, uint64_t raw)
 {
     struct rv_cpu *c = rv_cpu(e);
-    struct env_fault f;
+    const unsigned step = va & (size - 1) ? 1 : size; // what is aligned lies in one page
     uint64_t v = 0;
     check_guest_access(c, raw);
-    for (unsigned k = 0; k < size; k += 2) {
+    c->for_guest = true;
+    for (unsigned k = 0; k < size; k += step) {
         struct env_xlat x;
-        uint64_t half;
-        bool fault = rv_translate(e, va + k, ENV_EXEC, 1, &x, &f);
-        if (!fault && space_read(x.space, x.pa, 2, &half, x.attrs) != MEM_OK) {
-            rv_bus_fault(e, va + k, ENV_EXEC, MEM_ERROR, &f);
+        struct env_fault f;
+        uint64_t part;
+        bool fault = rv_translate(e, va + k, ENV_READ, MMU_GUEST_CODE, &x, &f);
+        if (!fault && space_read(x.space, x.pa, step, &part, x.attrs) != MEM_OK) {
+            rv_bus_fault(e, va + k, ENV_READ, MEM_ERROR, &f);
             fault = true;
         }
-        if (fault) { // 1, 12 and 20 for a fetch are 5, 13 and 21 for a load
-            f.info[0] += f.info[0] == RV_CAUSE_FETCH_ACCESS ? 4 : 1;
+        if (fault) {
             rv_take_fault(e, &f);
             e->exec->leave(e, LEAVE_AGAIN);
         }
-        v |= half << k * 8;
+        v |= part << k * 8;
     }
+    c->for_guest = false;
     return v;
 }
 HELPER(guest_fetch_helper, help_guest_fetch, IR_I64, IR_I32, IR_I64, IR_I64);
@@ -328,8 +334,11 @@ void rv_lift_guest_fetch(struct lift *l, const struct rv_insn *i)
 
 static void help_guest_store(struct env *e, uint32_t size, uint64_t va, uint64_t v, uint64_t raw)
 {
-    check_guest_access(rv_cpu(e), raw);
-    e->exec->store(e, guest_address(rv_cpu(e), va), v, size | GUEST_MMU);
+    struct rv_cpu *c = rv_cpu(e);
+    check_guest_access(c, raw);
+    c->for_guest = true;
+    e->exec->store(e, guest_address(c, va), v, size | GUEST_MMU);
+    c->for_guest = false;
 }
 HELPER(guest_store_helper, help_guest_store, IR_VOID, IR_I32, IR_I64, IR_I64, IR_I64);
 

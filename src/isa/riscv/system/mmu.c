@@ -25,6 +25,7 @@ enum {
 struct view {
     unsigned priv;
     bool virt, sum, mxr, guest_mxr; // guest_mxr: of the second stage
+    bool code;                      // pages are read that may be executed
 };
 
 // One stage of translation.
@@ -34,7 +35,7 @@ struct stage {
     bool nested; // its tables lie in guest-physical memory
     bool pbmte, adue;
     unsigned priv;
-    bool sum, mxr;
+    bool sum, mxr, code; // as in struct view
 };
 
 struct leaf {
@@ -67,7 +68,8 @@ static bool data_elsewhere(const struct rv_cpu *c)
 static struct view view_of(const struct rv_cpu *c, enum env_access access, unsigned mmu)
 {
     struct view v = {.priv = c->priv, .virt = c->virt};
-    if (mmu == MMU_GUEST) {
+    if (mmu != MMU_CURRENT) {
+        v.code = mmu == MMU_GUEST_CODE;
         v.priv = c->hstatus & RV_HSPVP ? RV_S : RV_U;
         v.virt = true;
     } else if (access != ENV_EXEC && data_elsewhere(c)) {
@@ -138,7 +140,8 @@ static struct stage second_stage(const struct rv_cpu *c, const struct view *v)
                           .pbmte = c->menvcfg & RV_PBMTE,
                           .adue = c->menvcfg & RV_ADUE,
                           .priv = RV_U,
-                          .mxr = v && v->guest_mxr};
+                          .mxr = v && v->guest_mxr,
+                          .code = v && v->code};
 }
 
 // The shape of a mode's tables.
@@ -191,7 +194,9 @@ static unsigned leaf_perms(const struct stage *s, uint64_t pte)
 {
     unsigned p =
         (pte & PTE_R ? ENV_READ : 0) | (pte & PTE_W ? ENV_WRITE : 0) | (pte & PTE_X ? ENV_EXEC : 0);
-    if (s->mxr && pte & PTE_X)
+    if (s->code)
+        p = pte & PTE_X ? ENV_READ : 0;
+    else if (s->mxr && pte & PTE_X)
         p |= ENV_READ;
     if (s->priv == RV_U)
         return pte & PTE_U ? p : 0;
@@ -313,7 +318,8 @@ static enum walk_result walk_view(struct rv_cpu *c, const struct view *v, uint64
                       .adue = (v->virt ? c->henvcfg : c->menvcfg) & RV_ADUE,
                       .priv = v->priv,
                       .sum = v->sum,
-                      .mxr = v->mxr};
+                      .mxr = v->mxr,
+                      .code = v->code};
     enum walk_result r = walk(c, &s, va, access, out, f);
     if (r != WALK_OK || !s.nested)
         return r;
@@ -356,8 +362,9 @@ static void fill(struct env_fault *f, gva_t va, enum env_access access, unsigned
 void rv_bus_fault(struct env *e, gva_t va, enum env_access access, enum mem_result why,
                   struct env_fault *f)
 {
+    struct rv_cpu *c = rv_cpu(e);
     fill(f, va, access, access_cause[kind_of(access)]);
-    if (view_of(rv_cpu(e), access, MMU_CURRENT).virt)
+    if (c->for_guest || view_of(c, access, MMU_CURRENT).virt)
         f->kind |= RV_FAULT_GVA;
 }
 
@@ -376,12 +383,10 @@ void rv_take_fault(struct env *e, const struct env_fault *f)
         e->fault = *f;
         e->exec->leave(e, LEAVE_SIGNAL);
     }
-    struct rv_trap t = {.cause = (unsigned)f->info[0],
-                        .tval = f->va,
-                        .gva = f->kind & RV_FAULT_GVA,
-                        .tinst = f->kind & RV_FAULT_IMPLICIT         ? 0x3000
-                                 : f->kind & RV_FAULT_IMPLICIT_WRITE ? 0x3020
-                                                                     : 0};
+    struct rv_trap t = {
+        .cause = (unsigned)f->info[0], .tval = f->va, .gva = f->kind & RV_FAULT_GVA};
+    if (f->kind & (RV_FAULT_IMPLICIT | RV_FAULT_IMPLICIT_WRITE)) // by the size of a table's entry
+        t.tinst = (c->rv32 ? 0x2000 : 0x3000) | (f->kind & RV_FAULT_IMPLICIT_WRITE ? 0x20 : 0);
     if (t.cause >= RV_CAUSE_FETCH_GUEST_PAGE)
         t.gpa = f->info[1];
     rv_trap_enter(c, &t);

@@ -93,16 +93,17 @@ RV_GET(pmpcfg)
     return v;
 }
 
-// A write-only entry is reserved: its permissions stay as they were.
+// Write-only is reserved: nothing is permitted then.
 RV_SET(pmpcfg)
 {
     if (n & 1 && !c->rv32)
         return;
     for (unsigned i = 0; i < (c->rv32 ? 4 : 8); i++) {
         uint8_t *cfg = &c->pmpcfg[n * 4 + i], b = v >> i * 8 & PMP_FIELDS;
-        if (*cfg & PMP_LOCK || (b & 3) == ENV_WRITE)
-            continue;
-        *cfg = b;
+        if ((b & (ENV_READ | ENV_WRITE)) == ENV_WRITE)
+            b &= ~(ENV_READ | ENV_WRITE | ENV_EXEC);
+        if (!(*cfg & PMP_LOCK))
+            *cfg = b;
     }
     rv_pmp_changed(c);
 }

@@ -146,7 +146,9 @@ void rv_timer_update(struct rv_cpu *c, unsigned n); // after a compare value or 
 
 // ---- mmu.c, pmp.c ----
 
-enum { MMU_CURRENT, MMU_GUEST }; // mmu: as the hart runs; as its virtual machine would
+// mmu: as the hart runs; as its virtual machine would, and that with execute permission in place of
+// read permission (HLVX).
+enum { MMU_CURRENT, MMU_GUEST, MMU_GUEST_CODE };
 int rv_translate(struct env *e, gva_t va, enum env_access access, unsigned mmu,
                  struct env_xlat *out, struct env_fault *f);
 void rv_bus_fault(struct env *e, gva_t va, enum env_access access, enum mem_result why,
@@ -170,4 +172,6 @@ void rv_pmp_changed(struct rv_cpu *c);
 void rv_flush_all(struct rv_cpu *c);                      // every translation of this hart
 uint64_t rv_uxl_mask(const struct rv_cpu *c, uint64_t v); // what of UXL may become as in v
 uint64_t rv_status_mask(const struct rv_cpu *c); // bits of sstatus that software may change
+// Bits of an envcfg register for cache blocks that may become as in v: CBIE has a reserved value.
+uint64_t rv_cache_mask(const struct rv_cpu *c, uint64_t v);
 extern const struct env_isa_ops rv_ops;

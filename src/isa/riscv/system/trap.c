@@ -175,6 +175,7 @@ void rv_trap_enter(struct rv_cpu *c, const struct rv_trap *t)
     if (!t->interrupt)
         rv_insn_undone(c);
     c->env.monitor.addr = MONITOR_NONE;
+    c->for_guest = false;
     rv_state_changed(c);
 }
 
@@ -185,7 +186,7 @@ void rv_raise(struct rv_cpu *c, enum rv_cause cause, uint64_t tval)
     if (c->config.user_mode) // for the operating system, which is not in here
         c->env.exec->leave(&c->env, LEAVE_SIGNAL);
     struct rv_trap t = {.cause = cause, .tval = tval};
-    t.gva = c->virt && cause == RV_CAUSE_BREAKPOINT;
+    t.gva = c->virt && (cause == RV_CAUSE_BREAKPOINT || cause == RV_CAUSE_FETCH_MISALIGNED);
     rv_trap_enter(c, &t);
     c->env.exec->leave(&c->env, LEAVE_AGAIN);
 }
