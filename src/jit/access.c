@@ -474,6 +474,7 @@ void jit_slow_access(struct env *e, uint32_t info)
     struct op o = {.v = jit_vcpu_of(e)};
     if (!guarded(&o, slow_access, &info))
         jit_user_fault(e);
+    o.v->slow_ra += info >> 29;
 }
 
 static void do_load(struct op *o, void *val)

@@ -42,9 +42,10 @@ enum {
         1 << 17, // some hardware breakpoint is enabled: regions consult arm_lift_breakpoint
     ARM_MODE_BT = 1 << 18, // SCTLR.BT: how PACIASP acts as a landing pad
     ARM_MODE_FZ16 = 1 << 19,
-    ARM_MODE_COUNT = 1 << 21,  // instructions are counted
-    ARM_MODE_SP_BAD = 1 << 22, // with SP_ALIGN: SP is no multiple of 16
-    ARM_MODE_TRAPS = 1 << 20,  // EL2 or EL3 traps some system registers of this level
+    ARM_MODE_COUNT = 1 << 21,   // instructions are counted
+    ARM_MODE_SP_BAD = 1 << 22,  // with SP_ALIGN: SP is no multiple of 16
+    ARM_MODE_TRAPS = 1 << 20,   // EL2 or EL3 traps some system registers of this level
+    ARM_MODE_SP_ZERO = 1 << 23, // SP is SP_EL0 though this is a higher level
 };
 
 // Features: one line each in features.def (name, ID register field that advertises it).
@@ -99,8 +100,8 @@ struct arm_cpu {
     uint64_t insns;
 
     // PSTATE beside NZCV and BTYPE
+    bool daif_d, daif_a, daif_i, daif_f; // MRS DAIF reads the four as a word
     uint8_t el, spsel;
-    bool daif_d, daif_a, daif_i, daif_f;
     bool stepped; // an instruction completed under software step since the last exception or return
     bool pan, uao, dit, ssbs, il, ss;
     uint32_t fpcr;

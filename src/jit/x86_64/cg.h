@@ -118,6 +118,7 @@ struct cg {
     bool guards;  // jumps to other pages compare the code id
     bool movable; // pcs count from v->page_va
     struct sites_buf sites;
+    const uint8_t *span_check[2][16][16]; // fixed code: store; span's register, address'
 };
 
 // A rule; `needs` is a mask of host features without which it does not apply.
@@ -280,7 +281,10 @@ void cg_emit_stubs(struct cg *c);
 // ---- lower_mem.c ----
 void cg_slow_stub(struct cg *c, const struct stub *s);
 void cg_span_stub(struct cg *c, const struct stub *s);
+void cg_emit_span_checks(struct cg *c); // fixed code for those stubs
 // The registers a slow access works on, pushed before its call.
+// After a slow access, so many bytes behind the call are passed over.
+#define SLOW_SKIP_SHIFT 29
 #define SLOW_INFO(mo, addr, val, op, type)                                                         \
     ((uint32_t)(mo) | (uint32_t)(addr) << 13 | (uint32_t)(val) << 17 |                             \
      (uint32_t)((op)-IR_load) << 22 | (uint32_t)(type) << 26)

@@ -311,6 +311,12 @@ static inline void x_ret(struct as *a)
 {
     as_u8(a, 0xc3);
 }
+static inline void x_ret_over(struct as *a, unsigned n) // and drop n bytes
+{
+    as_u8(a, 0xc2);
+    as_u8(a, n);
+    as_u8(a, 0);
+}
 
 // ---- jumps and calls. Forward ones return the address of their displacement, for as_bind ----
 

@@ -179,6 +179,8 @@ void host_init(struct jit *j)
     emit_exits(j, &c->as);
     emit_lookups(j, c);
     emit_slow(j, &c->as);
+    if (!j->c.user_mode)
+        cg_emit_span_checks(c);
     j->thunk_end = (uint32_t)(c->as.p - j->rw);
 }
 

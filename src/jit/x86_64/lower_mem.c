@@ -183,28 +183,68 @@ RULE(span)
 }
 
 // The span told nothing: its page is not in the vCPU's TLB, or it crosses into another one. The
-// access is checked by itself. Its own registers are all there is: one more is kept on the stack.
+// access is checked by itself, by fixed code for its registers: span = the address of its last
+// byte, a = that of its first one. Where the TLB answers it comes back here with the span's
+// register filled, and without the word pushed before; else the slow access comes back behind the
+// access.
+static const uint8_t *emit_span_check(struct cg *c, bool write, int span, int a)
+{
+    const uint8_t *start = as_here(&c->as);
+    int u = a != RAX && span != RAX ? RAX : a != RCX && span != RCX ? RCX : RDX;
+    x_push(&c->as, u);
+    x_mov_rr(&c->as, X_W, u, a);
+    x_alu_rr(&c->as, X_W, ALU_XOR, u, span);
+    x_testi(&c->as, X_W, rm_reg(u), -(int32_t)PAGE_SIZE);
+    uint8_t *crosses = x_jcc8(&c->as, CC_NE);
+    tlb_index(c, u, span);
+    tlb_compare(c, MMU_MAIN, write, 1, u, span, span, 0);
+    uint8_t *miss = x_jcc8(&c->as, CC_NE);
+    x_mov(&c->as, X_W, span, tlb_addend(u));
+    x_pop(&c->as, u);
+    x_ret_over(&c->as, 8);
+    as_bind8(&c->as, crosses);
+    as_bind8(&c->as, miss);
+    x_pop(&c->as, u);
+    x_alu_rr(&c->as, 0, ALU_XOR, span, span);
+    x_jmp_to(&c->as, c->j->thunk.slow);
+    return start;
+}
+
+void cg_emit_span_checks(struct cg *c)
+{
+    uint32_t regs = c->gprs;
+    for (unsigned write = 0; write < 2; write++)
+        for (int span = 0; span < 16; span++)
+            for (int a = 0; a < 16; a++)
+                if (a != span && regs >> a & regs >> span & 1)
+                    c->span_check[write][span][a] = emit_span_check(c, write, span, a);
+}
+
 void cg_span_stub(struct cg *c, const struct stub *s)
 {
     const struct ir_insn *in = cg_insn(c, s->access);
     int a = (int)(s->info >> 13 & 15), val = (int)(s->info >> 17 & 31), span = (int)s->regs;
-    int u = a != RAX && span != RAX ? RAX : a != RCX && span != RCX ? RCX : RDX;
     bool write = in->op == IR_store;
-    x_push(&c->as, u);
-    tlb_index(c, span, a);
-    tlb_compare(c, mmu_of(in->aux), write, 1, span, u, a, (int32_t)MO_SIZE_BYTES(in->aux) - 1);
-    x_pop(&c->as, u);
-    uint8_t *slow = x_jcc8(&c->as, CC_NE);
-    x_mov(&c->as, X_W, span, tlb_addend(span));
+    if (mmu_of(in->aux) != MMU_MAIN) {
+        cg_slow_stub(c, s);
+        return;
+    }
+    x_lea(&c->as, X_W, span, rm_mem(a, (int32_t)MO_SIZE_BYTES(in->aux) - 1));
+    x_pushi(&c->as, s->info);
+    uint8_t *info = c->as.p - 4;
+    x_call_c(&c->as, c->span_check[write][span][a]);
+    uint8_t *access = c->as.p;
+    sites_add(&c->sites, (uint32_t)(access - c->start), s->pc, c->locs.data + s->first_loc,
+              s->n_locs);
     if (write)
         emit_store(c, in, val, rm_sib(span, a, 0, 0));
     else
         emit_load(c, in, val, rm_sib(span, a, 0, 0));
+    uint32_t skip = (uint32_t)(c->as.p - access) << SLOW_SKIP_SHIFT | s->info;
+    BUG_ON(skip >> SLOW_SKIP_SHIFT != (uint32_t)(c->as.p - access));
+    memcpy(info, &skip, 4);
     x_alu_rr(&c->as, 0, ALU_XOR, span, span);
     x_jmp_to(&c->as, s->back);
-    as_bind8(&c->as, slow);
-    x_alu_rr(&c->as, 0, ALU_XOR, span, span);
-    cg_slow_stub(c, s);
 }
 
 // Alignment in user mode: faults go the slow way.

@@ -244,6 +244,8 @@ static uint64_t compute_mode(const struct arm_cpu *c)
         m |= ARM_MODE_ALIGN;
     if (sctlr & (c->el == 0 ? SCTLR_SA0 : SCTLR_SA))
         m |= ARM_MODE_SP_ALIGN;
+    if (c->el && !c->spsel)
+        m |= ARM_MODE_SP_ZERO;
     if (c->il)
         m |= ARM_MODE_IL;
     if (c->el == 2 && (c->hcr_el2 & HCR_E2H))

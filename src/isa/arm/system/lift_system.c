@@ -35,6 +35,13 @@ static void help_msr_quiet(struct env *e, uint32_t key_rt, uint64_t v)
     leave_if_changed(e, mode);
 }
 
+static void help_daif(struct env *e, uint64_t v)
+{
+    uint64_t mode = arm_mode(e);
+    arm_set_daif(arm_cpu(e), v);
+    leave_if_changed(e, mode);
+}
+
 static void help_sys(struct env *e, uint32_t key_rt, uint64_t v)
 {
     if (!arm_sys_operation(arm_cpu(e), key_rt & 0xffff, key_rt >> 16, v))
@@ -208,6 +215,7 @@ static void help_sev(struct env *e)
 HELPER(mrs_helper, help_mrs, IR_I64, IR_I32);
 HELPER(msr_helper, help_msr, IR_VOID, IR_I32, IR_I64);
 HELPER(msr_quiet_helper, help_msr_quiet, IR_VOID, IR_I32, IR_I64);
+HELPER(daif_helper, help_daif, IR_VOID, IR_I64);
 HELPER(sys_helper, help_sys, IR_VOID, IR_I32, IR_I64);
 HELPER(msr_imm_helper, help_msr_imm, IR_VOID, IR_I32, IR_I32);
 HELPER(exception_helper, help_exception, IR_VOID, IR_I64);
@@ -304,22 +312,70 @@ static bool direct(const struct arm_sysreg *r, bool read, uint64_t mode)
     return r->kind == SR_SLOT || r->kind == SR_PLAIN || (r->kind == SR_STATE && read);
 }
 
-// NZCV, FPCR and SP_EL0 are read and written often enough to be worth the inline form.
+static void lift_nzcv(struct lift *l, bool read, unsigned rt)
+{
+    struct ir_build *b = l->b;
+    if (read)
+        write_x(l, rt, ir_zext(b, IR_I64, ir_packf(b, ir_get(b, ARM_NZCV)), 32));
+    else
+        ir_put(b, ARM_NZCV, ir_unpackf(b, ir_trunc(b, read_x(l, rt))));
+}
+
+// D, A, I and F are a byte each, in this order: the product has them side by side in its top byte.
+static ir_ref read_daif(struct ir_build *b)
+{
+    ir_ref bytes = ir_ldenv(b, IR_I32, offsetof(struct arm_cpu, daif_d));
+    ir_ref side_by_side = ir_shri(b, ir_mul(b, bytes, ir_i32(b, 0x08040201)), 24);
+    return ir_shli(b, ir_zext(b, IR_I64, ir_andi(b, side_by_side, 15), 32), 6);
+}
+_Static_assert(offsetof(struct arm_cpu, daif_a) == offsetof(struct arm_cpu, daif_d) + 1 &&
+                   offsetof(struct arm_cpu, daif_i) == offsetof(struct arm_cpu, daif_d) + 2 &&
+                   offsetof(struct arm_cpu, daif_f) == offsetof(struct arm_cpu, daif_d) + 3,
+               "DAIF is a word of bytes");
+
+// Registers of no plain storage that are read and written often enough to be worth an inline form:
+// SP_EL0 is where Linux keeps its current task, DAIF surrounds its critical sections.
 static bool lift_common(struct lift *l, bool read, uint32_t key, unsigned rt)
 {
     struct ir_build *b = l->b;
-    if (key == ARM_SYSREG(3, 3, 4, 2, 0)) {
-        if (read)
-            write_x(l, rt, ir_zext(b, IR_I64, ir_packf(b, ir_get(b, ARM_NZCV)), 32));
-        else
-            ir_put(b, ARM_NZCV, ir_unpackf(b, ir_trunc(b, read_x(l, rt))));
+    unsigned el = l->mode & ARM_MODE_EL;
+    switch (key) {
+    case KEY_NZCV:
+        lift_nzcv(l, read, rt);
         return true;
-    }
-    if (key == ARM_SYSREG(3, 3, 4, 4, 0) && read && !(l->mode & ARM_MODE_FP_TRAP)) {
+    case KEY_FPCR:
+        if (!read || l->mode & ARM_MODE_FP_TRAP)
+            return false;
         write_x(l, rt, ir_zext(b, IR_I64, ir_ldenv(b, IR_I32, offsetof(struct arm_cpu, fpcr)), 32));
         return true;
+    case KEY_SP_EL0:
+        if (!el || l->mode & ARM_MODE_SP_ZERO)
+            return false;
+        if (read)
+            write_x(l, rt, ir_get(b, ARM_SP_EL0));
+        else
+            ir_put(b, ARM_SP_EL0, read_x(l, rt));
+        return true;
+    case KEY_DAIF:
+        if (!el)
+            return false;
+        if (read)
+            write_x(l, rt, read_daif(b));
+        else
+            ir_callv(b, &daif_helper, read_x(l, rt));
+        return true;
+    case KEY_CTR_EL0:
+    case KEY_DCZID_EL0:
+        if (!read || !el || l->mode & ARM_MODE_TRAPS)
+            return false;
+        write_x(l, rt,
+                ir_ldenv(b, IR_I64,
+                         key == KEY_CTR_EL0 ? offsetof(struct arm_cpu, ctr)
+                                            : offsetof(struct arm_cpu, dczid)));
+        return true;
+    default:
+        return false;
     }
-    return false;
 }
 
 // Interrupt masks, timers and the interrupt controller: written on every kernel entry, and neither
@@ -332,6 +388,35 @@ static bool quiet_write(uint32_t key)
            key == ARM_SYSREG(3, 0, 4, 6, 0);
 }
 
+enum { ZVA_BYTES = 64, KEY_DC_ZVA = ARM_SYSREG(1, 3, 7, 4, 1) };
+
+// DC ZVA: stores. The first one is where a fault says it was, at the address as given.
+static void lift_zero(struct lift *l, ir_ref at)
+{
+    struct ir_build *b = l->b;
+    ir_store(b, at, ir_i32(b, 0), MO_8);
+    ir_ref block = ir_andi(b, at, ~(uint64_t)(ZVA_BYTES - 1)), zero = ir_const(b, IR_V128, 0);
+    for (unsigned k = 0; k < ZVA_BYTES; k += 16)
+        ir_store(b, ir_addi(b, block, k), zero, MO_128);
+}
+
+// Cache operations that nothing can forbid here. There are no caches, and translated code sees what
+// is stored by itself, but for user mode's.
+static bool lift_cache(struct lift *l, uint32_t key, unsigned rt)
+{
+    const struct arm_cpu *c = arm_cpu(l->env);
+    unsigned el = l->mode & ARM_MODE_EL, crm = bits(key, 6, 3);
+    bool user = c->config.user_mode && c->sctlr[1] & SCTLR_DZE;
+    if (l->mode & ARM_MODE_TRAPS || (!el && !user))
+        return false;
+    if (key == KEY_DC_ZVA && 4u << (c->dczid & 15) == ZVA_BYTES) {
+        lift_zero(l, read_x(l, rt));
+        return true;
+    }
+    bool by_address = bits(key, 15, 7) == ARM_SYSREG(1, 3, 7, 0, 0) >> 7 && (key & 7) == 1;
+    return el && by_address && (crm == 5 || crm == 10 || crm == 11 || crm == 14);
+}
+
 void arm_lift_sysreg(struct lift *l, bool read, uint32_t key, unsigned rt)
 {
     struct ir_build *b = l->b;
@@ -341,6 +426,8 @@ void arm_lift_sysreg(struct lift *l, bool read, uint32_t key, unsigned rt)
             arm_lift_undefined(l); // no SYSL is implemented
             return;
         }
+        if (lift_cache(l, key, rt))
+            return;
         ir_callv(b, &sys_helper, ir_i32(b, key | rt << 16), read_x(l, rt));
         if (bits(key, 10, 7) == 8)
             ir_leave(b, LEAVE_AGAIN, l->pc + 4);

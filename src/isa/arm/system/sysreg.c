@@ -166,6 +166,7 @@ static void set_scr(struct arm_cpu *c, uint64_t v)
 static void set_spsel(struct arm_cpu *c, uint64_t v)
 {
     arm_set_spsel(c, v & 1);
+    arm_state_changed(c);
 }
 static void set_sp_el0(struct arm_cpu *c, uint64_t v)
 {
@@ -191,7 +192,7 @@ static void set_nzcv(struct arm_cpu *c, uint64_t v)
 {
     c->nzcv = flags_pack(bit(v, 31), bit(v, 30), bit(v, 29), bit(v, 28));
 }
-static void set_daif(struct arm_cpu *c, uint64_t v)
+void arm_set_daif(struct arm_cpu *c, uint64_t v)
 {
     bool stepping = c->daif_d != bit(v, 9); // only single-step depends on D
     c->daif_d = bit(v, 9), c->daif_a = bit(v, 8), c->daif_i = bit(v, 7), c->daif_f = bit(v, 6);

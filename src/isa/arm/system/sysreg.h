@@ -32,6 +32,7 @@ const struct arm_sysreg *arm_sysreg_find(uint32_t key, unsigned el, bool e2h);
 bool arm_sysreg_access(struct arm_cpu *c, bool read, uint32_t key, unsigned rt, uint64_t *v);
 // op0 = 1: cache, TLB and address translation operations. False: an exception was taken.
 bool arm_sys_operation(struct arm_cpu *c, uint32_t key, unsigned rt, uint64_t v);
+void arm_set_daif(struct arm_cpu *c, uint64_t v);
 void arm_sysreg_undefined(struct arm_cpu *c);
 // Trap to `el` with the syndrome of a trapped MSR, MRS or SYS.
 void arm_sysreg_trap(struct arm_cpu *c, unsigned el, bool read, uint32_t key, unsigned rt);
