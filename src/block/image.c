@@ -1,6 +1,7 @@
 // Creating images and working on them as a whole.
 
 #include "block/image.h"
+#include "base/buf.h"
 #include "block/copy.h"
 #include "block/protocol/file_lock.h"
 #include <errno.h>
@@ -136,10 +137,11 @@ static int create_data_file(const char *filename, const struct block_create *c, 
 static int check_preallocation(const struct block_driver *d, const struct block_create *c,
                                const char *mode, struct err *e)
 {
-    static const char *const modes[] = {"off", "metadata", "falloc", "full", NULL};
+    static const char *const all[] = {"metadata", "off", "falloc", "full", NULL};
+    const char *const *modes = strcmp(d->name, "raw") ? all : all + 1; // raw images have none
     bool known = !mode;
     for (unsigned i = 0; modes[i] && mode; i++)
-        known |= !strcmp(mode, modes[i]) && (i != 1 || strcmp(d->name, "raw"));
+        known |= !strcmp(mode, modes[i]);
     if (!known) {
         err_set(e, "unknown preallocation mode '%s'", mode);
         return err_did_you_mean(e, mode, modes);
@@ -167,6 +169,18 @@ int image_create(const char *format, const char *filename, const struct block_cr
     block_unref(call.n);
     engine_unref(eng);
     return call.result;
+}
+
+int image_print_options(const char *format, struct buf *out, struct err *e)
+{
+    const struct block_driver *d = image_driver(format, e);
+    if (!d)
+        return -1;
+    buf_printf(out, "Options of new %s images:\n", d->name);
+    for (const struct block_create_option *o = d->image->create_options; o->name; o++)
+        buf_printf(out, "  %s=%-*s %s\n", o->name, MAX(1, 23 - (int)strlen(o->name)), o->value,
+                   o->meaning);
+    return 0;
 }
 
 int image_measure(const char *format, const struct block_create *c, struct block_measure *m,

@@ -5,6 +5,8 @@
 #include "block/block.h"
 #include "block/node.h"
 
+struct buf;
+
 enum {
     IMAGE_CHECK = 1,      // open even what a check is to repair
     IMAGE_NO_BACKING = 2, // this file only
@@ -19,6 +21,8 @@ int image_create(const char *format, const char *filename, const struct block_cr
                  struct err *e) MUST_CHECK;
 // An empty file, or one that reads as `size` zeros; what a running process holds is left alone.
 int image_make_file(const char *path, uint64_t size, struct err *e) MUST_CHECK;
+// What c->opts may say for that format, one option a line.
+int image_print_options(const char *format, struct buf *out, struct err *e) MUST_CHECK;
 int image_measure(const char *format, const struct block_create *c, struct block_measure *m,
                   struct err *e) MUST_CHECK;
 int image_check(struct block_node *n, struct block_check *c, struct err *e) MUST_CHECK;

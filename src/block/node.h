@@ -35,6 +35,10 @@ struct block_create {
     const char *backing_name, *backing_format;
     struct opts *opts; // the format's own; what it does not know stays unused
 };
+// A key of those options, for help. A table of them ends with a name of NULL.
+struct block_create_option {
+    const char *name, *value, *meaning;
+};
 struct block_measure {
     uint64_t required, fully_allocated, data_bytes; // data_bytes: what has to be stored
 };
@@ -54,6 +58,7 @@ struct block_facts {
 // What can be done to an image as a whole. Each may be NULL.
 struct block_image_ops {
     int (*probe)(const uint8_t *head, size_t len); // 0: not mine; else how sure, to 100
+    const struct block_create_option *create_options;
     // `file` is empty; `data` is the external data file or NULL.
     int (*create)(struct block_node *file, const struct block_create *c, struct err *e);
     int (*preallocate)(struct block_node *n, struct err *e);

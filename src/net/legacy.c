@@ -56,7 +56,7 @@ static void set_id(struct net_nic *n, const char *id, size_t number)
 int net_legacy_nic(struct net_legacy *l, const char *text, struct err *e)
 {
     struct opts o = {0};
-    struct net_nic n = {.has_nic = true, .has_netdev = true};
+    struct net_nic n = {.has_nic = true, .has_netdev = true, .option = "-nic"};
     if (opts_parse(&o, text, "type", e)) {
         opts_free(&o);
         return -1;
@@ -102,7 +102,7 @@ static int net_nic_half(struct net_nic *n, struct opts *o, struct err *e)
 int net_legacy_net(struct net_legacy *l, const char *text, struct err *e)
 {
     struct opts o = {0};
-    struct net_nic n = {0};
+    struct net_nic n = {.option = "-net"};
     int r = opts_parse(&o, text, "type", e);
     const char *type = r ? NULL : opts_get(&o, "type");
     if (!r && !type)
@@ -134,7 +134,7 @@ int net_legacy_net(struct net_legacy *l, const char *text, struct err *e)
 // A port of hub 0 with the id "hub0portN".
 static struct net_nic hub_port(unsigned number, const char *netdev)
 {
-    struct net_nic n = {.has_netdev = true};
+    struct net_nic n = {.has_netdev = true, .option = "-net"};
     char id[32];
     snprintf(id, sizeof id, "hub0port%u", number);
     opts_set(&n.netdev, "type", "hubport");

@@ -9,6 +9,7 @@
 // (absent: the board's default), "mac", "netdev" (absent: not connected), and other properties.
 struct net_nic {
     bool has_nic, has_netdev;
+    const char *option; // that asked for it: "-nic" or "-net"
     struct opts netdev, nic;
 };
 struct net_legacy {

@@ -88,6 +88,11 @@ def subprocess_refuse(program, args, *words):
     assert r.returncode == 1 and all(w in r.stderr for w in words) and r.stderr.count("\n") == 1, r.stderr
 
 
+def image_refuse(args, *words):
+    r = subprocess.run([IMG] + args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
+    assert r.returncode == 1 and all(w in r.stderr for w in words) and r.stderr.count("\n") == 1, r.stderr
+
+
 def bad_config():
     for text, words in (("[device]\nnonsense\n", ("config:2", "KEY")), ("key = \"v\"\n", ("config:1", "[GROUP]")), ("[gadget \"x\"]\na = \"b\"\n", ("gadget",)),
                         ("[device \"x\"]\n  driver = \"virtio-rng-pic\"\n", ("did you mean",)), ("[device \"x\"\n", ("config:1", "[GROUP]"))):
@@ -130,6 +135,8 @@ CASES = [
     ("unknown accelerator", case(["-accel", "foo"], "foo")),
     ("unknown object", case(["-object", "rng-randum,id=r"], "rng-randum", "did you mean 'rng-random'")),
     ("unknown back end", case(["-netdev", "usr,id=n"], "usr", "did you mean 'user'")),
+    ("unknown back end, the old way", case(["-net", "usr"], "-net: ", "usr", "did you mean 'user'")),
+    ("unknown option of a new image", lambda: image_refuse(["create", "-f", "raw", "-o", "sze=1M", path("new"), "1M"], "sze", "did you mean 'size'")),
     ("unknown drive", case(["-device", "virtio-blk-pci,drive=zz"], "zz")),
     ("unknown log category", case(["-d", "in_asn"], "in_asn", "did you mean 'in_asm'")),
     ("missing entropy source", case(["-object", "rng-random,id=r,filename=/nonexistent"], "/nonexistent")),

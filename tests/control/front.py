@@ -93,6 +93,10 @@ def help_texts():
     text = myna("help")
     for word in ("run", "explain", "doctor", "system", "user", "img"):
         assert re.search(r"^ +%s " % word, text, re.M), text
+    for verb in (["create", "-f"], ["convert", "-O"], ["measure", "-O"]):
+        for format, options in (("qcow2", ("cluster_size=", "compat=", "lazy_refcounts=")), ("raw", ("preallocation=", "size="))):
+            text = subprocess.run([IMG] + verb + [format, "-o", "help"], check=True, stdout=subprocess.PIPE, text=True).stdout
+            assert all(re.search("^  " + o, text, re.M) for o in options), text
     assert "--memory" in myna("run", "--help") and "--insn" in myna("explain", "--help")
 
 

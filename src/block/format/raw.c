@@ -84,10 +84,16 @@ static int raw_resize(struct block_node *n, uint64_t size, struct err *e)
     return 0;
 }
 
+static const struct block_create_option raw_create_options[] = {
+    {"preallocation", "MODE", "off, falloc or full"}, {"size", "SIZE", "what the guest sees"}, {0}};
+
 static int raw_create(struct block_node *file, const struct block_create *c, struct err *e)
 {
+    static const char *const known[] = {"preallocation", "size", NULL};
     if (c->backing_name)
         return err_set(e, "raw images have no backing file");
+    if (opts_check_unused(c->opts, "raw", known, e))
+        return -1;
     return node_resize(file, c->size, e);
 }
 
@@ -98,6 +104,7 @@ static int raw_measure(const struct block_create *c, struct block_measure *m, st
 }
 
 static const struct block_image_ops raw_image_ops = {
+    .create_options = raw_create_options,
     .create = raw_create,
     .resize = raw_resize,
     .measure = raw_measure,

@@ -314,7 +314,7 @@ static int add_nics(struct startup *s, struct err *e)
     net_legacy_finish(l);
     for (size_t i = 0; i < l->items.len; i++)
         if (add_nic(s, &l->items.data[i], e))
-            return err_prefix(e, "-nic");
+            return err_prefix(e, "%s", l->items.data[i].option);
     return 0;
 }
 

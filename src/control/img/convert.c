@@ -12,7 +12,7 @@ struct convert {
     struct img_args a;
     const char *dst_format, *backing, *backing_format, *dst, *snapshot;
     struct opts opts;
-    bool compress, no_create, target_is_zero, salvage;
+    bool compress, no_create, target_is_zero, salvage, help;
     uint64_t sparse, workers, total, before; // before: bytes of the sources that are done
     struct block_node *src[SOURCES_MAX], *out;
     unsigned n_src;
@@ -59,7 +59,8 @@ static int take_option(struct convert *c, int opt, char *arg)
     case 'r':
         return 0;
     case 'o':
-        return opts_parse(&c->opts, arg, NULL, &e) ? img_fail(&e) : 0;
+        c->help |= img_asks_for_options(arg);
+        return c->help ? 0 : opts_parse(&c->opts, arg, NULL, &e) ? img_fail(&e) : 0;
     case 'S':
         return img_parse_size(arg, &c->sparse, "buffer size for sparse output");
     case 'm':
@@ -184,6 +185,8 @@ int img_convert(int argc, char **argv)
         else
             r = take_option(&c, opt, optarg);
     }
+    if (!r && c.help)
+        return img_print_options(c.dst_format);
     if (!r && argc - optind < 2)
         r = img_usage("convert: Must specify image file name");
     if (!r && c.target_is_zero && !c.no_create)

@@ -37,11 +37,16 @@ struct create_args {
     struct opts opts;
     char *text; // the -o options as given
     bool unsafe, quiet;
+    bool help; // one of them asks what there is
 };
 
 static int add_options(struct create_args *a, const char *text)
 {
     struct err e = {0};
+    if (img_asks_for_options(text)) {
+        a->help = true;
+        return 0;
+    }
     if (opts_parse(&a->opts, text, NULL, &e))
         return img_fail(&e);
     char *all = a->text ? xasprintf("%s %s", a->text, text) : xstrdup(text);
@@ -57,7 +62,7 @@ static int run_create(struct create_args *a, const char *file, const char *size_
     bool have_size = size_text;
     if (size_text && img_parse_size(size_text, &size, "image size specified"))
         return 1;
-    if (opts_has(&a->opts, "size") && !have_size) {
+    if (opts_get(&a->opts, "size") && !have_size) {
         have_size = true;
         if (opts_get_size(&a->opts, "size", &size, 1, &e))
             return img_fail(&e);
@@ -118,6 +123,8 @@ int img_create(int argc, char **argv)
             r = img_common(&common, opt, optarg);
         }
     }
+    if (!r && a.help)
+        return img_print_options(a.format);
     if (!r && (optind >= argc || argc - optind > 2))
         r = img_usage(optind >= argc ? "create: Expecting image file name"
                                      : "create: Unexpected argument: %s",
@@ -183,6 +190,8 @@ int img_measure(int argc, char **argv)
         else
             r = img_common(&a, opt, optarg);
     }
+    if (!r && made.help)
+        return img_print_options(made.format);
     struct err e = {0};
     struct block_measure m = {0};
     struct block_node *n = NULL;

@@ -1,6 +1,7 @@
 // The tool's front: which verb, and what the verbs share.
 
 #include "control/img/img.h"
+#include "base/buf.h"
 #include "base/log.h"
 #include <getopt.h>
 #include <stdarg.h>
@@ -97,6 +98,21 @@ out:
     if (!n)
         log_error("Could not open '%s': %s", name, e.msg);
     return n;
+}
+
+bool img_asks_for_options(const char *arg)
+{
+    return !strcmp(arg, "help") || !strcmp(arg, "?");
+}
+
+int img_print_options(const char *format)
+{
+    struct buf b = {0};
+    struct err e = {0};
+    int r = image_print_options(format, &b, &e) ? img_fail(&e) : 0;
+    fputs(buf_str(&b), stdout);
+    buf_free(&b);
+    return r;
 }
 
 int img_parse_size(const char *text, uint64_t *size, const char *what)

@@ -42,6 +42,9 @@ int img_fail(const struct err *e);                // prints the line; returns 1
 // Opens what the user named; NULL after printing why not.
 struct block_node *img_open(const struct img_args *a, const char *name, const char *format,
                             unsigned flags, struct block_node *beside);
+// An argument of -o that asks for help ("help", "?"); and the help itself: the exit status.
+bool img_asks_for_options(const char *arg);
+int img_print_options(const char *format);
 int img_parse_size(const char *text, uint64_t *size, const char *what);
 void img_progress(const struct img_args *a, uint64_t done, uint64_t all);
 void img_progress_end(const struct img_args *a);

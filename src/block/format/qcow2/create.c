@@ -7,9 +7,16 @@
 #include <stdlib.h>
 
 static const char *const create_options[] = {
-    "backing_file",  "backing_fmt",   "cluster_size", "compat",      "compression_type",
-    "data_file",     "data_file_raw", "encryption",   "extended_l2", "lazy_refcounts",
-    "preallocation", "refcount_bits", "size",         NULL};
+#define OPTION(name, value, meaning) #name,
+#include "block/format/qcow2/create_options.def"
+#undef OPTION
+    NULL};
+
+const struct block_create_option qcow2_create_options[] = {
+#define OPTION(name, value, meaning) {#name, value, meaning},
+#include "block/format/qcow2/create_options.def"
+#undef OPTION
+    {0}};
 
 static int read_geometry(struct qcow2_header *h, struct opts *o, struct err *e)
 {

@@ -361,6 +361,7 @@ static void qcow2_facts(struct block_node *n, struct block_facts *f)
 
 static const struct block_image_ops qcow2_image_ops = {
     .probe = qcow2_probe,
+    .create_options = qcow2_create_options,
     .create = qcow2_create,
     .preallocate = qcow2_preallocate,
     .resize = qcow2_resize,

@@ -280,6 +280,7 @@ int qcow2_check(struct block_node *n, struct block_check *c, struct err *e);
 int qcow2_check_locked(struct block_node *n, struct block_check *c, struct err *e);
 
 // create.c
+extern const struct block_create_option qcow2_create_options[];
 int qcow2_create(struct block_node *file, const struct block_create *c, struct err *e);
 int qcow2_measure(const struct block_create *c, struct block_measure *m, struct err *e);
 int qcow2_set_backing(struct block_node *n, const char *name, const char *format, struct err *e);
