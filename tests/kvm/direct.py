@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """direct.py PROGRAM-DIR: guests of a few instructions under this host's own /dev/kvm: each way to start one, what they say through ports, how
 they end, what refuses them, gdb. Skips without /dev/kvm."""
-import gzip, json, os, re, shutil, socket, subprocess, sys, tempfile, time
+import gzip, json, os, re, shutil, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", d) for d in ("guests", "control")] + [HERE]
 from client import Qmp, Server
-from machine import tap
+from machine import PATIENCE, Skip, free_port, listening, tap, until
 
 PROGRAM = os.path.join(sys.argv[1], "qemu-system-x86_64")
 BASE = ["-M", "microvm,pcie=off", "-accel", "kvm", "-m", "64", "-nodefaults", "-display", "none"]
@@ -36,7 +36,7 @@ def pvh(folder, code, name="guest"):
     return build(folder, NOTE + ".code32\n_start: mov $0x80000, %esp\n" + code, name)
 
 
-def run(args, status=0, seconds=60, **more):
+def run(args, status=0, seconds=PATIENCE, **more):
     with tempfile.NamedTemporaryFile() as said:
         r = subprocess.run([PROGRAM] + args + ["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-chardev", "file,id=said,path=" + said.name,
                                                "-device", "isa-debugcon,chardev=said"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -157,7 +157,7 @@ def kernel_changed(folder):
                                stderr=subprocess.PIPE, text=True)
     monitor.stdout.readline()
     os.truncate(kernel, 100)
-    out, err = monitor.communicate('{"execute": "qmp_capabilities"}\n{"execute": "system_reset"}\n', timeout=30)
+    out, err = monitor.communicate('{"execute": "qmp_capabilities"}\n{"execute": "system_reset"}\n', timeout=PATIENCE)
     assert monitor.returncode == 1 and "has become shorter" in err, (monitor.returncode, out, err)
 
 
@@ -185,7 +185,7 @@ def refused(folder):
     assert out.count("\n") == 1 and "not a KVM device" in out, out
     if os.getuid() == 0:
         r = subprocess.run([anyones] + accel("kvm,device=" + secret), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                           text=True, timeout=30, preexec_fn=as_nobody)
+                           text=True, timeout=PATIENCE, preexec_fn=as_nobody)
         assert r.returncode == 1 and r.stdout.count("\n") == 1 and "permission denied" in r.stdout, r.stdout
     _, out = run(accel("kvm,device=/dev/null", ["-accel", "kvm"]), 33)  # the next is tried
     assert out.count("\n") == 1 and "; trying kvm" in out, out
@@ -201,7 +201,7 @@ def probe():
     """As libvirt asks what a program can do."""
     asked = ["qmp_capabilities", "query-version", "query-target", "query-kvm", "query-machines", "query-cpu-definitions", "quit"]
     r = subprocess.run([PROGRAM, "-S", "-no-user-config", "-nodefaults", "-nographic", "-machine", "none,accel=kvm:tcg", "-qmp", "stdio"], text=True,
-                       input="".join('{"execute": "%s"}\n' % a for a in asked), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30)
+                       input="".join('{"execute": "%s"}\n' % a for a in asked), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=PATIENCE)
     assert r.returncode == 0, r.stderr
     replies = [json.loads(line) for line in r.stdout.splitlines()]
     answers = [x["return"] for x in replies if "return" in x]
@@ -215,7 +215,7 @@ def gdb(port, commands):
     args = ["gdb-multiarch", "-nx", "-batch", "-ex", "set confirm off", "-ex", "set architecture i386:x86-64", "-ex", "target remote 127.0.0.1:%d" % port]
     for c in commands:
         args += ["-ex", c]
-    return subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60).stdout
+    return subprocess.run(args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600).stdout
 
 
 COUNT = ".code64\n_start: xor %eax, %eax\nagain: inc %rax\nmov %rax, 0x70000\nstore: nop\njmp again\n"
@@ -224,18 +224,14 @@ COUNT = ".code64\n_start: xor %eax, %eax\nagain: inc %rax\nmov %rax, 0x70000\nst
 @in_folder
 def debugger(folder):
     if not shutil.which("gdb-multiarch"):
-        return "skipped: no gdb-multiarch"
+        raise Skip("no gdb-multiarch")
     kernel = build(folder, COUNT)
     table = subprocess.run(["nm", kernel], check=True, stdout=subprocess.PIPE, text=True).stdout
     address = {n: int(a, 16) for a, n in re.findall(r"(\w+) \w (\w+)", table)}
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     vm = subprocess.Popen([PROGRAM] + BASE + ["-kernel", kernel, "-S", "-gdb", "tcp:127.0.0.1:%d" % port], stdin=subprocess.DEVNULL)
     try:
-        while ":%04X 00000000:0000 0A" % port not in open("/proc/net/tcp").read():
-            assert vm.poll() is None
-            time.sleep(0.05)
+        until(lambda: listening(port) or vm.poll() is not None, "nobody listens")
         say = ['printf "pc = 0x%lx\\n", $rip', 'printf "rax = 0x%lx\\n", $rax']
         out = gdb(port, ["hbreak *0x%x" % address["store"], "continue"] + say + ["continue"] + say + ["delete", "stepi"] + say + ["stepi"] + say + ["stepi"] + say
                   + ["set $rax = 0x1000", "break *0x%x" % address["store"], "continue"] + say
@@ -244,7 +240,7 @@ def debugger(folder):
                                                                        address["again"] + 3, address["store"])], out
         assert re.findall(r"rax = 0x(\w+)", out) == ["1", "2", "2", "2", "3", "1000"], out
         assert "count = 0x1000" in out and "code = 0x90" in out and re.search(r"cr0 +0x8000003[0-9]", out), out
-        vm.wait(20)
+        vm.wait(PATIENCE)
     finally:
         if vm.poll() is None:
             vm.kill()

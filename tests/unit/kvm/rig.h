@@ -3,6 +3,8 @@
 // there is no usable KVM.
 #pragma once
 
+#include "../base/pump.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -250,16 +252,16 @@ static inline void rig_start(struct rig *r, gpa_t entry, unsigned level)
     vcpus_resume(r->vcpus);
 }
 
-// Until a counter has reached n; false after ten seconds.
+// Until a counter has reached n; false when patience is over.
 static inline bool rig_wait(struct rig *r, unsigned *counter, unsigned n)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 10;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += PATIENCE_NS / 1000000000;
     mutex_lock(&r->lock);
     int error = 0;
     while (*counter < n && !error)
-        error = pthread_cond_timedwait(&r->changed, &r->lock, &until);
+        error = pthread_cond_clockwait(&r->changed, &r->lock, CLOCK_MONOTONIC, &until);
     mutex_unlock(&r->lock);
     return !error;
 }
