@@ -28,7 +28,7 @@ struct buf {
     uint8_t *data;
     size_t len, cap;
 };
-void buf_free(struct buf *b);
+void buf_free(struct buf *b); // empty, and good for use again
 void buf_put(struct buf *b, const void *p, size_t n);
 void *buf_grow(struct buf *b, size_t n); // n zeroed bytes at the end; valid until the next call
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF(2, 3);

@@ -9,9 +9,10 @@
 
 struct loop;
 
+// The creator counts as the loop's thread until another runs it. `name` is what host tools show.
 struct loop *loop_new(const char *name);
-void loop_free(struct loop *l);
-void loop_run(struct loop *l); // until loop_quit; the caller becomes the loop's thread
+void loop_free(struct loop *l); // stopped; descriptors, timers and work still there are forgotten
+void loop_run(struct loop *l);  // until loop_quit; the caller becomes the loop's thread
 void loop_run_once(struct loop *l, int timeout_ms); // one round (tests, draining); -1 waits
 void loop_quit(struct loop *l);                     // any thread
 void loop_start_thread(struct loop *l);             // run it on a thread of its own
@@ -44,6 +45,7 @@ struct loop_work {
     struct list link; // owned by the loop
     _Atomic bool queued;
 };
+// `w` is the caller's and stays where it is while queued.
 void loop_work_init(struct loop_work *w, struct loop *l, void (*run)(void *), void *opaque);
 void loop_defer(struct loop_work *w); // any thread
 void loop_work_cancel(

@@ -69,7 +69,7 @@ struct chardev {
     struct loop_work flush_work, input_work;
 };
 
-size_t chr_be_can_receive(struct chardev *c);
+size_t chr_be_can_receive(struct chardev *c); // what the front end with the focus takes now
 void chr_be_receive(struct chardev *c, const uint8_t *p, size_t n); // n <= chr_be_can_receive()
 void chr_be_event(struct chardev *c, enum chr_event ev);
 void chr_be_set_open(struct chardev *c, bool open); // drops unwritten output when closing

@@ -61,6 +61,7 @@ struct chr_mux_ops {
     void (*commit)(void *opaque);
     void *opaque;
 };
+// What the escape character's keys do beyond the device; `ops` is copied.
 void chardev_set_mux_ops(struct chardev *c, const struct chr_mux_ops *ops);
 void chardev_set_escape(struct chardev *c, uint8_t ctrl_char); // -echr
 void chardev_print_help(struct buf *out);

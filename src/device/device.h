@@ -168,15 +168,17 @@ struct device_tree {
                           struct err *e);
     void *opaque;
 };
+// `env` outlives the tree.
 void device_tree_init(struct device_tree *t, struct machine_env *env);
 void device_tree_free(struct device_tree *t); // unplugs everything, last created first
+// -global: a default for every device of that type made from now on. Copies its strings.
 void device_tree_global(struct device_tree *t, const char *driver, const char *prop,
                         const char *val);
 
-const struct device_type *device_type_find(const char *name); // by name or alias; NULL
-const struct device_type *const *device_types(void);          // NULL-terminated
-struct bus *device_find_bus(struct device_tree *t, const char *name);
-struct device *device_find(struct device_tree *t, const char *id);
+const struct device_type *device_type_find(const char *name);         // by name or alias; NULL
+const struct device_type *const *device_types(void);                  // NULL-terminated
+struct bus *device_find_bus(struct device_tree *t, const char *name); // NULL: none of that name
+struct device *device_find(struct device_tree *t, const char *id);    // by id=; NULL
 // Two steps: make the structure with defaults; set properties; then plug and init. On failure the
 // device is freed.
 struct device *device_new(struct device_tree *t, const struct device_type *type, const char *id);

@@ -219,7 +219,7 @@ static inline uint64_t ir_pc_base(uint64_t mode, uint64_t pc)
 {
     return mode & IR_MODE_MOVABLE ? pc & -IR_PAGE_SIZE : 0;
 }
-void ir_region_free(struct ir_region *r);
+void ir_region_free(struct ir_region *r); // what it points at; r itself is the caller's
 
 struct ir_op_info {
     const char *name;
@@ -255,8 +255,9 @@ enum { // operand classes in ops.def
 };
 
 struct buf;
-void ir_print(const struct ir_region *r, struct buf *out);
+void ir_print(const struct ir_region *r, struct buf *out); // a line for each node, for people
 struct err;
+// Types, order of definition and use, and the one end: -1 names the first node that is wrong.
 int ir_verify(const struct ir_region *r, struct err *e) MUST_CHECK;
 
 // Evaluate one operation without memory or control effects: the oracle, and what host back ends
@@ -278,6 +279,7 @@ struct ir_outcome {
     uint32_t rounds;    // of a loop
     enum env_leave why; // of OUT_LEAVE
 };
+// Executes the region on e: the meaning that compiled code must have, too.
 struct ir_outcome ir_interp(const struct ir_region *r, struct env *e);
 // The same; a loop is left after so many rounds as if by an interrupt.
 struct ir_outcome ir_interp_rounds(const struct ir_region *r, struct env *e, uint32_t max);

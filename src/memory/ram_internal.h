@@ -39,10 +39,11 @@ struct ram {
     struct list regions; // mapping it; under the topology lock of space.c
 };
 
+// For `size` bytes of RAM, all clear; takes host memory only where bits are set.
 int page_map_new(struct page_map *m, uint64_t size, struct err *e) MUST_CHECK;
 void page_map_free(struct page_map *m);
 
-void ram_ref(struct ram *r);
+void ram_ref(struct ram *r); // until ram_free
 static inline bool ram_has(const struct ram *r, uint64_t off, uint64_t n)
 {
     return off <= r->size && n <= r->size - off;

@@ -54,6 +54,7 @@ static inline struct space_hit space_hit_at(struct space_hit h, int64_t by)
     h.before += (uint64_t)by;
     return h;
 }
+// Any thread, without a lock; may run while another changes the map.
 struct space_hit space_lookup(struct space *s, gpa_t a);
 // Bumped whenever any view of this space (or of one it has a window on) changes, or dirty tracking
 // needs new traps. Cachers of look-ups compare it.

@@ -12,7 +12,7 @@ struct frame_queue {
 };
 
 void frames_init(struct frame_queue *q, size_t cap); // bytes, for frames and their headers
-void frames_free(struct frame_queue *q);
+void frames_free(struct frame_queue *q);             // with the frames in it
 static inline bool frames_empty(const struct frame_queue *q)
 {
     return !q->used;

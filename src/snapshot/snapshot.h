@@ -24,6 +24,7 @@ struct state_in {
 
 enum { STATE_NAME_MAX = 160 };
 
+// A stream is state_begin, sections, state_end.
 void state_begin(struct state_out *o);
 void state_section(struct state_out *o, const char *name, const struct buf *payload);
 void state_end(struct state_out *o);

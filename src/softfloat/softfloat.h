@@ -40,6 +40,7 @@ struct sf_env {
 };
 enum sf_order { SF_LESS, SF_EQUAL, SF_GREATER, SF_UNORDERED };
 
+// Rounded once, as e->rounding says; exceptions are added to e's flags.
 uint64_t sf_add(struct sf_env *e, const struct sf_format *f, uint64_t a, uint64_t b);
 uint64_t sf_sub(struct sf_env *e, const struct sf_format *f, uint64_t a, uint64_t b);
 uint64_t sf_mul(struct sf_env *e, const struct sf_format *f, uint64_t a, uint64_t b);

@@ -117,6 +117,7 @@ struct clone_request {
 #define CLONE_PASSED                                                                               \
     (CLONE_PARENT | CLONE_FS | CLONE_FILES | CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS |        \
      CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_IO | CLONE_PIDFD)
+// Takes a free place among the process's threads and makes its CPU; runs nothing. Any thread.
 struct thread *thread_new(struct user *u, struct err *e);
 void thread_free(struct thread *t);
 _Noreturn void thread_run(struct thread *t); // on its host thread, until it ends

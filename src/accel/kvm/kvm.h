@@ -188,8 +188,10 @@ void kvm_debug_hide(struct kvm_vcpu *v, gpa_t pa, uint8_t *bytes, size_t n);
 
 extern const char kvm_arch_isa[];
 extern const unsigned kvm_arch_needs[]; // ends with KVM_FACTS_END
+// k's machine exists, its CPUs do not yet; takes the options that are the architecture's.
 int kvm_arch_open(struct kvm *k, struct opts *o, struct err *e);
-void kvm_arch_close(struct kvm *k);
+void kvm_arch_close(struct kvm *k); // also after a failed open
+// Lines and message target of the controllers in the kernel.
 int kvm_arch_lines(struct kvm *k, struct accel_irqchip *out, struct err *e);
 int kvm_arch_vcpu_config(struct kvm_vcpu *v, struct isa_config *c, struct err *e); // before init
 int kvm_arch_vcpu_new(struct kvm_vcpu *v, struct err *e); // after the ISA's init

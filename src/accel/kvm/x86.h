@@ -41,11 +41,11 @@ struct kvm_ioapic_saved {
 };
 void kvm_ioapic_save(struct kvm_ioapic *io, struct kvm_ioapic_saved *to);
 void kvm_ioapic_load(struct kvm_ioapic *io, const struct kvm_ioapic_saved *from);
-struct kvm_ioapic *kvm_ioapic_new(struct kvm *k);
-void kvm_ioapic_free(struct kvm_ioapic *io); // NULL is fine
+struct kvm_ioapic *kvm_ioapic_new(struct kvm *k); // mapped where the machine's guests look for it
+void kvm_ioapic_free(struct kvm_ioapic *io);      // NULL is fine
 void kvm_ioapic_reset(struct kvm_ioapic *io);
-struct irq kvm_ioapic_line(struct kvm_ioapic *io, unsigned pin);
-void kvm_ioapic_eoi(struct kvm_ioapic *io, uint8_t vector);
+struct irq kvm_ioapic_line(struct kvm_ioapic *io, unsigned pin); // any thread
+void kvm_ioapic_eoi(struct kvm_ioapic *io, uint8_t vector);      // the kernel's APIC ended it
 // x86_msr.c: lists the kernel's MSRs; reads and writes those that are kept, dropping (with one
 // warning) what it refuses.
 void kvm_x86_msrs_open(struct kvm *k);

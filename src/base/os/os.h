@@ -5,7 +5,7 @@
 #include "base/base.h"
 
 void os_thread_set_name(const char *name); // the calling thread's; at most 15 bytes
-int os_thread_id(void);
+int os_thread_id(void);                    // the caller's, as host tools count threads
 
 struct os_poll;
 struct os_event {

@@ -25,10 +25,11 @@ struct co_queue {
     struct list waiters;
 };
 void co_queue_init(struct co_queue *q);
-void co_queue_wait(struct co_sched *s, struct co_queue *q);
+void co_queue_wait(struct co_sched *s, struct co_queue *q); // in a coroutine; look again after it
 void co_queue_wake_all(struct co_sched *s, struct co_queue *q);
 bool co_queue_wake_one(struct co_sched *s, struct co_queue *q); // was there one?
 
+// May be held across a co_yield.
 struct co_mutex {
     bool locked;
     struct co_queue q;

@@ -11,7 +11,7 @@ struct engine;
 
 struct engine *engine_new(struct loop *loop); // loop may be NULL: synchronous use only
 struct engine *engine_ref(struct engine *e);
-void engine_unref(struct engine *e);
+void engine_unref(struct engine *e); // at the last one nothing may be in flight
 void engine_set_loop(struct engine *e, struct loop *loop); // nothing in flight
 // loop_hold and loop_release of its loop. An engine on another thread's loop is used while held.
 void engine_hold(struct engine *e);

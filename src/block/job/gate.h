@@ -39,6 +39,7 @@ struct flights {
     struct co_queue landed;
 };
 void flights_init(struct flights *f);
+// Waits until it overlaps none that is under way, and is under way then, until flight_end.
 void flight_begin(struct co_sched *co, struct flights *all, struct flight *f, uint64_t at,
                   uint64_t n);
 void flight_end(struct co_sched *co, struct flights *all, struct flight *f);
@@ -79,6 +80,7 @@ struct gate_range {
     bool exclusive, held;
     struct list link;
 };
+// Waits for overlapping ranges, unless both only share. Nothing is held where nothing is ordered.
 void gate_range_hold(struct block_node *n, struct gate_range *r, uint64_t off, uint64_t bytes,
                      bool exclusive);
 void gate_range_drop(struct block_node *n, struct gate_range *r);

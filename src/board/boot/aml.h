@@ -21,13 +21,14 @@ void aml_if_equal_buffer(struct aml *a, unsigned arg, const void *bytes,
 void aml_close(struct aml *a);
 
 void aml_name(struct aml *a, const char *name); // Name(name, …): the value follows
+// Values (ACPI 6.5, 20.2.3): where one is expected, each is the whole of it.
 void aml_int(struct aml *a, uint64_t v);
 void aml_string(struct aml *a, const char *s);
 void aml_buffer(struct aml *a, const void *bytes, size_t n);
-void aml_path(struct aml *a, const char *path); // a reference
-void aml_return(struct aml *a);                 // the value follows
-void aml_arg(struct aml *a, unsigned n);        // a method's argument, as a value
-void aml_notify(struct aml *a, const char *path, uint8_t value);
+void aml_path(struct aml *a, const char *path);                  // a reference
+void aml_return(struct aml *a);                                  // the value follows
+void aml_arg(struct aml *a, unsigned n);                         // a method's argument, as a value
+void aml_notify(struct aml *a, const char *path, uint8_t value); // Notify(path, value)
 // Common members.
 void aml_name_int(struct aml *a, const char *name, uint64_t v);
 void aml_name_string(struct aml *a, const char *name, const char *s);

@@ -63,7 +63,7 @@ struct rvirt {
 int rvirt_make_imsics(struct rvirt *v, struct err *e) MUST_CHECK; // before the harts
 int rvirt_make_irqchip(struct rvirt *v, struct err *e) MUST_CHECK;
 void rvirt_free_irqchip(struct rvirt *v);
-struct irq rvirt_source(struct rvirt *v, unsigned n);
+struct irq rvirt_source(struct rvirt *v, unsigned n);      // a device's wired interrupt n
 struct msi_target rvirt_msi_target(struct rvirt *v);       // nothing without IMSICs
 enum { RVIRT_PH_IRQ = 0x8001, RVIRT_PH_IMSIC_S = 0x8004 }; // phandles
 void rvirt_fdt_irqchip(const struct rvirt *v, struct fdt_out *o);

@@ -7,6 +7,8 @@
 
 struct monitor;
 
+// A monitor on a character device: `control` speaks QMP, otherwise the human monitor. NULL when the
+// device is taken. Main loop thread, as is monitor_free.
 struct monitor *monitor_new(struct vm *vm, struct chardev *c, bool control, struct err *e);
 void monitor_free(struct monitor *m);
 // To every monitor in control mode that has finished its negotiation; main loop thread.

@@ -14,9 +14,12 @@ struct way {
     _Atomic bool stop; // any thread: waits end with -ECANCELED
     bool patient;      // reading looks for `stop` while it waits
 };
+// Opens what a migration's URI names (file:, exec:, fd:, unix:, tcp:), for writing when `out`.
+// After a failure too, way_close frees it.
 int way_open(struct vm *vm, struct way *w, const char *uri, bool out, struct err *e) MUST_CHECK;
 int way_close(struct way *w, struct err *e) MUST_CHECK; // and what a command said of it
-bool way_is_socket(const char *uri);
+bool way_is_socket(const char *uri);                    // unix: or tcp:
+// The address of one; `passive`: to listen at.
 int way_resolve(struct sock_addr *a, const char *uri, bool passive, struct err *e) MUST_CHECK;
 // For struct state_out and state_in.
 int way_put(void *way, const void *p, size_t n);

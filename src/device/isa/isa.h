@@ -10,6 +10,7 @@ struct isa_bus {
     struct irq irq[16];
 };
 extern const struct bus_type isa_bus_type;
+// `irq` are the 16 lines of an ISA bus, by number; copied.
 struct isa_bus *isa_bus_new(struct device_tree *t, struct space *ports, const struct irq *irq);
 static inline struct isa_bus *isa_bus_of(struct device *d)
 {

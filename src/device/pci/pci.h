@@ -94,9 +94,11 @@ struct pci_bus {
     struct pci_device *functions[256];
 };
 extern const struct bus_type pci_bus_type;
+// `owner` is the host bridge's device or `bridge`'s own; `bridge` is NULL for a root bus. Freed
+// with its owner.
 struct pci_bus *pci_bus_new(struct device *owner, const char *name, struct pci_root *root,
                             struct pci_bridge *bridge, bool express);
-unsigned pci_bus_number(const struct pci_bus *b);
+unsigned pci_bus_number(const struct pci_bus *b); // as the guest has set it; a root bus is 0
 // The requester ID that the host bridge sees: a bridge to conventional PCI puts its own in place of
 // those below it.
 uint16_t pci_rid(const struct pci_device *p);

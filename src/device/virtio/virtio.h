@@ -79,6 +79,7 @@ struct virtio_bus {
     struct space *dma;
 };
 extern const struct bus_type virtio_bus_type;
+// The slot of a transport, of which `ops` are told with `transport`. Rings are read through `dma`.
 struct virtio_bus *virtio_bus_new(struct device *owner, const char *name,
                                   const struct virtio_transport_ops *ops, void *transport,
                                   struct space *dma);

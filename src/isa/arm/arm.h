@@ -220,7 +220,7 @@ uint64_t *arm_sysreg_storage(struct arm_cpu *c, uint32_t key);
 
 // ---- lifting (lift_system.c; called by the decoder's handlers) ----
 
-void arm_lift_undefined(struct lift *l);
+void arm_lift_undefined(struct lift *l); // ends the region with that exception
 // MRS, MSR (register), SYS, SYSL: `key` is ARM_SYSREG(op0, op1, crn, crm, op2).
 void arm_lift_sysreg(struct lift *l, bool read, uint32_t key, unsigned rt);
 void arm_lift_msr_imm(struct lift *l, unsigned op1, unsigned op2, unsigned crm);

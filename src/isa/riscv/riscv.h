@@ -268,9 +268,9 @@ bool rv_csr_write(struct rv_cpu *c, unsigned csr, uint64_t v);
 
 // ---- vectors (vec/config.c) ----
 
-uint64_t rv_vmode(const struct rv_cpu *c); // the mode bits of the current state
-bool rv_vtype_ok(const struct rv_cpu *c, uint64_t vtype);
-uint64_t rv_vlmax(const struct rv_cpu *c, uint64_t vtype);
+uint64_t rv_vmode(const struct rv_cpu *c);                 // the mode bits of the current state
+bool rv_vtype_ok(const struct rv_cpu *c, uint64_t vtype);  // one that does not set vill
+uint64_t rv_vlmax(const struct rv_cpu *c, uint64_t vtype); // of one that is
 
 // ---- exceptions (system/trap.c) ----
 

@@ -16,11 +16,13 @@ static inline int vec_tmp(struct cg *c)
 {
     return cg_tmp_xmm(c) - 16;
 }
+// d = a op b and d = op b by VEX or by legacy SSE, whichever this host has; d and a are numbers of
+// vector registers, `op` an opcode of encode.h.
 void vec3(struct cg *c, unsigned op, int d, int a, struct rm b);
 void vec3i(struct cg *c, unsigned op, int d, int a, struct rm b, unsigned imm);
 void vec2(struct cg *c, unsigned op, int d, struct rm b);
 void vec2i(struct cg *c, unsigned op, int d, struct rm b, unsigned imm);
-void vec_low(struct cg *c, int d, int a);
+void vec_low(struct cg *c, int d, int a);           // the low 64 bits, zeros above
 void vec_finish(struct cg *c, unsigned aux, int d); // clear lanes that take no part
 // Shift by immediate: op /ext d, a, imm
 void vec_shift(struct cg *c, unsigned op, int ext, int d, int a, unsigned imm);

@@ -41,6 +41,7 @@ struct user_config {
     SlirpConfig slirp;
     VEC(const char *) search; // NULL-terminated
 };
+// -netdev user's own options. Strings stay those of `o`; user_free_config also after a failure.
 int user_read_config(struct user_config *u, struct opts *o, struct err *e) MUST_CHECK;
 void user_free_config(struct user_config *u);
 

@@ -87,8 +87,10 @@ struct rv_trap {
     bool gva;      // tval is an address of the virtual machine's
     uint64_t tval, gpa, tinst;
 };
+// Volume II, 3.1.6.1 and 3.1.8, and the hypervisor extension's rules: into the level that the
+// delegation registers leave it to.
 void rv_trap_enter(struct rv_cpu *c, const struct rv_trap *t);
-void rv_mret(struct rv_cpu *c);
+void rv_mret(struct rv_cpu *c); // that it is allowed has been checked
 void rv_sret(struct rv_cpu *c);
 // After any change to what mode(), translation contexts or interrupt masks depend on.
 void rv_state_changed(struct rv_cpu *c);
