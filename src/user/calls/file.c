@@ -164,6 +164,28 @@ int64_t sys_newfstatat(struct thread *t, const uint64_t *a)
     return layout_write(t, LAYOUT_stat, a[2], &s) ? 0 : -EFAULT;
 }
 
+// The root of a program under -L is the prefix laid over the host's: chroot("/") leaves it at that,
+// any other folder becomes a root without a prefix.
+int64_t sys_chroot(struct thread *t, const uint64_t *a)
+{
+    char found[4096];
+    struct stat root, prefix;
+    int64_t r = find_path(t, a[0], found, true);
+    if (r)
+        return r;
+    int *fd = &t->fds->prefix;
+    bool same = *fd >= 0 &&
+                !HOST_DO(newfstatat, (uint64_t)AT_FDCWD, HOST_PTR(found), HOST_PTR(&root), 0) &&
+                !HOST_DO(fstat, (uint64_t)*fd, HOST_PTR(&prefix)) && root.st_dev == prefix.st_dev &&
+                root.st_ino == prefix.st_ino;
+    r = CALL_HOST(t, chroot, HOST_PTR(same ? "/" : found));
+    if (!r && !same && *fd >= 0) {
+        CALL_HOST(t, close, (uint64_t)*fd);
+        *fd = -1;
+    }
+    return r;
+}
+
 int64_t sys_statx(struct thread *t, const uint64_t *a)
 {
     char found[4096];

@@ -138,7 +138,7 @@ static void own_options(struct exec_request *r)
 {
     struct words *w = &r->words;
     const struct user_options *o = &r->t->u->opt;
-    if (o->prefix) {
+    if (r->t->fds->prefix >= 0) { // not in a root of its own
         word(w, "-L");
         word(w, o->prefix);
     }

@@ -149,7 +149,11 @@ int main(int argc, char **argv)
         show_file(argv[2]);
     else if (!strcmp(what, "list"))
         list(argv[2]);
-    else if (!strcmp(what, "exe"))
+    else if (!strcmp(what, "rooted")) {
+        if (chroot(argv[2]) || chdir("/"))
+            perror(argv[2]);
+        list(argv[3]);
+    } else if (!strcmp(what, "exe"))
         printf("%.*s\n", (int)readlink("/proc/self/exe", link, sizeof link), link);
     else if (!strcmp(what, "auxv")) {
         Elf64_auxv_t v;
