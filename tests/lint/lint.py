@@ -34,6 +34,7 @@ PRIVATE = [
     (r"memory/ram_host\.h", r"(memory|jit|accel|user)/"),
     (r"memory/\w+_internal\.h", r"memory/"),
     (r"base/(os|loop|opt)/\w+\.h", r"base/"),
+    (r"net/(user|wire)/\w+\.h", r"net/\1/"),
     (r"isa/(\w+)/(?!\1\.h).*", r"isa/\1/"),  # a guest CPU shows the header of its own name alone
 ]
 # R8: nothing a guest, an image, the wire or a stream sends ends the process.

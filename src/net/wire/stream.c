@@ -1,6 +1,6 @@
 // -netdev stream: frames over a TCP or UNIX stream socket (the protocol of passt and socket_vmnet).
-#include "net/address.h"
-#include "net/framed.h"
+#include "net/wire/address.h"
+#include "net/wire/framed.h"
 
 #include <stdlib.h>
 

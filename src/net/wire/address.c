@@ -1,5 +1,5 @@
 // Dotted socket address options.
-#include "net/address.h"
+#include "net/wire/address.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

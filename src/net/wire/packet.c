@@ -1,5 +1,5 @@
 // Frames over a descriptor that keeps packets apart.
-#include "net/packet.h"
+#include "net/wire/packet.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 // Frames as datagrams: what -netdev dgram and the datagram forms of -netdev socket share.
 #pragma once
 
-#include "net/packet.h"
+#include "net/wire/packet.h"
 
 // From `local` (NULL: any free one) to `remote` (NULL: the socket only receives).
 struct packet_netdev *datagram_open(struct loop *loop, const struct sock_addr *local,

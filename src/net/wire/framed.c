@@ -1,6 +1,6 @@
 // Length-prefixed frames over stream sockets. The peer is not trusted: a length that no frame has
 // ends the connection.
-#include "net/framed.h"
+#include "net/wire/framed.h"
 
 #include <errno.h>
 #include <stdlib.h>

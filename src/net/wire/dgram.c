@@ -1,6 +1,6 @@
 // -netdev dgram: frames as UDP or UNIX datagrams.
-#include "net/address.h"
-#include "net/datagram.h"
+#include "net/wire/address.h"
+#include "net/wire/datagram.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 // -netdev socket: the older spelling of stream and dgram, in use by network labs.
-#include "net/address.h"
-#include "net/datagram.h"
-#include "net/framed.h"
+#include "net/wire/address.h"
+#include "net/wire/datagram.h"
+#include "net/wire/framed.h"
 
 #include <stdlib.h>
 #include <unistd.h>

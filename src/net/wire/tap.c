@@ -1,7 +1,7 @@
 // Tap interfaces of the host (Linux tun/tap, without packet information and virtio headers): opened
 // here, inherited as a descriptor, or made by the bridge helper, a privileged program that passes
 // one over a socket.
-#include "net/packet.h"
+#include "net/wire/packet.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 // Datagram sockets as Ethernet segments: point to point, or an IPv4 multicast group that several
 // machines share.
-#include "net/datagram.h"
+#include "net/wire/datagram.h"
 
 #include <errno.h>
 #include <netinet/in.h>
