@@ -142,7 +142,7 @@ def tsc_khz(seconds=0.25):
 
 class OuterDied(Exception):
     """The outer machine started anew by itself before it was done: its kernel panicked or its CPU shut down. Says what its console and its
-    CPUs showed last. Seen rarely, and the cause is not known."""
+    CPUs showed last."""
 
 
 def last_words(console, resets):
