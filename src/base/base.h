@@ -44,6 +44,13 @@
 #define THREAD_SANITIZER 0
 #endif
 
+// A function that the thread sanitizer must leave as it is, for the reason given beside it.
+#if THREAD_SANITIZER && defined(__clang__)
+#define UNSANITIZED __attribute__((disable_sanitizer_instrumentation, noinline))
+#else
+#define UNSANITIZED
+#endif
+
 // Stops the process with file, line and condition. For our own bugs only: never on a value that
 // came from a guest, an image, the wire or a state stream (SECURITY.md, R8).
 #define BUG_ON(cond)                                                                               \

@@ -373,9 +373,7 @@ void jit_cache_room(struct jit *j, size_t want)
             if (!a->freed_epoch)
                 arena_evict(j, a);
             uint64_t epoch = a->freed_epoch;
-            jit_unlock(j); // those we wait for may want it
             jit_wait_quiet(j, epoch);
-            jit_lock(j);
             if (j->cur_arena != from)
                 continue;
             arena_free_blocks(j, a);

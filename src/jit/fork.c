@@ -85,6 +85,8 @@ void jit_fork_child(struct jit *j, struct env *self)
     move_copy(j->fork_rw, j->cache_size, j->rw);
     move_copy(j->fork_rx, j->cache_size, j->rx);
     jit_locks_init(j); // they belong to a thread of the parent
+    j->n_waiting = 0;  // those were the parent's, too
+    jit_vcpus_forget(j);
     for (unsigned k = 0; k < j->c.max_vcpus; k++)
         if (j->vcpu[k] && j->vcpu[k] != jit_vcpu_of(self))
             jit_vcpu_free(jit_env(j->vcpu[k]));

@@ -5,15 +5,9 @@
 
 // Races there are the guest's, and in user mode a fault may end the access: the thread sanitizer
 // must not be at work in between.
-#if THREAD_SANITIZER && defined(__clang__)
-#define TOUCHES_GUEST __attribute__((disable_sanitizer_instrumentation, noinline))
-#else
-#define TOUCHES_GUEST
-#endif
-
 #define HOST_RMW(bits)                                                                             \
-    TOUCHES_GUEST static inline uint##bits##_t host_rmw##bits(unsigned op, void *p,                \
-                                                              uint##bits##_t x)                    \
+    UNSANITIZED static inline uint##bits##_t host_rmw##bits(unsigned op, void *p,                  \
+                                                            uint##bits##_t x)                      \
     {                                                                                              \
         uint##bits##_t *m = p, old, fresh;                                                         \
         switch (op) {                                                                              \
@@ -59,7 +53,7 @@ HOST_RMW(64)
 #if defined(__x86_64__)
 // 16 aligned bytes as one access. Compare-exchange does it on every x86-64-v2 host; the memory is
 // written, so it must be writable, which guest RAM always is for us.
-TOUCHES_GUEST static inline bool host_cas128(void *p, uint64_t old[2], const uint64_t fresh[2])
+UNSANITIZED static inline bool host_cas128(void *p, uint64_t old[2], const uint64_t fresh[2])
 {
     bool done;
     __asm__ volatile("lock cmpxchg16b %1"
@@ -69,7 +63,7 @@ TOUCHES_GUEST static inline bool host_cas128(void *p, uint64_t old[2], const uin
     return done;
 }
 #else
-TOUCHES_GUEST static inline bool host_cas128(void *p, uint64_t old[2], const uint64_t fresh[2])
+UNSANITIZED static inline bool host_cas128(void *p, uint64_t old[2], const uint64_t fresh[2])
 {
     unsigned __int128 o, n;
     memcpy(&o, old, 16);
@@ -81,7 +75,7 @@ TOUCHES_GUEST static inline bool host_cas128(void *p, uint64_t old[2], const uin
 }
 #endif
 
-TOUCHES_GUEST static inline void host_load128(void *dst, const void *src)
+UNSANITIZED static inline void host_load128(void *dst, const void *src)
 {
     if ((uintptr_t)src & 15) {
         memcpy(dst, src, 16);
@@ -100,7 +94,7 @@ TOUCHES_GUEST static inline void host_load128(void *dst, const void *src)
     memcpy(dst, v, 16);
 }
 
-TOUCHES_GUEST static inline void host_store128(void *dst, const void *src)
+UNSANITIZED static inline void host_store128(void *dst, const void *src)
 {
     if ((uintptr_t)dst & 15) {
         memcpy(dst, src, 16);
@@ -114,8 +108,8 @@ TOUCHES_GUEST static inline void host_store128(void *dst, const void *src)
 }
 
 // Compare-exchange of 1 to 16 bytes; *old is what memory held.
-TOUCHES_GUEST static inline bool host_cas(void *p, unsigned size, union ir_val *old,
-                                          const union ir_val *fresh)
+UNSANITIZED static inline bool host_cas(void *p, unsigned size, union ir_val *old,
+                                        const union ir_val *fresh)
 {
     switch (size) {
     case 1:
@@ -136,7 +130,7 @@ TOUCHES_GUEST static inline bool host_cas(void *p, unsigned size, union ir_val *
 }
 
 // Single-copy atomic where aligned; it need not be.
-TOUCHES_GUEST static inline void host_load(union ir_val *dst, const uint8_t *src, unsigned size)
+UNSANITIZED static inline void host_load(union ir_val *dst, const uint8_t *src, unsigned size)
 {
 #define LOAD(type) __atomic_load_n((const type *)__builtin_assume_aligned(src, 1), __ATOMIC_RELAXED)
     switch (size) {
@@ -158,7 +152,7 @@ TOUCHES_GUEST static inline void host_load(union ir_val *dst, const uint8_t *src
 #undef LOAD
 }
 
-TOUCHES_GUEST static inline void host_store(uint8_t *dst, const void *src, unsigned size)
+UNSANITIZED static inline void host_store(uint8_t *dst, const void *src, unsigned size)
 {
 #define STORE(type)                                                                                \
     __atomic_store_n((type *)__builtin_assume_aligned(dst, 1), *(const type *)src, __ATOMIC_RELAXED)

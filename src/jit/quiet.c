@@ -53,8 +53,23 @@ static void serve_own(void)
         jit_flush_queue(jit_current);
 }
 
+// A CPU may be freed while somebody waits for it: its memory is kept until nobody waits.
+static void wait_begin(struct jit *j)
+{
+    j->n_waiting++;
+    jit_unlock(j); // those waited for may want it
+}
+
+static void wait_end(struct jit *j)
+{
+    jit_lock(j);
+    if (!--j->n_waiting)
+        jit_vcpus_forget(j);
+}
+
 void jit_wait_outside(struct jit *j)
 {
+    wait_begin(j);
     for (unsigned k = 0; k < j->c.max_vcpus; k++) {
         struct jit_vcpu *v = __atomic_load_n(&j->vcpu[k], __ATOMIC_ACQUIRE);
         if (!v || v == jit_current)
@@ -68,10 +83,12 @@ void jit_wait_outside(struct jit *j)
             pause_a_little(round);
         }
     }
+    wait_end(j);
 }
 
 void jit_wait_quiet(struct jit *j, uint64_t epoch)
 {
+    wait_begin(j);
     for (unsigned k = 0; k < j->c.max_vcpus; k++) {
         struct jit_vcpu *v = __atomic_load_n(&j->vcpu[k], __ATOMIC_ACQUIRE);
         for (unsigned round = 0; v && v != jit_current && atomic_load(&v->in_code) &&
@@ -81,6 +98,7 @@ void jit_wait_quiet(struct jit *j, uint64_t epoch)
             pause_a_little(round);
         }
     }
+    wait_end(j);
 }
 
 void jit_wait_flushed(struct jit *j)

@@ -127,19 +127,38 @@ struct env *jit_vcpu_new(struct jit *j, unsigned index, struct err *e)
     return env;
 }
 
-void jit_vcpu_free(struct env *env)
+static void vcpu_destroy(struct jit_vcpu *v)
 {
-    struct jit_vcpu *v = jit_vcpu_of(env);
-    struct jit *j = v->jit;
-    jit_lock(j);
-    __atomic_store_n(&j->vcpu[env->cpu_index], NULL, __ATOMIC_RELEASE);
-    jit_unlock(j);
     munmap(v->stack_map, JIT_STACK_SIZE + PAGE_SIZE);
     map_free(&v->keys);
     ir_region_free(&v->region);
     jit_verify_free(v);
     pthread_mutex_destroy(&v->queue_lock);
     munmap(v, v->map_size);
+}
+
+void jit_vcpu_free(struct env *env)
+{
+    struct jit_vcpu *v = jit_vcpu_of(env);
+    struct jit *j = v->jit;
+    jit_lock(j);
+    __atomic_store_n(&j->vcpu[env->cpu_index], NULL, __ATOMIC_RELEASE);
+    bool looked_at = j->n_waiting;
+    if (looked_at) {
+        v->next_gone = j->gone;
+        j->gone = v;
+    }
+    jit_unlock(j);
+    if (!looked_at)
+        vcpu_destroy(v);
+}
+
+void jit_vcpus_forget(struct jit *j)
+{
+    for (struct jit_vcpu *v; (v = j->gone);) {
+        j->gone = v->next_gone;
+        vcpu_destroy(v);
+    }
 }
 
 void jit_thread_enter(struct env *e)
@@ -198,12 +217,19 @@ static bool interrupted(struct env *e)
     return i != 0;
 }
 
+// Whoever made the link wrote it before a jump led to its block: the jump itself is what orders the
+// two, and the thread sanitizer does not see it.
+UNSANITIZED static uint64_t link_pc(const struct link *l)
+{
+    return l->pc;
+}
+
 struct run_result jit_run_block(struct jit_vcpu *v, const struct block *b)
 {
     v->page_va = jit_pc(v) & PAGE_MASK;
     struct run_result res = v->jit->host->enter(v->jit, jit_env(v), b->code);
     if (res.kind == RUN_LINK)
-        jit_set_pc(v, ((struct link *)res.arg)->pc + ir_pc_base(v->mode, v->page_va));
+        jit_set_pc(v, link_pc((const struct link *)res.arg) + ir_pc_base(v->mode, v->page_va));
     else if (res.kind == RUN_LOOKUP)
         jit_set_pc(v, res.arg);
     return res;

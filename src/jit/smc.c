@@ -37,9 +37,7 @@ void jit_code_page_pin(struct jit *j, const struct code_fetch *f)
     p->pins++;
     if (p->settled)
         return;
-    jit_unlock(j); // those waited for may want it
     jit_wait_outside(j);
-    jit_lock(j);
     p->settled = true;
 }
 

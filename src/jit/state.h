@@ -170,9 +170,10 @@ struct jit_vcpu {
     _Atomic unsigned queued; // more than FLUSH_QUEUE: forget everything, as one that never ran must
     bool posted;             // flushes to others since the last sync that they may not have served
     _Atomic uint64_t epoch_seen;
-    _Atomic uint32_t in_code; // running translated code (or its helpers); see quiet.c
-    _Atomic uint64_t entries; // into translated code so far
-    _Atomic uint32_t drops;   // odd while another thread takes write permissions out of the TLB
+    _Atomic uint32_t in_code;   // running translated code (or its helpers); see quiet.c
+    _Atomic uint64_t entries;   // into translated code so far
+    struct jit_vcpu *next_gone; // in jit.gone
+    _Atomic uint32_t drops;     // odd while another thread takes write permissions out of the TLB
     struct code_id_cache {
         uint64_t mode, ctx, gen;
         uint32_t id;
@@ -338,9 +339,12 @@ struct jit {
     struct ir_loop_pass loop_pass;
     bool lazy_flags;         // the guest has at most one FLAGS slot
     _Atomic bool pinned;     // see jit_pin
+    bool has_signals;        // the back end has taken the signals of faults
     uint64_t killed;         // blocks, by writes
     uint64_t evicted;        // blocks, for room
     size_t n_blocks;         // that are in memory, dead ones included
+    unsigned n_waiting;      // threads that look at CPUs without the lock
+    struct jit_vcpu *gone;   // freed meanwhile
     void *fork_rw, *fork_rx; // the copy of the code cache from jit_fork_prepare to what follows it
 };
 
@@ -404,13 +408,15 @@ struct run_result jit_run_block(struct jit_vcpu *v, const struct block *b);
 
 // ---- run.c ----
 void jit_locks_init(struct jit *j);
+void jit_vcpus_forget(struct jit *j); // the gone ones; lock held, nobody waits
 
 // ---- quiet.c: waiting for other vCPUs ----
 void jit_kick(struct jit_vcpu *v, uint32_t pending);
 uint64_t jit_epoch_next(struct jit *j); // code made unreachable before now belongs to this epoch
 void jit_lock(struct jit *j);           // counts as outside translated code while it waits
 void jit_unlock(struct jit *j);
-void jit_wait_outside(struct jit *j); // every other vCPU has left code since; no lock is held
+// These two let go of the lock, which is held, while they wait.
+void jit_wait_outside(struct jit *j);               // every other vCPU has left code since
 void jit_wait_quiet(struct jit *j, uint64_t epoch); // every vCPU has left code older than epoch
 void jit_wait_flushed(struct jit *j);               // no vCPU runs with flushes queued
 extern _Thread_local struct jit_vcpu *jit_current;
