@@ -472,7 +472,7 @@ int user_main(int argc, char **argv)
         return fail(&e, status);
     user_self = t;
     u->accel->ops->thread_enter(u->accel, t->env);
-    signal_thread_init();
+    signal_take_faults();
     t->tid = u->pid = getpid();
     if (u->opt.gdb && debug_open(u, u->opt.gdb, &e))
         return fail(&e, FAILED);

@@ -63,6 +63,12 @@ void signal_block_all(uint64_t *old)
     HOST_DO(rt_sigprocmask, SIG_SETMASK, HOST_PTR(&all), HOST_PTR(old), 8);
 }
 
+void signal_block_every(uint64_t *old)
+{
+    uint64_t all = ~0ull;
+    HOST_DO(rt_sigprocmask, SIG_SETMASK, HOST_PTR(&all), HOST_PTR(old), 8);
+}
+
 void signal_restore(uint64_t old)
 {
     host_mask(old);
@@ -70,7 +76,8 @@ void signal_restore(uint64_t old)
 
 // ---- in the host's handlers ----
 
-static void capture(int sig, siginfo_t *info, void *context)
+// Whatever it interrupts: the thread sanitizer's own functions, too.
+UNSANITIZED static void capture(int sig, siginfo_t *info, void *context)
 {
     struct thread *t = user_self;
     ucontext_t *uc = context;
@@ -109,21 +116,17 @@ static void fault_handler(int sig, siginfo_t *info, void *context)
     (void)uc;
 }
 
-void signal_thread_init(void)
+void signal_take_faults(void)
 {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE};
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    mutex_lock(&lock);
     for (unsigned i = 0; i < ARRAY_SIZE(faults); i++) {
-        struct sigaction old;
+        struct sigaction sa = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER}, old;
         sigaction(faults[i], NULL, &old);
         if (old.sa_flags & SA_SIGINFO && old.sa_sigaction != fault_handler)
             translator[faults[i]] = old;
-        struct sigaction sa = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
         sa.sa_sigaction = fault_handler;
         sigaction(faults[i], &sa, NULL);
     }
-    mutex_unlock(&lock);
 }
 
 // ---- actions ----

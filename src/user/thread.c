@@ -155,6 +155,7 @@ void thread_end(struct thread *t, int status)
     thread_leave_memory(t);
     if (is_main) // its host thread is the process's own, and stays as a zombie like Linux's
         syscall(SYS_exit, status);
+    signal_block_every(&old); // its state goes
     t->u->accel->ops->thread_leave(t->u->accel, t->env);
     user_self = NULL;
     thread_free(t);
@@ -177,10 +178,11 @@ static void *thread_main(void *arg)
     struct start *s = arg;
     struct thread *t = s->t;
     uint32_t tid = (uint32_t)syscall(SYS_gettid);
+    uint64_t mask;
     t->tid = (int)tid;
     user_self = t;
     t->u->accel->ops->thread_enter(t->u->accel, t->env);
-    signal_thread_init();
+    signal_block_all(&mask); // from here on it can take a fault, and one that somebody sends
     if (s->r->flags & CLONE_PARENT_SETTID && !guest_write_u32(t, s->r->parent_tid, tid))
         log_debug("clone: bad parent_tid");
     if (s->r->flags & CLONE_CHILD_SETTID && !guest_write_u32(t, s->r->child_tid, tid))
@@ -217,7 +219,7 @@ static int64_t clone_thread(struct thread *t, const struct clone_request *r)
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, THREAD_STACK);
     uint64_t mask;
-    signal_block_all(&mask);
+    signal_block_every(&mask); // the new thread's state is not there yet
     int why = pthread_create(&id, &attr, thread_main, &s);
     pthread_attr_destroy(&attr);
     if (!why)

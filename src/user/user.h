@@ -143,7 +143,7 @@ void robust_resume(struct user *u);         // it did not
 
 // ---- signal.c ----
 void signal_init(struct user *u, struct thread *t); // what the process was started with
-void signal_thread_init(void);                      // on each thread, after the accelerator's
+void signal_take_faults(void);                      // after the accelerator's first thread has
 // Signals with the default action, after the thread is debugged no longer.
 void signal_defaults(struct thread *t);
 // After a thread was made, signals blocked: the host's C library takes signals for itself then that
@@ -160,7 +160,8 @@ int64_t signal_action(struct thread *t, int sig, const struct guest_action *set,
                       struct guest_action *old);
 int64_t signal_return(struct thread *t);
 int64_t signal_altstack(struct thread *t, uint64_t set, uint64_t old);
-void signal_block_all(uint64_t *old); // of the host thread, but for its own faults
+void signal_block_all(uint64_t *old);   // of the host thread, but for its own faults
+void signal_block_every(uint64_t *old); // those too: while its state is made or goes
 void signal_restore(uint64_t old);
 
 // ---- program/: elf.c, stack.c, exec.c ----

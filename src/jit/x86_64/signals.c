@@ -74,22 +74,33 @@ static void handler(int sig, siginfo_t *info, void *context)
     sigaction(sig, sig == SIGSEGV ? &previous_segv : &previous_bus, NULL);
 }
 
-// Again by each thread: whoever took the signals over meanwhile comes after us.
 static void install(int sig, struct sigaction *previous)
 {
     struct sigaction sa = {.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER}, old;
     sa.sa_sigaction = handler;
-    sigaction(sig, &sa, &old);
-    if (!(old.sa_flags & SA_SIGINFO) || old.sa_sigaction != handler)
-        *previous = old;
+    sigaction(sig, NULL, &old);
+    if (old.sa_flags & SA_SIGINFO && old.sa_sigaction == handler)
+        return;
+    *previous = old;
+    sigaction(sig, &sa, NULL);
+}
+
+// By each machine's threads, since somebody may have taken the signals over meanwhile, who comes
+// after us. User mode's first thread does it: then they are the program's, and pass by its room.
+static void take_signals(struct jit *j)
+{
+    mutex_lock(&install_lock);
+    if (!j->c.user_mode || !j->has_signals) {
+        install(SIGSEGV, &previous_segv);
+        install(SIGBUS, &previous_bus);
+    }
+    j->has_signals = true;
+    mutex_unlock(&install_lock);
 }
 
 void host_thread_enter(struct jit_vcpu *v)
 {
-    mutex_lock(&install_lock);
-    install(SIGSEGV, &previous_segv);
-    install(SIGBUS, &previous_bus);
-    mutex_unlock(&install_lock);
+    take_signals(v->jit);
     v->sigstack =
         mmap(NULL, SIGNAL_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     BUG_ON(v->sigstack == MAP_FAILED);

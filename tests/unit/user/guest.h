@@ -47,7 +47,7 @@ static inline struct thread *guest_new(const char *isa)
     user_self = t;
     t->sighand = xalloc(sizeof *t->sighand);
     u->accel->ops->thread_enter(u->accel, t->env);
-    signal_thread_init();
+    signal_take_faults();
     assert_int_equal(mm_map(&u->mm, SCRATCH, SCRATCH_SIZE, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
                      SCRATCH);
@@ -78,7 +78,7 @@ static inline void *guest_at(struct thread *t, uint64_t addr)
 static inline int64_t guest_call(struct thread *t, enum call_id id, const uint64_t *args)
 {
     uint64_t a[CALL_ARGS] = {0};
-    signal_thread_init(); // cmocka takes the faults' signals for itself at the start of a test
+    signal_take_faults(); // cmocka takes the faults' signals for itself at the start of a test
     memcpy(a, args, sizeof a);
     return calls[id].fn ? calls[id].fn(t, a) : call_pass(t, id, a);
 }
