@@ -10,6 +10,7 @@ void log_warn(const char *fmt, ...) PRINTF(1, 2);
 void log_error(const char *fmt, ...) PRINTF(1, 2);
 void log_info(const char *fmt, ...) PRINTF(1, 2);
 void log_set_name(const char *name);
+const char *log_name(void); // for the few who cannot use the functions above
 // -msg timestamp=on: put an ISO 8601 time before each line.
 void log_set_timestamps(bool on);
 

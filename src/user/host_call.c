@@ -61,7 +61,7 @@ int64_t host_call_plain(long nr, const uint64_t a[6])
     return r;
 }
 
-void host_call_interrupt(void *ucontext)
+UNSANITIZED void host_call_interrupt(void *ucontext) // as signal.c's capture, which calls it
 {
     ucontext_t *uc = ucontext;
     uintptr_t pc = (uintptr_t)uc->uc_mcontext.gregs[REG_RIP];

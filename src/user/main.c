@@ -439,6 +439,8 @@ int user_main(int argc, char **argv)
     struct user *u = xalloc(sizeof *u);
     struct start s = {.u = u};
     int status = FAILED;
+    const char *slash = strrchr(argv[0], '/'), *name = slash ? slash + 1 : argv[0];
+    log_set_name(strcmp(name, "user") ? name : "myna user");
     if (guest_from_name(&s, argv[0], &e))
         return fail(&e, FAILED);
     u->opt.stack_size = 8 * MiB;

@@ -5,11 +5,13 @@
 // to a thread whose other process dies while it runs code: a timer reminds it to look.
 #include "user/proxy.h"
 
+#include "base/log.h"
 #include "user/host_call.h"
 
 #include <errno.h>
 #include <linux/futex.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -158,10 +160,9 @@ int64_t proxy_call(struct proxy *p, long nr, const uint64_t a[6], _Atomic int *c
 // a process that it has to kill.
 static _Noreturn void lost_in_fork(void)
 {
-    static const char line[] =
-        "myna: a child of vfork was killed while it forked; its parent cannot go on\n";
-    ssize_t n = write(STDERR_FILENO, line, sizeof line - 1);
-    (void)n;
+    dprintf(STDERR_FILENO,
+            "%s: a child of vfork was killed while it forked; its parent cannot go on\n",
+            log_name());
     for (;;)
         kill(getpid(), SIGKILL);
 }

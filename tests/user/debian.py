@@ -6,7 +6,7 @@ one. What it prints is compared with what the host's own programs print for the 
 their own, where the host's is another), or with what the case says. Without root or a static user mode only -L is used; without an archive
 the test is skipped (status 77).
 """
-import argparse, os, subprocess, sys, tempfile
+import argparse, os, re, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "guests"))
@@ -256,7 +256,7 @@ def judge(name, how, run, want):
     except subprocess.TimeoutExpired as e:
         print("not ok - %s, %s\n# still running after %d s" % (name, how, e.timeout), flush=True)
         return False
-    crash = b"myna:" in got.stderr or got.returncode in (-11, -6, -4, 139, 134)
+    crash = re.search(rb"^(myna user|qemu-\w+(-static)?): ", got.stderr, re.M) or got.returncode in (-11, -6, -4, 139, 134)
     ok = not crash and (want is None or got.stdout == want)
     print("%s - %s, %s" % ("ok" if ok else "not ok", name, how), flush=True)
     if not ok:

@@ -50,7 +50,7 @@ def verdict(status, text, timed_out):
     cases = sorted(set(re.findall(r"^(?:FAIL|ERROR): (.*)$", text, re.M)))
     if timed_out or "Timeout (" in text:
         return "hangs", cases
-    if "myna:" in text or status < 0 or status >= 128:
+    if re.search(r"^(myna user|qemu-\w+(-static)?): ", text, re.M) or status < 0 or status >= 128:
         return "crashes", cases
     if status == 0:
         return "skipped" if re.search(r"\d+ tests? skipped", text) and "All" not in text else "passes", cases

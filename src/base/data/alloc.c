@@ -18,7 +18,7 @@ void bug(const char *file, int line, const char *what)
 void host_out_of_memory(size_t bytes)
 {
     // No formatting on the heap: that may be what has run out.
-    dprintf(STDERR_FILENO, "myna: out of memory: the host refused %zu bytes\n", bytes);
+    dprintf(STDERR_FILENO, "%s: out of memory: the host refused %zu bytes\n", log_name(), bytes);
     _exit(1);
 }
 

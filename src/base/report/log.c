@@ -115,6 +115,11 @@ void log_set_name(const char *name)
     snprintf(log_state.name, sizeof log_state.name, "%s", name);
 }
 
+const char *log_name(void)
+{
+    return log_state.name;
+}
+
 void log_set_timestamps(bool on)
 {
     log_state.timestamps = on;
