@@ -587,6 +587,17 @@ static void do_debug_copy(struct op *o, void *arg)
 {
     struct debug_copy *d = arg;
     uint8_t *host = o->v->jit->c.user_base + o->va;
+    if (d->n == 4 || d->n == 8) { // a word as a whole: the program's threads may look at it
+        union ir_val word;
+        if (d->write) {
+            memcpy(&word, d->buf, d->n);
+            host_store(host, &word, (unsigned)d->n);
+        } else {
+            host_load(&word, host, (unsigned)d->n);
+            memcpy(d->buf, &word, d->n);
+        }
+        return;
+    }
     memcpy(d->write ? host : d->buf, d->write ? d->buf : host, d->n);
 }
 
