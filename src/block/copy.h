@@ -2,7 +2,7 @@
 // Both nodes live on one engine.
 #pragma once
 
-#include "block/node.h"
+#include "block/node/node.h"
 
 struct block_copy {
     struct block_node *src, *dst;

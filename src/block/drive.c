@@ -290,7 +290,7 @@ struct write_call {
 static void want_writes(void *arg)
 {
     struct write_call *c = arg;
-    c->result = graph_set_read_only(c->n, false, c->e);
+    c->result = node_set_read_only(c->n, false, c->e);
 }
 
 struct drive *drives_get(struct drives *d, const char *name, struct err *e)

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/thread.h"
-#include "block/node.h"
+#include "block/node/node.h"
 
 void jobs_run_ended(void *drives); // job.c: what ended_jobs waits for
 void jobs_end(struct drives *ds);

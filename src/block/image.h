@@ -3,7 +3,7 @@
 #pragma once
 
 #include "block/block.h"
-#include "block/node.h"
+#include "block/node/node.h"
 
 struct buf;
 
@@ -35,6 +35,3 @@ void image_facts(struct block_node *n, struct block_facts *f);
 // Of the whole chain; *depth is the layer that decides.
 int image_status(struct block_node *n, uint64_t off, uint64_t bytes, struct block_extent *x,
                  unsigned *depth);
-// A qcow2 overlay over `base`, in a file that is gone when it is closed. Takes over the reference,
-// also on failure.
-struct block_node *image_temp_overlay(struct block_node *base, struct err *e);

@@ -1,6 +1,6 @@
 // Internal snapshots and VM state, for callers outside coroutines.
 
-#include "block/node.h"
+#include "block/node/node.h"
 #include <errno.h>
 
 struct snapshot_call {

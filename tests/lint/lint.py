@@ -37,6 +37,11 @@ PRIVATE = [
     (r"net/(user|wire)/\w+\.h", r"net/\1/"),
     (r"isa/(\w+)/(?!\1\.h).*", r"isa/\1/"),  # a guest CPU shows the header of its own name alone
 ]
+# Rooms within a room that know only what is below them there.
+BELOW = {
+    "block/io": ["block/io", "block/block.h"],
+    "block/node": ["block/node", "block/io", "block/block.h", "block/drivers.def"],
+}
 # R8: nothing a guest, an image, the wire or a stream sends ends the process.
 NEVER_DIE = ("device", "block", "net", "snapshot", "isa")
 DEADLY = re.compile(r"(?<![\w.>])(abort|exit|_exit|_Exit|assert)\s*\(")
@@ -73,6 +78,9 @@ def check_includes(path, inside, lines):
             continue
         if not allowed(room, target):
             breach(path, n, f"{room} may not include {target}")
+        below = BELOW.get(os.path.dirname(inside))
+        if below and target.startswith(room + "/") and not any(target == b or target.startswith(b + "/") for b in below):
+            breach(path, n, f"{target} is above this folder")
         for header, users in PRIVATE:
             m = re.fullmatch(header, target)
             if m and not re.match(m.expand(users), inside):

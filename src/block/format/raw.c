@@ -2,7 +2,7 @@
 // choose. A size that is no multiple of 512 is shown rounded up; what lies beyond the end of the
 // file reads as zeros.
 
-#include "block/node.h"
+#include "block/node/node.h"
 #include "base/bits.h"
 #include <errno.h>
 

@@ -3,7 +3,7 @@
 // may say what to copy; what it says is then as if used up, and comes back where the job fails.
 
 #include "block/copy.h"
-#include "block/job/bitmap.h"
+#include "block/node/bitmap.h"
 #include "block/job/graph.h"
 #include "block/job/job.h"
 #include "base/bits.h"
@@ -247,13 +247,13 @@ static void mark_top(void *arg)
         off += x.bytes;
     }
     if (!c->result)
-        c->result = graph_set_read_only(c->b->o.target, false, &c->b->j.err) ? -EACCES : 0;
+        c->result = node_set_read_only(c->b->o.target, false, &c->b->j.err) ? -EACCES : 0;
 }
 
 static void want_target(void *arg)
 {
     struct mark_call *c = arg;
-    c->result = graph_set_read_only(c->b->o.target, false, &c->b->j.err) ? -EACCES : 0;
+    c->result = node_set_read_only(c->b->o.target, false, &c->b->j.err) ? -EACCES : 0;
 }
 
 static int choose_work(struct backup *b, struct err *e)

@@ -31,7 +31,7 @@ static int create_format(struct create *c)
                              .opts = &c->o.format};
     bool empty = c->o.file->size && c->o.file->drv->image && c->o.file->drv->image->resize &&
                  strcmp(c->o.file->drv->name, "host_device");
-    if (graph_set_read_only(c->o.file, false, e) || (empty && node_resize(c->o.file, 0, e)) ||
+    if (node_set_read_only(c->o.file, false, e) || (empty && node_resize(c->o.file, 0, e)) ||
         d->image->create(c->o.file, &b, e))
         return -EIO;
     return opts_check_unused(&c->o.format, d->name, NULL, e) ? -EINVAL : node_flush(c->o.file);

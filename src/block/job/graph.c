@@ -209,23 +209,6 @@ void graph_replace(struct drives *ds, struct block_node *from, struct block_node
     node_unref(from);
 }
 
-int graph_set_read_only(struct block_node *n, bool read_only, struct err *e)
-{
-    if (n->in.read_only == read_only)
-        return 0;
-    if (!n->drv->reopen && n->drv->protocol)
-        return err_set(e, "node '%s' (%s) cannot change between reading and writing", n->node_name,
-                       n->drv->name);
-    if (!read_only && n->file && graph_set_read_only(n->file, false, e))
-        return -1;
-    if (n->drv->reopen && n->drv->reopen(n, read_only, e))
-        return err_prefix(e, "%s", n->filename);
-    n->in.read_only = read_only;
-    if (read_only && n->file && n->file->refs == 1u + !list_empty(&n->file->link))
-        return graph_set_read_only(n->file, true, e);
-    return 0;
-}
-
 // ---- external snapshots ----
 
 int graph_snapshot_check(struct drives *ds, struct block_node *n, struct block_node *overlay,
@@ -295,7 +278,7 @@ static void apply_snapshot(void *arg)
     graph_replace(c->ds, c->n, c->overlay);
     c->overlay->backing = block_ref(c->n);
     gate_open(c->n);
-    if (graph_set_read_only(c->n, true, &e))
+    if (node_set_read_only(c->n, true, &e))
         log_debug("%s", e.msg); // it stays open for writing, and nobody writes
 }
 

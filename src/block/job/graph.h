@@ -23,8 +23,6 @@ int graph_move(struct drives *ds, struct block_node *n, struct loop *loop,
 // Everyone above `from` then stands above `to` (but `to` itself), requests that wait at from's
 // closed gate included. In a coroutine.
 void graph_replace(struct drives *ds, struct block_node *from, struct block_node *to);
-// Opens the files below anew for writing or only for reading. In a coroutine. 0 or -1.
-int graph_set_read_only(struct block_node *n, bool read_only, struct err *e) MUST_CHECK;
 
 // Changes an open node's options to `o`: read-only, auto-read-only, discard, detect-zeroes and its
 // backing file. What else is named must be as it is; unlike the others it is checked first.

@@ -145,7 +145,7 @@ static int copy_share(struct job *j)
 static int prepare_target(struct mirror *m)
 {
     struct job *j = &m->j;
-    if (m->target_was_read_only && graph_set_read_only(m->target, false, &j->err))
+    if (m->target_was_read_only && node_set_read_only(m->target, false, &j->err))
         return -EACCES;
     if (m->target->size < m->source->size && node_resize(m->target, m->source->size, &j->err))
         return -ENOSPC;
@@ -203,14 +203,14 @@ static int relink_overlay(struct mirror *m)
         return -ENOENT;
     bool was_read_only = overlay->in.read_only;
     const char *name = m->backing_name ?: m->target->filename;
-    if (graph_set_read_only(overlay, false, e))
+    if (node_set_read_only(overlay, false, e))
         return -EACCES;
     gate_close(overlay);
     int r = overlay->drv->image->set_backing(overlay, name, m->target->drv->name, e) ? -EIO : 0;
     if (!r)
         graph_replace(m->j.ds, m->source, m->target);
     gate_open(overlay);
-    if (was_read_only && graph_set_read_only(overlay, true, e) && !r)
+    if (was_read_only && node_set_read_only(overlay, true, e) && !r)
         e->msg[0] = 0; // it stays open for writing, and nobody writes
     return r;
 }
@@ -226,7 +226,7 @@ static int mirror_finish(struct job *j, bool good)
     dirty_map_free(&m->dirty);
     bool below = !m->active || !good || r || !j->completing;
     struct err ignored = {0};
-    if (m->target_was_read_only && below && graph_set_read_only(m->target, true, &ignored))
+    if (m->target_was_read_only && below && node_set_read_only(m->target, true, &ignored))
         return r; // it stays open for writing, and nobody writes
     return r;
 }

@@ -71,7 +71,7 @@ static void apply(void *arg)
     struct reopen *r = arg;
     struct block_node *n = r->n, *old = n->backing;
     bool read_only = r->read_only || (r->auto_read_only && n->in.read_only);
-    r->result = graph_set_read_only(n, read_only, r->e);
+    r->result = node_set_read_only(n, read_only, r->e);
     if (r->result)
         return;
     n->in.auto_read_only = r->auto_read_only;

@@ -5,7 +5,7 @@
 // rules, limits and alignment.
 
 #include "base/vec.h"
-#include "block/node.h"
+#include "block/node/node.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 // null-co: a disk of a given size that takes writes and forgets them, and reads as zeros whatever
 // read-zeroes= says, so that nothing uninitialised reaches a guest.
 
-#include "block/node.h"
+#include "block/node/node.h"
 #include "base/clock.h"
 
 struct null_disk {

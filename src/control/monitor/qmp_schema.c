@@ -3,7 +3,7 @@
 // protocol's promises, so ours say what they are. What depends on which back ends there are (the
 // branches of the unions) comes out of the back ends' own tables.
 #include "control/monitor/qmp_schema.h"
-#include "block/node.h"
+#include "block/node/node.h"
 #include "control/monitor/disks/transaction.h"
 #include <stdio.h>
 

@@ -4,7 +4,7 @@
 
 #include "block/format/qcow2/qcow2.h"
 #include "base/log.h"
-#include "block/job/bitmap.h"
+#include "block/node/bitmap.h"
 #include <errno.h>
 #include <stdlib.h>
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "block/format/qcow2/layout.h"
-#include "block/node.h"
+#include "block/node/node.h"
 #include "base/bits.h"
 #include "base/buf.h"
 #include "base/map.h"

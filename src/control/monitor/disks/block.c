@@ -1,5 +1,5 @@
 // QMP commands about disks: what there is, how much was moved, size.
-#include "block/job/bitmap.h"
+#include "block/node/bitmap.h"
 #include "control/monitor/json.h"
 #include <errno.h>
 #include <stdio.h>

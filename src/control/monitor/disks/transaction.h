@@ -1,7 +1,7 @@
 // Actions of transactions: what can be done to several disks at one moment, and undone.
 #pragma once
 
-#include "block/job/bitmap.h"
+#include "block/node/bitmap.h"
 #include "block/job/graph.h"
 #include "block/job/job.h"
 #include "control/monitor/json.h"

@@ -6,7 +6,7 @@
 #include "block/io/co.h"
 #include "block/io/engine.h"
 #include "block/io/iov.h"
-#include "block/job/gate.h"
+#include "block/node/gate.h"
 
 // What a range of a node reads as, for `map`, `convert` and jobs.
 struct block_extent {
@@ -163,6 +163,17 @@ struct block_node *node_open_name(struct block_node *parent, const char *filenam
 struct block_node *node_new_protocol(const struct block_driver *drv, struct engine *eng,
                                      uint64_t size);
 void node_unref(struct block_node *n); // in a coroutine
+// Opens the files below anew for writing or only for reading. In a coroutine. 0 or -1.
+int node_set_read_only(struct block_node *n, bool read_only, struct err *e) MUST_CHECK;
+// A qcow2 overlay over `base`, in a file that is gone when it is closed. Takes over the reference,
+// also on failure. Outside coroutines.
+struct block_node *node_temp_overlay(struct block_node *base, struct err *e);
+// The steps of making one, for open.c: without a driver, which node_start opens (0 or -1); after a
+// failure node_free, as nothing was written.
+struct block_node *node_new(const struct block_inherit *in, struct drives *nodes,
+                            struct engine *eng);
+int node_start(struct block_node *n, struct opts *o, struct err *e) MUST_CHECK;
+void node_free(struct block_node *n);
 // Path of `name` as seen from the image at `base`: the caller frees it.
 char *node_resolve_name(const char *base, const char *name);
 const struct block_driver *block_driver_find(const char *name);

@@ -2,7 +2,7 @@
 // at its average rate and lets a tenth of a second's worth through at once; a request that finds
 // one over its level sleeps until it has drained. Burst lengths are not modelled.
 
-#include "block/throttle.h"
+#include "block/node/throttle.h"
 #include "block/block.h"
 #include "base/clock.h"
 #include <stdio.h>

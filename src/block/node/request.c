@@ -1,11 +1,11 @@
 // The way of a request: checks at the top (range, read-only, zero detection, accounting), then the
 // driver, and between nodes the same calls again without the accounting.
 
-#include "block/node.h"
-#include "block/job/bitmap.h"
+#include "block/node/node.h"
+#include "block/node/bitmap.h"
 #include "base/bits.h"
 #include "base/clock.h"
-#include "block/throttle.h"
+#include "block/node/throttle.h"
 #include <errno.h>
 #include <stdlib.h>
 

@@ -1,8 +1,8 @@
 // Dirty bitmaps on their nodes.
 
-#include "block/job/bitmap.h"
+#include "block/node/bitmap.h"
 #include "base/bits.h"
-#include "block/node.h"
+#include "block/node/node.h"
 #include <stdlib.h>
 
 enum { SHIFT_DEFAULT_MIN = 12, SHIFT_DEFAULT_MAX = 16 };

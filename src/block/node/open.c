@@ -1,64 +1,29 @@
-// Nodes: opening an image from options, its children, probing, names and lifetimes.
+// Opening an image from options: its driver by name or by probing, its children, and the options
+// that all nodes have.
 
 #include "base/buf.h"
-#include "block/job/bitmap.h"
-#include "block/node.h"
-#include "block/image.h"
-#include "block/job/graph.h"
-#include "block/throttle.h"
 #include "base/log.h"
-#include "base/vec.h"
+#include "block/node/node.h"
+#include "block/node/throttle.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { PROBE_BYTES = 2048, CHAIN_MAX = 200 };
-
-#define DRIVER(name) extern const struct block_driver block_driver_##name;
-#include "block/drivers.def"
-#undef DRIVER
-
-static const struct block_driver *const drivers[] = {
-#define DRIVER(name) &block_driver_##name,
-#include "block/drivers.def"
-#undef DRIVER
-    NULL};
-
-const struct block_driver *block_driver_at(unsigned i)
-{
-    return drivers[i];
-}
-
-const struct block_driver *block_driver_find(const char *name)
-{
-    for (unsigned i = 0; drivers[i]; i++)
-        if (!strcmp(drivers[i]->name, name))
-            return drivers[i];
-    return NULL;
-}
+enum { PROBE_BYTES = 2048, CHAIN_MAX = 200, DRIVERS_MAX = 32 };
 
 static const struct block_driver *find_driver(const char *name, struct err *e)
 {
     const struct block_driver *d = block_driver_find(name);
     if (d)
         return d;
-    const char *names[ARRAY_SIZE(drivers)];
-    for (unsigned i = 0; i < ARRAY_SIZE(drivers); i++)
-        names[i] = drivers[i] ? drivers[i]->name : NULL;
+    const char *names[DRIVERS_MAX + 1] = {0};
+    for (unsigned i = 0; i < DRIVERS_MAX && (d = block_driver_at(i)); i++)
+        names[i] = d->name;
     err_set(e, "unknown disk format '%s'", name);
     err_did_you_mean(e, name, names);
     return NULL;
-}
-
-char *node_resolve_name(const char *base, const char *name)
-{
-    const char *slash = base ? strrchr(base, '/') : NULL;
-    const char *colon = strchr(name, ':');
-    if (*name == '/' || !slash || (colon && !memchr(name, '/', (size_t)(colon - name))))
-        return xstrdup(name);
-    return xasprintf("%.*s/%s", (int)(slash - base), base, name);
 }
 
 // Moves the options that begin with "prefix." into `out`, without the prefix.
@@ -244,11 +209,12 @@ static const struct block_driver *probe(struct block_node *file, struct err *e)
     }
     const struct block_driver *best = block_driver_find("raw");
     int best_score = 0;
-    for (unsigned i = 0; drivers[i]; i++) {
-        const struct block_image_ops *ops = drivers[i]->image;
+    const struct block_driver *d;
+    for (unsigned i = 0; (d = block_driver_at(i)); i++) {
+        const struct block_image_ops *ops = d->image;
         int score = ops && ops->probe ? ops->probe(head, sizeof head) : 0;
         if (score > best_score) {
-            best = drivers[i];
+            best = d;
             best_score = score;
         }
     }
@@ -299,17 +265,6 @@ static void warn_guessed(struct block_node *n)
              n->filename);
 }
 
-static int start_driver(struct block_node *n, struct opts *o, struct err *e)
-{
-    n->s = xalloc(n->drv->state_size ?: 1);
-    if (n->drv->open(n, o, e)) {
-        free(n->s);
-        n->s = NULL;
-        return -1;
-    }
-    return 0;
-}
-
 static int open_driver(struct block_node *n, struct opts *o, struct err *e)
 {
     const char *name = opts_get(o, "driver"), *format = opts_get(o, "format");
@@ -321,7 +276,7 @@ static int open_driver(struct block_node *n, struct opts *o, struct err *e)
         if (open_file_child(n, o, e))
             return -1;
         if (!n->in.read_only && n->file->in.auto_read_only &&
-            graph_set_read_only(n->file, false, n->in.auto_read_only ? &why : e) &&
+            node_set_read_only(n->file, false, n->in.auto_read_only ? &why : e) &&
             !n->in.auto_read_only)
             return -1;
         n->in.read_only |= n->file->in.read_only;
@@ -334,71 +289,11 @@ static int open_driver(struct block_node *n, struct opts *o, struct err *e)
         if (!strcmp(n->drv->name, "raw") && !n->in.read_only && !n->in.for_check)
             warn_guessed(n);
     }
-    if (start_driver(n, o, e))
+    if (node_start(n, o, e))
         return -1;
     if (!n->filename)
         n->filename = xasprintf("%s:%s", n->drv->name, n->file ? n->file->filename : "//");
     return 0;
-}
-
-static void node_free(struct block_node *n)
-{
-    if (n->s)
-        n->drv->close(n);
-    bitmaps_free(n);
-    free(n->s);
-    if (n->file)
-        node_unref(n->file);
-    if (n->backing)
-        node_unref(n->backing);
-    throttle_free(n->throttle);
-    free(n->node_name);
-    free(n->filename);
-    engine_unref(n->eng);
-    free(n);
-}
-
-static struct block_node *node_new(const struct block_inherit *in, struct drives *nodes,
-                                   struct engine *eng)
-{
-    struct block_node *n = xalloc(sizeof *n);
-    n->refs = 1;
-    n->eng = engine_ref(eng);
-    n->nodes = nodes;
-    n->in = *in;
-    n->align = 1;
-    co_queue_init(&n->idle);
-    gate_init(&n->gate);
-    list_init(&n->bitmaps);
-    list_init(&n->link);
-    return n;
-}
-
-struct block_node *node_new_protocol(const struct block_driver *drv, struct engine *eng,
-                                     uint64_t size)
-{
-    struct block_node *n = node_new(&(struct block_inherit){0}, NULL, eng);
-    n->drv = drv;
-    n->node_name = xasprintf("#block%p", (void *)n);
-    n->filename = xasprintf("%s://", drv->name);
-    n->s = xalloc(drv->state_size ?: 1);
-    n->size = size;
-    return n;
-}
-
-struct block_node *node_wrap(struct block_node *file, const struct block_driver *drv,
-                             struct opts *o, struct err *e)
-{
-    struct block_node *n = node_new(&file->in, file->nodes, file->eng);
-    n->drv = drv;
-    n->file = block_ref(file);
-    n->node_name = xasprintf("#block%p", (void *)n);
-    n->filename = xstrdup(file->filename);
-    if (start_driver(n, o, e)) {
-        node_free(n);
-        return NULL;
-    }
-    return n;
 }
 
 struct block_node *node_open(struct opts *o, const struct block_inherit *in, struct drives *nodes,
@@ -417,16 +312,6 @@ struct block_node *node_open(struct opts *o, const struct block_inherit *in, str
         return NULL;
     }
     return n;
-}
-
-void node_unref(struct block_node *n)
-{
-    BUG_ON(!n->refs);
-    if (--n->refs)
-        return;
-    if (!n->in.read_only && !n->in.for_check)
-        node_flush(n);
-    node_free(n);
 }
 
 struct open_call {
@@ -478,7 +363,7 @@ struct block_node *node_open_root(struct opts *o, const struct block_inherit *ba
     struct open_call c = {.nodes = nodes, .o = o, .base = base, .eng = eng, .e = e};
     engine_run(eng, open_entry, &c);
     if (c.n && c.snapshot)
-        c.n = image_temp_overlay(c.n, e);
+        c.n = node_temp_overlay(c.n, e);
     const char *name = name_in_opts(o);
     if (!c.n && name)
         err_prefix(e, "%s", name);
@@ -491,77 +376,4 @@ struct block_node *block_open(struct opts *o, struct loop *loop, struct err *e)
     struct block_node *n = node_open_root(o, NULL, NULL, eng, e);
     engine_unref(eng);
     return n;
-}
-
-struct block_node *block_ref(struct block_node *n)
-{
-    n->refs++;
-    return n;
-}
-
-static void unref_entry(void *arg)
-{
-    node_unref(arg);
-}
-
-void block_unref(struct block_node *n)
-{
-    if (!n)
-        return;
-    struct engine *eng = engine_ref(n->eng);
-    if (n->refs == 1)
-        block_drain(n);
-    engine_run(eng, unref_entry, n);
-    engine_unref(eng);
-}
-
-void block_set_loop(struct block_node *n, struct loop *loop)
-{
-    block_drain(n);
-    engine_set_loop(n->eng, loop);
-}
-
-uint64_t block_size(const struct block_node *n)
-{
-    return n->size;
-}
-
-bool block_readonly(const struct block_node *n)
-{
-    return n->in.read_only;
-}
-
-bool block_writethrough(const struct block_node *n)
-{
-    return n->writethrough;
-}
-
-const char *block_node_name(const struct block_node *n)
-{
-    return n->node_name;
-}
-
-const char *block_driver_name(const struct block_node *n)
-{
-    return n->drv->name;
-}
-
-const char *block_filename(const struct block_node *n)
-{
-    return n->filename;
-}
-
-struct block_node *block_file(struct block_node *n)
-{
-    return n->file;
-}
-
-struct block_node *block_backing(struct block_node *n)
-{
-    return n->backing;
-}
-
-unsigned block_alignment(const struct block_node *n)
-{
-    return n->align;
 }

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "base/err.h"
-#include "block/job/gate.h"
+#include "block/node/gate.h"
 
 struct bitmap {
     struct dirty_map map; // on the node's gate while it records

@@ -1,7 +1,7 @@
 // The gate in front of a node's requests, dirty maps and exclusive ranges.
 
-#include "block/job/gate.h"
-#include "block/node.h"
+#include "block/node/gate.h"
+#include "block/node/node.h"
 #include "base/bits.h"
 #include <errno.h>
 #include <stdlib.h>
