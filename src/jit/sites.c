@@ -67,38 +67,41 @@ static uint64_t word(const struct loc *l)
     return w;
 }
 
-// Which of the n are not as they were; *gone: some that were listed are not any more.
-static unsigned compare(const struct sites_buf *s, const struct loc *l, unsigned n,
-                        uint8_t *changed, bool *gone)
+// The places that are not as they were, moved to the front. *afresh: that is all of them, since
+// some slot that was listed is not any more.
+static unsigned changed(struct sites_buf *s, struct loc *l, unsigned n, bool *afresh)
 {
     unsigned n_changed = 0, still = 0;
     for (unsigned k = 0; k < n; k++) {
         uint64_t old = s->now[l[k].slot];
         still += old != 0;
-        changed[n_changed] = (uint8_t)k;
         n_changed += old != word(&l[k]);
     }
-    *gone = still != s->n_listed;
+    *afresh = still != s->n_listed;
+    if (*afresh) {
+        while (s->n_listed)
+            s->now[s->listed[--s->n_listed]] = 0;
+        return n;
+    }
+    for (unsigned k = 0, to = 0; to < n_changed; k++)
+        if (s->now[l[k].slot] != word(&l[k])) { // all stay in the list: a stub may want it again
+            struct loc first = l[to];
+            l[to++] = l[k];
+            l[k] = first;
+        }
     return n_changed;
 }
 
-void sites_add(struct sites_buf *s, uint32_t code_off, uint64_t pc, const struct loc *l, unsigned n)
+void sites_add(struct sites_buf *s, uint32_t code_off, uint64_t pc, struct loc *l, unsigned n)
 {
-    uint8_t changed[IR_MAX_SLOTS];
     bool afresh;
-    unsigned n_changed = compare(s, l, n, changed, &afresh);
-    if (afresh) {
-        while (s->n_listed)
-            s->now[s->listed[--s->n_listed]] = 0;
-        n_changed = compare(s, l, n, changed, &(bool){0});
-    }
+    unsigned n_changed = changed(s, l, n, &afresh);
     vec_reserve(&s->data, s->data.len + MAX_LINE + n_changed * MAX_LOC);
     uint8_t *p = s->data.data + s->data.len;
     p = put(p, code_off - s->last_off);
     p = put_signed(p, (int64_t)(pc - s->last_pc));
     p = put(p, n_changed << 1 | afresh);
-    for (unsigned k = 0; k < n_changed; k++) {
-        const struct loc *c = &l[changed[k]];
+    for (const struct loc *c = l; c < l + n_changed; c++) {
         if (!s->now[c->slot])
             s->listed[s->n_listed++] = c->slot;
         s->now[c->slot] = word(c);

@@ -40,8 +40,8 @@ struct sites_buf {
     unsigned n_listed;
 };
 void sites_begin(struct sites_buf *s, const struct ir_region *r); // empties s, keeps its memory
-// One more site, further on in the code than the last; l has n places of slots, none twice.
-void sites_add(struct sites_buf *s, uint32_t code_off, uint64_t pc, const struct loc *l,
-               unsigned n);
+// One more site, further on in the code than the last; l has n places of slots, none twice, and
+// gets another order.
+void sites_add(struct sites_buf *s, uint32_t code_off, uint64_t pc, struct loc *l, unsigned n);
 // The index of an entry of s->flags that equals f.
 uint32_t sites_flags(struct sites_buf *s, struct loc_flags f);

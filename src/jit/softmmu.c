@@ -197,6 +197,15 @@ static uintptr_t addend(const struct tlb_entry *t)
     return atomic_load_explicit(&t->addend, memory_order_relaxed);
 }
 
+static void drop_writes(struct tlb_entry *t, size_t n, const uint8_t *host_page)
+{
+    for (const struct tlb_entry *end = t + n; t < end; t++) {
+        uint64_t tag = atomic_load_explicit(&t->wtag, memory_order_acquire);
+        if (unlikely(addend(t) + (tag & PAGE_MASK) == (uintptr_t)host_page) && tag)
+            atomic_store(&t->wtag, 0);
+    }
+}
+
 void jit_tlb_drop_writes(struct jit *j, const uint8_t *host_page)
 {
     atomic_thread_fence(memory_order_seq_cst);
@@ -205,12 +214,8 @@ void jit_tlb_drop_writes(struct jit *j, const uint8_t *host_page)
         if (!v || (forgets_all(v) && !atomic_load(&v->in_code)))
             continue;
         atomic_fetch_add(&v->drops, 1); // odd: its owner must not trust what it moves now
-        for (unsigned n = 0; n < TLB_SIZE + TLB_VICTIMS; n++) {
-            struct tlb_entry *t = n < TLB_SIZE ? &v->tlb[n] : &v->victim[n - TLB_SIZE];
-            uint64_t tag = atomic_load_explicit(&t->wtag, memory_order_acquire);
-            if (tag && addend(t) + (tag & PAGE_MASK) == (uintptr_t)host_page)
-                atomic_store(&t->wtag, 0);
-        }
+        drop_writes(v->tlb, TLB_SIZE, host_page);
+        drop_writes(v->victim, TLB_VICTIMS, host_page);
         atomic_fetch_add(&v->drops, 1);
     }
 }

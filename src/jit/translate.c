@@ -143,17 +143,15 @@ static void log_code(const struct jit *j, const struct block *b)
     buf_free(&text);
 }
 
+// `code` has the bytes of the page.
 static struct block *compile(struct jit_vcpu *v, uint64_t pc, const struct code_fetch *c,
-                             struct code_fetch *second)
+                             const uint8_t *code, struct code_fetch *second)
 {
     struct jit *j = v->jit;
     struct block made = {
         .pc = pc - ir_pc_base(v->mode, pc), .mode = v->mode, .page = {(uintptr_t)c->host}};
     unsigned off = (unsigned)(pc & ~PAGE_MASK), avail = (unsigned)PAGE_SIZE - off;
-    const uint8_t *code = c->host + off;
-    uint8_t copy[PAGE_SIZE];
-    if (j->c.verify) // a program may rewrite it meanwhile
-        code = (uint8_t *)memcpy(copy, c->host, PAGE_SIZE) + off;
+    code += off;
     for (unsigned limit = JIT_MAX_INSNS; limit; limit /= 2) {
         struct ir_region *r = &j->region;
         do {
@@ -188,6 +186,15 @@ static struct block *compile(struct jit_vcpu *v, uint64_t pc, const struct code_
     __builtin_unreachable();
 }
 
+// A program may rewrite it meanwhile: both ways are made of the same bytes.
+static struct block *compile_copy(struct jit_vcpu *v, uint64_t pc, const struct code_fetch *c,
+                                  struct code_fetch *second)
+{
+    uint8_t copy[PAGE_SIZE];
+    memcpy(copy, c->host, PAGE_SIZE);
+    return compile(v, pc, c, copy, second);
+}
+
 static struct block *translate(struct jit_vcpu *v, uint64_t pc, const struct code_fetch *c)
 {
     struct jit *j = v->jit;
@@ -198,7 +205,7 @@ static struct block *translate(struct jit_vcpu *v, uint64_t pc, const struct cod
     struct block *b = jit_block_find(j, pc - ir_pc_base(v->mode, pc), v->mode, (uintptr_t)c->host);
     if (!b) {
         int64_t t = host_monotonic_ns();
-        b = compile(v, pc, c, &second);
+        b = j->c.verify ? compile_copy(v, pc, c, &second) : compile(v, pc, c, c->host, &second);
         v->stats.translate_ns += (uint64_t)(host_monotonic_ns() - t);
     }
     if (second.host)

@@ -101,6 +101,7 @@ struct cg {
     ir_ref owner[32];
     uint32_t owned;  // registers with an owner
     uint32_t locked; // registers the current rule uses
+    uint32_t dying;  // registers of operands of the rule before it
     uint32_t gprs;   // allocatable
     uint32_t next_call, *calls, n_calls, calls_cap;
     VEC(struct spill) spills;
@@ -216,9 +217,10 @@ void cg_def_in(struct cg *c, ir_ref i, int reg); // the result is in reg (taken 
 void cg_settle(struct cg *c, ir_ref i, int reg); // a get that is there from the start, off its slot
 int cg_tmp(struct cg *c);
 int cg_tmp_xmm(struct cg *c);
-void cg_release_idle(struct cg *c);   // registers whose value is not needed any more
-void cg_evict(struct cg *c, int reg); // its value to its home
-void cg_take(struct cg *c, int reg);  // empty this register and lock it
+void cg_release_idle(struct cg *c);                // registers whose value is not needed any more
+void cg_release_dead(struct cg *c, uint32_t mask); // those of `mask` whose value was not before pos
+void cg_evict(struct cg *c, int reg);              // its value to its home
+void cg_take(struct cg *c, int reg);               // empty this register and lock it
 struct cg_copy {
     int dst, src; // src NO_REG: value x comes from its home
     ir_ref x;

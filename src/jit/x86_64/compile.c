@@ -99,11 +99,6 @@ static void begin(struct cg *c, const struct ir_region *r, struct block *b)
         c->args_nu = xrealloc(c->args_nu, c->args_cap * sizeof *c->args_nu);
     }
     memset(c->nu, 0, n * sizeof *c->nu);
-    for (size_t i = 0; i < n; i++)
-        c->v[i] = (struct val){.reg = NO_REG};
-    for (size_t i = 1; c->eager && i < n; i++)
-        if (c->eager >> r->insns.data[i].type & 1)
-            c->v[i].flags = V_FORCED;
     memset(c->owner, 0, sizeof c->owner);
     c->owned = 0;
     c->r = r;
@@ -114,22 +109,10 @@ static void begin(struct cg *c, const struct ir_region *r, struct block *b)
     c->eflags = IR_NONE;
     c->loop.at = ir_loop_of(r);
     c->loop.end = c->loop.at ? (ir_ref)n - 1 : IR_NONE;
-    c->locked = 0;
+    c->locked = c->dying = 0;
     c->spills.len = c->stubs.len = c->locs.len = 0;
     c->n_links = 0;
     sites_begin(&c->sites, r);
-}
-
-static unsigned count_links(const struct ir_region *r)
-{
-    unsigned n = 0;
-    for (size_t i = 1; i < r->insns.len; i++) {
-        unsigned op = r->insns.data[i].op;
-        n += op == IR_exit_if || op == IR_goto || op == IR_again || op == IR_into ? 1
-             : op == IR_callto                                                    ? 2
-                                                                                  : 0;
-    }
-    return n;
 }
 
 // What each operand's next use is once this operation has used it; operands stay where they are.
@@ -161,12 +144,14 @@ static void lower(struct cg *c, ir_ref i)
 {
     const struct rule *rule = &cg_rules[cg_insn(c, i)->op];
     c->pos = i;
+    cg_release_dead(c, c->dying);
     c->locked = 0;
     c->as.open = 0;
     while (c->n_calls && c->calls[c->n_calls - 1] <= i)
         c->n_calls--;
     c->next_call = c->n_calls ? c->calls[c->n_calls - 1] : 0;
     advance(c, i);
+    c->dying = c->locked;
     if (cg_has_rule(c, cg_insn(c, i)->op))
         rule->lower(c, i);
     else
@@ -203,9 +188,10 @@ static bool compile(struct jit *j, const struct ir_region *r, struct block *b)
     c->as.rx_delta = (intptr_t)(j->rx - j->rw);
     c->limit = jit_rw(j, j->arena[j->cur_arena].end) - MAX_INSN_BYTES;
     unsigned slots = j->arena[j->cur_arena].n_slots;
-    b->links = jit_meta_take(j, count_links(r) * sizeof *b->links);
-    c->failed = !b->links;
     cg_analyse(c);
+    b->links = jit_meta_take(j, c->n_links * sizeof *b->links);
+    c->failed = !b->links;
+    c->n_links = 0;
     settle_residents(c);
     for (ir_ref i = 1; i < r->insns.len && !c->failed; i++) {
         if (!(c->v[i].flags & V_USED) || cg_lazy(c, i))

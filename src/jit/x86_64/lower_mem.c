@@ -29,8 +29,7 @@ bool cg_address_folds(const struct cg *c, const struct ir_insn *in)
 }
 
 // push info; call thunk, with its line in the side table.
-static void emit_slow_call(struct cg *c, uint32_t info, uint64_t pc, const struct loc *locs,
-                           unsigned n)
+static void emit_slow_call(struct cg *c, uint32_t info, uint64_t pc, struct loc *locs, unsigned n)
 {
     x_pushi(&c->as, info);
     x_call_c(&c->as, c->j->thunk.slow);

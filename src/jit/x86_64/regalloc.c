@@ -176,23 +176,39 @@ static bool extends(const struct cg *c, ir_ref i)
     }
 }
 
-static void find_roots(struct cg *c)
+static const uint8_t links_of[IR_OPS] = {
+    [IR_exit_if] = 1, [IR_goto] = 1, [IR_again] = 1, [IR_into] = 1, [IR_callto] = 2,
+};
+
+// Forwards: which values are no more than names, what each begins with, how many links there are.
+static void begin_values(struct cg *c)
 {
-    uint32_t n = (uint32_t)c->r->insns.len;
-    c->root[0] = 0;
+    uint32_t n = (uint32_t)c->r->insns.len, eager = c->eager, n_links = 0;
+    const struct ir_insn *in = c->in;
+    ir_ref *root = c->root;
+    struct val *v = c->v;
+    bool aliases = !c->j->c.no_aliases;
+    root[0] = 0;
+    v[0] = (struct val){.reg = NO_REG};
     for (uint32_t i = 1; i < n; i++) {
-        const struct ir_insn *in = &c->in[i];
-        bool name = in->op == IR_trunc || (in->op == IR_zext && in->aux == 32 &&
-                                           c->in[in->a].type == IR_I32 && extends(c, in->a));
-        c->root[i] = name && !c->j->c.no_aliases ? c->root[in->a] : i;
+        unsigned op = in[i].op;
+        v[i] = (struct val){.reg = NO_REG, .flags = eager >> in[i].type & 1 ? V_FORCED : 0};
+        root[i] = i;
+        n_links += links_of[op];
+        if (op != IR_trunc && op != IR_zext)
+            continue;
+        if (aliases && (op == IR_trunc ||
+                        (in[i].aux == 32 && in[in[i].a].type == IR_I32 && extends(c, in[i].a))))
+            root[i] = root[in[i].a];
     }
+    c->n_links = n_links;
 }
 
 void cg_analyse(struct cg *c)
 {
     uint32_t n = (uint32_t)c->r->insns.len;
     const struct ir_snap *later = &c->r->snaps.data[0]; // empty
-    find_roots(c);
+    begin_values(c);
     c->n_calls = 0;
     for (uint32_t i = n - 1; i > 0; i--) {
         const struct ir_insn *in = &c->in[i];
@@ -363,6 +379,15 @@ void cg_evict(struct cg *c, int r)
     if (!reg_idle(c, r))
         spill(c, c->owner[r]);
     release(c, r);
+}
+
+void cg_release_dead(struct cg *c, uint32_t mask)
+{
+    for (uint32_t m = mask & c->owned; m; m &= m - 1) {
+        int r = __builtin_ctz(m);
+        if (c->v[c->owner[r]].last < c->pos)
+            release(c, r);
+    }
 }
 
 // Those of `mask` whose value, if any, is not needed any more.
@@ -673,8 +698,10 @@ void cg_record(struct cg *c, uint32_t snap, uint32_t *first, uint32_t *n)
     *n = s->n;
     vec_reserve(&c->locs, c->locs.len + s->n);
     struct loc *l = c->locs.data + c->locs.len;
-    for (uint32_t k = 0; k < s->n; k++) {
-        int r = cg_val(c, e[k].val)->reg;
+    const ir_ref *root = c->root; // what is written could be these pointers, for all the compiler
+    const struct val *v = c->v;   // knows
+    for (uint32_t k = 0, n_entries = s->n; k < n_entries; k++) {
+        int r = v[root[e[k].val]].reg;
         l[k] = (struct loc){e[k].slot, IS_XMM(r) ? LOC_XMM : LOC_GPR, 1, (uint32_t)r & 15};
         if (r == NO_REG)
             loc_elsewhere(c, e[k].val, &l[k]);
