@@ -95,15 +95,16 @@ refused("no program", "no program", bare())
 prefix = "/usr/%s-linux-gnu" % arch
 says("-L", "0\n", run(["-L", prefix], "address", "1", program=dynamic))
 says("QEMU_LD_PREFIX", "0\n", run("address", "1", program=dynamic, env={"QEMU_LD_PREFIX": prefix}))
-for name in (work, os.path.join(work, "prefix") + work):  # the same folder, there and here
-    os.makedirs(os.path.join(name, "either"), exist_ok=True)
-    open(os.path.join(name, "either", "here" if name == work else "there"), "w").close()
-says("-L lists the prefix's folders", "there\n", run(["-L", os.path.join(work, "prefix")], "list", os.path.join(work, "either")))
-if os.geteuid() == 0:
-    says("chroot / keeps -L", "there\n", run(["-L", os.path.join(work, "prefix")], "rooted", "/", os.path.join(work, "either")))
-    os.makedirs(os.path.join(work, "alone", "here"), exist_ok=True)
-    says("another root has none", "here\n", run(["-L", os.path.join(work, "prefix")], "rooted", os.path.join(work, "alone"), "/"))
-    says("another root, in the prefix", "there\n", run(["-L", os.path.join(work, "prefix")], "rooted", work, "/either"))
+if work.split("/")[1] not in ("dev", "proc", "run", "sys", "tmp"):  # which are the host's, prefix or not
+    for name in (work, os.path.join(work, "prefix") + work):  # the same folder, there and here
+        os.makedirs(os.path.join(name, "either"), exist_ok=True)
+        open(os.path.join(name, "either", "here" if name == work else "there"), "w").close()
+    says("-L lists the prefix's folders", "there\n", run(["-L", os.path.join(work, "prefix")], "list", os.path.join(work, "either")))
+    if os.geteuid() == 0:
+        says("chroot / keeps -L", "there\n", run(["-L", os.path.join(work, "prefix")], "rooted", "/", os.path.join(work, "either")))
+        os.makedirs(os.path.join(work, "alone", "here"), exist_ok=True)
+        says("another root has none", "here\n", run(["-L", os.path.join(work, "prefix")], "rooted", os.path.join(work, "alone"), "/"))
+        says("another root, in the prefix", "there\n", run(["-L", os.path.join(work, "prefix")], "rooted", work, "/either"))
 r = run(["-L", "/nonexistent"], "argv", program=dynamic)
 check("-L without a loader", r.returncode == 127 and "/nonexistent" in r.stderr and "-L" in r.stderr and "libc6-" in r.stderr, r)
 
