@@ -22,7 +22,7 @@ MAIN = ("build", "gcc", [], ["--no-suite", "slow", *PATIENT])
 CLANG = ("build-clang", "clang", [], None)
 UNITS = ["--suite", "unit", *PATIENT]
 ASAN = ("build-asan", "clang", ["-Db_sanitize=address,undefined", "-Db_lundef=false"], UNITS)
-TSAN = ("build-tsan", "clang", ["-Db_sanitize=thread", "-Db_lundef=false"], UNITS)
+TSAN = ("build-tsan", "clang", ["-Db_sanitize=thread", "-Db_lundef=false"], ["--suite", "threads", *UNITS])
 ENV = {
     "ASAN_OPTIONS": "detect_stack_use_after_return=0:allocator_may_return_null=1:abort_on_error=0",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",

@@ -561,7 +561,8 @@ static void do_zero(struct op *o, void *arg)
     resolve(o, o->va, ENV_WRITE, &a);
     check_page(o, &a, ENV_WRITE);
     if (a.host && written_in_place(o, &a, NULL, size)) {
-        memset(a.host, 0, size);
+        for (unsigned k = 0; k < size; k += 8)
+            host_store(a.host + k, &(uint64_t){0}, 8);
         if (a.hit.ram)
             ram_wrote(a.hit.ram, a.hit.off, size);
         return;
@@ -598,7 +599,7 @@ static void do_debug_copy(struct op *o, void *arg)
         }
         return;
     }
-    memcpy(d->write ? host : d->buf, d->write ? d->buf : host, d->n);
+    host_copy(d->write ? host : d->buf, d->write ? d->buf : host, d->n);
 }
 
 static int debug_access(struct env *e, gva_t va, void *buf, size_t n, bool write)
