@@ -2,7 +2,7 @@
 """Builds and tests everything, and ends with one line: N passed, N failed[, N skipped].
 
 The numbers are those of meson's JUnit report, one per test case; a build counts as one case and a
-build that fails as one failure. --full adds the slow suites and the thread sanitizer.
+build that fails as one failure. Before it stand the names of what failed, and of what was skipped with the reason. --full adds the slow suites and the thread sanitizer.
 """
 import argparse
 import json
@@ -37,11 +37,14 @@ NOT_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010
 class Count:
     passed = failed = skipped = 0
     failures = []
+    skips = []
 
-    def add(self, name, result):
+    def add(self, name, result, reason=None):
         setattr(self, result, getattr(self, result) + 1)
         if result == "failed":
             self.failures.append(name)
+        elif result == "skipped":
+            self.skips.append(f"{name}: {reason or 'no reason given'}")
 
 
 def run(*argv, **kw):
@@ -58,7 +61,19 @@ def build(folder, compiler, options, count):
     return ok
 
 
-def count_report(folder, count):
+def skip_reasons(log):
+    """What the tests say of the cases they skip, which the JUnit report leaves out: by program, and the case's name in it."""
+    reasons = {}
+    for row in map(json.loads, open(log) if os.path.exists(log) else ()):
+        said = row.get("stdout") or ""
+        for case, reason in re.findall(r"(?m)^ok\b *\d* *(?:- )?(.*?) *# SKIP *(.*)$", said):
+            reasons[row["name"], case] = reason
+        for reason in re.findall(r"(?m)^1\.\.0 *# SKIP *(.*)$", said):
+            reasons[row["name"], None] = reason
+    return reasons
+
+
+def count_report(folder, count, reasons):
     """One case for each cmocka test, or for a program that reports none."""
     with open(os.path.join(TOP, folder, "meson-logs/testlog.junit.xml"), encoding="utf-8", errors="replace") as f:
         text = NOT_XML.sub("?", f.read())
@@ -67,7 +82,10 @@ def count_report(folder, count):
             bad = case.find("failure") is not None or case.find("error") is not None
             skip = case.find("skipped") is not None
             name = f"{folder}: {suite.get('name')}: {case.get('name')}"
-            count.add(name, "failed" if bad else "skipped" if skip else "passed")
+            title = re.match(r"(?:\d+ )?(?:- )?(.*)", case.get("name")).group(1)
+            reason = next((r for (program, said), r in reasons.items()
+                           if program in name and said in (title, None)), None) if skip else None
+            count.add(name, "failed" if bad else "skipped" if skip else "passed", reason)
 
 
 def add_unreported(log, folder, count):
@@ -87,7 +105,7 @@ def test(folder, arguments, count):
                env=dict(ENV, **os.environ))
     before = count.failed
     if os.path.exists(report):
-        count_report(folder, count)
+        count_report(folder, count, skip_reasons(log))
     if os.path.exists(log):
         add_unreported(log, folder, count)
     if code and count.failed == before:
@@ -104,6 +122,8 @@ def main():
             test(folder, PATIENT if full and folder == MAIN[0] else arguments, count)
     for name in count.failures:
         print("FAILED", name)
+    for skip in count.skips:
+        print("SKIPPED", skip)
     print(f"took {time.time() - start:.0f} s")
     skipped = f", {count.skipped} skipped" if count.skipped else ""
     print(f"{count.passed} passed, {count.failed} failed{skipped}")

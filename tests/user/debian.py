@@ -279,7 +279,7 @@ def run(build, arch, name):
     if root_available(build):
         return judge(name, "in a chroot", lambda: in_chroot(emulator + "-static", root, script, timeout, env), want)
     if packages is LARGE or name == "apt and dpkg" or guests.SUITE[arch] != "bookworm":
-        print("ok - %s # SKIP not root" % name)
+        print("ok - %s # SKIP needs mounts of its own: root, and a / that is a mount point" % name)
         return True
     return judge(name, "by -L", lambda: through_prefix(emulator, root, script, timeout, env), want)
 
