@@ -45,7 +45,7 @@ def registered(flags, interpreter):
 
 
 def run(*words, argv0=None, **more):
-    return subprocess.run([argv0 or words[0], *words[1:]], executable=words[0], capture_output=True, text=True, timeout=60, **more)
+    return subprocess.run([argv0 or words[0], *words[1:]], executable=words[0], capture_output=True, text=True, timeout=600, **more)
 
 
 count = failed = 0

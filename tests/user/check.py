@@ -7,7 +7,7 @@ import sys
 
 
 def run(*command):
-    p = subprocess.run([*command, "one argument"], capture_output=True, text=True, timeout=60,
+    p = subprocess.run([*command, "one argument"], capture_output=True, text=True, timeout=600,
                        env=dict(os.environ, MYNA_TEST="set"))
     return p.stdout.splitlines() + [f"exit status {p.returncode}"], p.stderr
 

@@ -26,7 +26,7 @@ def build(command, source, out):
 
 
 def output(command):
-    p = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    p = subprocess.run(command, capture_output=True, text=True, timeout=900)
     return "%sstatus %d\n" % (p.stdout, p.returncode) + (p.stderr if p.returncode else "")
 
 

@@ -20,12 +20,12 @@ static, dynamic = build("probe", "-static"), build("probe-dynamic")
 
 def run(*args, program=static, env={}, before=()):
     return subprocess.run([*before, emulator, *(args[0] if args and isinstance(args[0], list) else []), program,
-                           *(args[1:] if args and isinstance(args[0], list) else args)], capture_output=True, text=True, timeout=60,
+                           *(args[1:] if args and isinstance(args[0], list) else args)], capture_output=True, text=True, timeout=600,
                           env=dict({"PATH": os.environ["PATH"], "HOME": "/"}, **env), cwd=work)
 
 
 def bare(*args, env={}):
-    return subprocess.run([emulator, *args], capture_output=True, text=True, timeout=60, env=dict({"PATH": os.environ["PATH"]}, **env))
+    return subprocess.run([emulator, *args], capture_output=True, text=True, timeout=600, env=dict({"PATH": os.environ["PATH"]}, **env))
 
 
 def check(name, ok, r):
@@ -143,7 +143,7 @@ for how, sig in (("read", "SEGV"), ("write", "SEGV"), ("jump", "SEGV"), ("illega
     for name, program in (("static", static), ("dynamic", dynamic)):
         r = run(how, program=program)
         check("death by %s, %s" % (how, name), r.returncode == -number and "internal error" not in r.stderr, r)
-    r = subprocess.run(["sh", "-c", '"$0" "$1" %s; echo $?' % how, emulator, static], capture_output=True, text=True, timeout=60)
+    r = subprocess.run(["sh", "-c", '"$0" "$1" %s; echo $?' % how, emulator, static], capture_output=True, text=True, timeout=600)
     check("a shell sees 128 + %d" % number, r.stdout.split("\n")[-2] == str(128 + number), r)
 print("1..%d" % count)
 sys.exit(failed != 0)

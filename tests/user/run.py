@@ -9,7 +9,7 @@ failed = 0
 
 
 def run(what, *args):
-    return subprocess.run([program] + options + list(args), capture_output=True, text=True, timeout=1800 if "SLOW" in os.environ else 120, cwd=work)
+    return subprocess.run([program] + options + list(args), capture_output=True, text=True, timeout=1800 if "SLOW" in os.environ else 900, cwd=work)
 
 
 def report(ok, what, detail=""):

@@ -17,7 +17,7 @@ number, failed = 0, 0
 
 
 def run(*command):
-    return subprocess.run(list(command), capture_output=True, text=True, timeout=120, cwd=work)
+    return subprocess.run(list(command), capture_output=True, text=True, timeout=900, cwd=work)
 
 
 def build(command, level, name, out):

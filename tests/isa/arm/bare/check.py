@@ -14,7 +14,7 @@ def failed(options):
     """Runs it, prints what differs; whether anything is wrong."""
     out = subprocess.run([emulator, "-M", "virt", "-cpu", model, "-smp", "4", "-nic", "none", "-nographic",
                           "-kernel", program, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                         timeout=100)
+                         timeout=900)
     ours, theirs = out.stdout.replace("\r", "").splitlines(), want.splitlines()
     difference = list(difflib.unified_diff(theirs, ours, "expected", "ours", lineterm="", n=0))
     if bad := "verify:" in out.stderr or bool(difference) or not theirs or out.returncode != 0:
