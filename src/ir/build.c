@@ -5,8 +5,8 @@
 #include "ir/build.h"
 #include "ir/simplify.h"
 
-const struct ir_switches ir_switches_all = {true, true, true, true, true, true,
-                                            true, true, true, true, false};
+const struct ir_switches ir_switches_all = {true, true, true, true,  true, true, true,
+                                            true, true, true, false, true, true};
 
 static void forget_slots(struct ir_build *b)
 {
@@ -40,7 +40,9 @@ void ir_build_begin(struct ir_build *b, struct ir_region *r, const struct ir_swi
                                      .loops = sw->loops,
                                      .fp_state = sw->fp_state,
                                      .scattered = sw->scattered,
-                                     .masks = sw->masks};
+                                     .masks = sw->masks,
+                                     .fixed_point = sw->fixed_point,
+                                     .tails = sw->tails};
     b->pc = b->high_pc = r->pc;
     b->mode = r->mode;
     b->ended = b->follow = false;

@@ -15,7 +15,7 @@ enum {
 
 struct ir_switches { // -accel tcg,opt-…=off; all on by default
     bool fold, value_numbering, forward_slots, superblocks, loops, calls, fp_state, plain_pairs,
-        scattered, masks, spans;
+        scattered, masks, spans, fixed_point, tails;
 };
 extern const struct ir_switches ir_switches_all;
 

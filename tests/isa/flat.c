@@ -101,6 +101,14 @@ static int exec_peek(struct env *e, gva_t va, void *dst, size_t n)
     return 0;
 }
 
+static int exec_poke(struct env *e, gva_t va, const void *src, size_t n)
+{
+    if (va < WINDOW_VA || va - WINDOW_VA > WINDOW_SIZE - n)
+        return -1;
+    memcpy(flat_of(e)->window + (va - WINDOW_VA), src, n);
+    return 0;
+}
+
 static void exec_nothing(struct env *e) {}
 static void exec_set_context(struct env *e, unsigned mmu, uint64_t ctx) {}
 static void exec_flush(struct env *e, const struct env_flush *f, bool broadcast) {}
@@ -114,6 +122,7 @@ static const struct env_exec_ops exec_ops = {
     .store128 = exec_store128,
     .zero = exec_zero,
     .peek = exec_peek,
+    .poke = exec_poke,
     .set_context = exec_set_context,
     .flush = exec_flush,
     .code_flush = exec_code_flush,

@@ -37,12 +37,13 @@ enum {
     RV_MODE_PMM = 3 << RV_MODE_PMM_SHIFT,
     RV_MODE_PMM_ZERO = 1 << 13, // ... where addresses are not translated
     // vtype and vl (bit numbers): SEW and LMUL as encoded, 1 + log2 of vl's bytes where they are a
-    // power of two, vstart != 0.
+    // power of two, vstart != 0; how fixed point rounds (vxrm).
     RV_MODE_VSEW = 16,
     RV_MODE_VLMUL = 18,
     RV_MODE_VILL = 21,
     RV_MODE_VBYTES = 22,
     RV_MODE_VSTART = 26,
+    RV_MODE_VXRM = 27,
     RV_MODE_VECTOR = 0x7ff << 16,
 };
 

@@ -11,6 +11,7 @@ struct rv_vconfig rv_vconfig_of(uint64_t mode)
                                .sew = bits(mode, RV_MODE_VSEW + 1, RV_MODE_VSEW),
                                .lmul = lmul < 4 ? (int)lmul : (int)lmul - 8,
                                .start = bit(mode, RV_MODE_VSTART),
+                               .rounding = bits(mode, RV_MODE_VXRM + 1, RV_MODE_VXRM),
                                .narrow = mode & RV_MODE_32,
                                .vl_bytes = size ? 1u << (size - 1) : 0};
 }
@@ -28,10 +29,12 @@ uint64_t rv_vmode_with(uint64_t mode, unsigned vtype, uint64_t vl)
 
 uint64_t rv_vmode(const struct rv_cpu *c)
 {
+    uint64_t mode = (uint64_t)(c->vstart != 0) << RV_MODE_VSTART | (uint64_t)c->vxrm
+                                                                       << RV_MODE_VXRM;
     if (c->vtype >> VILL_BIT)
-        return 1ull << RV_MODE_VILL | (uint64_t)(c->vstart != 0) << RV_MODE_VSTART;
-    return rv_vmode_with(0, (unsigned)c->vtype, c->vl) | (uint64_t)(c->vstart != 0)
-                                                             << RV_MODE_VSTART;
+        return mode | 1ull << RV_MODE_VILL;
+    return rv_vmode_with(mode & ~(1ull << RV_MODE_VSTART), (unsigned)c->vtype, c->vl) |
+           (mode & 1ull << RV_MODE_VSTART);
 }
 
 bool rv_vtype_ok(const struct rv_cpu *c, uint64_t vtype)

@@ -1,5 +1,6 @@
 // Vector loads and stores, element by element: a fault leaves vstart at the element that met it.
-// What lies together in one page follows its first element at once.
+// What lies together in one page of memory, where nothing can fault, is copied.
+#include "isa/riscv/system/system.h"
 #include "isa/riscv/vec/vec.h"
 
 struct access {
@@ -29,31 +30,81 @@ static void segment(struct access *a, uint64_t i, uint64_t va)
         element(a, i, f, va + ((uint64_t)f << a->size));
 }
 
-// All of n elements that lie together in one page of memory, the first one as an access of its own:
-// none of the others can fault then. False: nothing was done.
+// Between memory, as `bytes` has it, and element i of the groups.
+static void copy_segment(struct access *a, uint64_t i, uint8_t *bytes)
+{
+    uint8_t *group = rv_vreg(a->v.c, rv_vd(a->v.raw)), *at = bytes + (i * a->fields << a->size);
+    for (unsigned f = 0; f < a->fields; f++, group += a->step, at += 1u << a->size) {
+        if (a->load)
+            rv_vput(group, a->size, i, rv_vget(at, a->size, 0));
+        else
+            rv_vput(at, a->size, 0, rv_vget(group, a->size, i));
+    }
+}
+
+static bool takes_part(const struct access *a, uint64_t i)
+{
+    return !a->v.masked || rv_vbit(a->v.c->v, i);
+}
+
+// Protection that differs within the page that was translated last.
+static bool protected_in_parts(const struct rv_cpu *c)
+{
+    uint64_t span;
+    if (c->config.user_mode)
+        return false;
+    rv_pmp_perms(c, c->judged.pa, 1, c->judged.priv, &span);
+    return span < IR_PAGE_SIZE;
+}
+
+// The elements of a run that is stored lie in one page of memory. A machine's memory has been
+// written by a store of its own first, so that none of the others can fault; a program's may fault
+// here.
+static bool store_runs(struct access *a, uint64_t n, uint64_t va, uint8_t *bytes)
+{
+    struct rv_cpu *c = a->v.c;
+    const unsigned each = a->fields << a->size;
+    bool first = !c->config.user_mode;
+    for (uint64_t i = 0, from; i < n; i++) {
+        if (!takes_part(a, i))
+            continue;
+        if (first)
+            segment(a, i, a->base + i * each);
+        first = false;
+        for (from = i; i < n && takes_part(a, i); i++)
+            copy_segment(a, i, bytes);
+        if (c->env.exec->poke(&c->env, va + from * each, bytes + from * each, (i - from) * each))
+            return false;
+    }
+    return true;
+}
+
+// All of n segments that lie together in one page of memory. False: they are to be accessed one by
+// one, whatever has been stored.
 static bool together(struct access *a, uint64_t n)
 {
     struct rv_cpu *c = a->v.c;
-    const struct env_exec_ops *x = c->env.exec;
-    uint64_t va = rv_address_of(c, a->base), bytes = n << a->size, at = 1ull << a->size;
-    uint8_t *group = rv_vreg(c, rv_vd(a->v.raw)), now[8 * RV_VLENB_MAX];
-    if (!n || a->v.masked || a->fields > 1 || c->vstart || c->env.n_watchpoints ||
-        (va & (IR_PAGE_SIZE - 1)) + bytes > IR_PAGE_SIZE || x->peek(&c->env, va, now, bytes))
+    const bool user = c->config.user_mode;
+    const unsigned few = user ? 1 : 4; // a look into the page tables costs more than they do
+    uint64_t va = rv_address_of(c, a->base), bytes = n * a->fields << a->size;
+    uint8_t now[8 * RV_VLENB_MAX];
+    if (n * a->fields <= few || c->vstart || c->env.n_watchpoints ||
+        (va & (IR_PAGE_SIZE - 1)) + bytes > IR_PAGE_SIZE)
         return false;
-    element(a, 0, 0, a->base);
-    if (a->load) {
-        memcpy(group, now, bytes);
+    if ((a->load || !user) && (c->env.exec->peek(&c->env, va, now, bytes) || protected_in_parts(c)))
+        return false;
+    if (!a->load) {
+        bool done = store_runs(a, n, va, now);
+        c->vstart = 0;
+        return done;
+    }
+    if (!a->v.masked && a->fields == 1) {
+        memcpy(rv_vreg(c, rv_vd(a->v.raw)), now, bytes);
         return true;
     }
-    for (; at + 8 <= bytes; at += 8) {
-        c->vstart = at >> a->size;
-        x->store(&c->env, va + at, ld_le64(group + at), MO_64);
-    }
-    for (uint64_t i = at >> a->size; i < n; i++) {
-        c->vstart = i;
-        element(a, i, 0, a->base + (i << a->size));
-    }
-    c->vstart = 0;
+    for (uint64_t i = 0; i < n; i++)
+        if (takes_part(a, i))
+            copy_segment(a, i, now);
     return true;
 }
 
@@ -62,6 +113,7 @@ static void plain(struct access *a, uint64_t n)
 {
     struct rv_cpu *c = a->v.c;
     a->size = 0;
+    a->fields = 1;
     if (together(a, n))
         return;
     for (uint64_t i = c->vstart; i < n; i++) {
@@ -81,7 +133,7 @@ static void first_only(struct access *a)
         return;
     for (uint64_t i = c->vstart; i < a->v.vl; i++) {
         uint64_t va = a->base + i * n;
-        if (a->v.masked && !rv_vbit(c->v, i))
+        if (!takes_part(a, i))
             continue;
         if (i && c->env.exec->peek(&c->env, rv_address_of(c, va), bytes, n)) {
             c->vl = i;
@@ -123,7 +175,7 @@ void rv_vec_access(struct env *e, uint32_t id, uint32_t raw)
         return;
     uint64_t stride = mop == 2 ? c->x[rv_vs2(raw)] : (uint64_t)a.fields << a.size;
     for (uint64_t i = c->vstart; i < a.v.vl; i++) {
-        if (a.v.masked && !rv_vbit(c->v, i))
+        if (!takes_part(&a, i))
             continue;
         uint64_t offset = mop & 1 ? rv_vget(rv_vreg(c, rv_vs2(raw)), width, i) : i * stride;
         segment(&a, i, a.base + offset);

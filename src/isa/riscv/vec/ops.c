@@ -4,38 +4,6 @@
 
 #include "isa/riscv/vec/fp.h"
 
-uint64_t rv_vget(const uint8_t *group, unsigned size, uint64_t i)
-{
-    switch (size) {
-    case 0:
-        return group[i];
-    case 1:
-        return ld_le16(group + 2 * i);
-    case 2:
-        return ld_le32(group + 4 * i);
-    default:
-        return ld_le64(group + 8 * i);
-    }
-}
-
-void rv_vput(uint8_t *group, unsigned size, uint64_t i, uint64_t val)
-{
-    switch (size) {
-    case 0:
-        group[i] = (uint8_t)val;
-        break;
-    case 1:
-        st_le16(group + 2 * i, (uint16_t)val);
-        break;
-    case 2:
-        st_le32(group + 4 * i, (uint32_t)val);
-        break;
-    default:
-        st_le64(group + 8 * i, val);
-        break;
-    }
-}
-
 #define ELEM(name) static uint64_t name(struct rv_vec *v, uint64_t a, uint64_t b, uint64_t d)
 #define S(x)       ((int64_t)(x))
 // Zero-extended from SEW.
@@ -239,11 +207,11 @@ static uint64_t round_up(const struct rv_vec *v, unsigned __int128 x, unsigned n
     bool half = x >> (n - 1) & 1, odd = x >> n & 1;
     bool below = n > 1 && (x & (((unsigned __int128)1 << (n - 1)) - 1));
     switch (v->c->vxrm) {
-    case 0:
+    case RV_VXRM_NEAREST_UP:
         return half;
-    case 1:
+    case RV_VXRM_NEAREST_EVEN:
         return half && (below || odd);
-    case 2:
+    case RV_VXRM_DOWN:
         return 0;
     default:
         return !odd && (half || below);

@@ -17,6 +17,7 @@ struct rv_vconfig {
     bool start;        // vstart is not zero
     bool narrow;       // XLEN is 32
     unsigned vl_bytes; // vl << sew where that is a power of two, else 0: not known
+    unsigned rounding; // vxrm
 };
 struct rv_vconfig rv_vconfig_of(uint64_t mode);
 uint64_t rv_vmode_with(uint64_t mode, unsigned vtype, uint64_t vl); // ... with another setting
@@ -113,8 +114,39 @@ static inline void rv_vset_bit(uint8_t *mask, uint64_t i, bool on)
 {
     mask[i / 8] = (uint8_t)((mask[i / 8] & ~(1u << i % 8)) | (unsigned)on << i % 8);
 }
-uint64_t rv_vget(const uint8_t *group, unsigned size, uint64_t i); // zero-extended
-void rv_vput(uint8_t *group, unsigned size, uint64_t i, uint64_t val);
+enum { RV_VXRM_NEAREST_UP, RV_VXRM_NEAREST_EVEN, RV_VXRM_DOWN, RV_VXRM_ODD };
+// Zero-extended.
+static inline uint64_t rv_vget(const uint8_t *group, unsigned size, uint64_t i)
+{
+    switch (size) {
+    case 0:
+        return group[i];
+    case 1:
+        return ld_le16(group + 2 * i);
+    case 2:
+        return ld_le32(group + 4 * i);
+    default:
+        return ld_le64(group + 8 * i);
+    }
+}
+
+static inline void rv_vput(uint8_t *group, unsigned size, uint64_t i, uint64_t val)
+{
+    switch (size) {
+    case 0:
+        group[i] = (uint8_t)val;
+        break;
+    case 1:
+        st_le16(group + 2 * i, (uint16_t)val);
+        break;
+    case 2:
+        st_le32(group + 4 * i, (uint32_t)val);
+        break;
+    default:
+        st_le64(group + 8 * i, val);
+        break;
+    }
+}
 static inline uint64_t rv_vsext(uint64_t val, unsigned size)
 {
     unsigned n = 64 - (8u << size);

@@ -319,9 +319,35 @@ static void vector_fault(u64 (*begin)(u64), u64 (*again)(u64), int loads)
     }
 }
 
+OP(load_seven, "li t0, 7\nvsetvli x0, t0, e32, m2, tu, mu\nvle32.v v8, (a0)")
+OP(store_seven, "li t0, 7\nvsetvli x0, t0, e32, m2, tu, mu\nvid.v v8\nvse32.v v8, (a0)")
+
+// A word in the middle that may not be touched.
+static void protected_word(void)
+{
+    volatile unsigned *words = (volatile unsigned *)data[1];
+    WRITE(pmpaddr0, (u64)&words[4] >> 2);
+    WRITE(pmpcfg0, 0x1f10ul);
+    FENCE();
+    expect_cause(load_seven, (u64)words, S, LOAD_ACCESS);
+    expect(seen.tval == (u64)&words[4] && READ(vstart) <= 4);
+    WRITE(vstart, 0);
+    for (unsigned n = 0; n < 7; n++)
+        words[n] = 100;
+    expect_cause(store_seven, (u64)words, S, STORE_ACCESS);
+    expect(seen.tval == (u64)&words[4] && READ(vstart) <= 4);
+    WRITE(vstart, 0);
+    expect(words[4] == 100 && words[5] == 100 && words[6] == 100);
+    WRITE(pmpcfg0, 0x1f00ul);
+    FENCE();
+    expect_cause(store_seven, (u64)words, S, ECALL_S);
+    expect(words[0] == 0 && words[4] == 4 && words[6] == 6);
+}
+
 static void vector_faults(void)
 {
     SET(mstatus, VS_INITIAL);
+    protected_word();
     if (!VIRTUAL)
         return;
     vector_fault(load_words, goes_on_loading, 1);

@@ -14,19 +14,17 @@ static ir_ref widened(const struct rvv_body *x, ir_ref v, unsigned k, bool zero)
 
 // ---- shifts ----
 
-enum shift_kind { LEFT, RIGHT, ARITHMETIC };
-
 // By what is in the lanes of n, which is less than their width.
-static ir_ref shift_by(struct ir_build *b, unsigned size, ir_ref a, ir_ref n, enum shift_kind kind)
+static ir_ref shift_by(struct ir_build *b, unsigned size, ir_ref a, ir_ref n,
+                       enum rvv_shift_kind kind)
 {
-    if (kind != LEFT)
+    if (kind != RVV_LEFT)
         n = ir_v1(b, IR_vneg, size, n);
-    return ir_v2(b, kind == ARITHMETIC ? IR_vsshl : IR_vushl, size, a, n);
+    return ir_v2(b, kind == RVV_ARITHMETIC ? IR_vsshl : IR_vushl, size, a, n);
 }
 
-// By the instruction's second operand; `half`: which of its piece k's halves, where it is narrower.
-static ir_ref shift(const struct rvv_body *x, unsigned size, ir_ref a, unsigned k, unsigned half,
-                    enum shift_kind kind)
+ir_ref rvv_shift(const struct rvv_body *x, unsigned size, ir_ref a, unsigned k, unsigned half,
+                 enum rvv_shift_kind kind)
 {
     struct ir_build *b = x->b;
     static const uint8_t by_imm[] = {IR_vshli, IR_vshri, IR_vsari};
@@ -49,8 +47,8 @@ static ir_ref rotate(const struct rvv_body *x, ir_ref a, unsigned k, bool left)
     ir_ref width = rvv_splat(b, bits_of(size), size), mask = rvv_splat(b, bits_of(size) - 1, size);
     ir_ref n = ir_v2(b, IR_vand, VL_8, rvv_second(x, k), mask);
     ir_ref rest = ir_v2(b, IR_vsub, size, width, n); // a shift by all bits gives nothing
-    return ir_v2(b, IR_vor, VL_8, shift_by(b, size, a, left ? n : rest, LEFT),
-                 shift_by(b, size, a, left ? rest : n, RIGHT));
+    return ir_v2(b, IR_vor, VL_8, shift_by(b, size, a, left ? n : rest, RVV_LEFT),
+                 shift_by(b, size, a, left ? rest : n, RVV_RIGHT));
 }
 
 // ---- one size ----
@@ -110,9 +108,9 @@ static ir_ref of_one_size(const struct rvv_body *x, unsigned k)
     case RV_VRSUB_VX ... RV_VRSUB_VI:
         return ir_v2(b, IR_vsub, size, rvv_second(x, k), a);
     case RV_VADC_VVM ... RV_VADC_VIM: // all ones are -1
-        return ir_v2(b, IR_vsub, size, TWO(IR_vadd), rvv_active(x, size, k));
+        return ir_v2(b, IR_vsub, size, TWO(IR_vadd), rvv_chosen(x, size, k));
     case RV_VSBC_VVM ... RV_VSBC_VXM:
-        return ir_v2(b, IR_vadd, size, TWO(IR_vsub), rvv_active(x, size, k));
+        return ir_v2(b, IR_vadd, size, TWO(IR_vsub), rvv_chosen(x, size, k));
     case RV_VMINU_VV ... RV_VMINU_VX:
         return TWO(IR_vumin);
     case RV_VMIN_VV ... RV_VMIN_VX:
@@ -130,11 +128,11 @@ static ir_ref of_one_size(const struct rvv_body *x, unsigned k)
     case RV_VXOR_VV ... RV_VXOR_VI:
         return TWO(IR_vxor);
     case RV_VSLL_VV ... RV_VSLL_VI:
-        return shift(x, size, a, k, 0, LEFT);
+        return rvv_shift(x, size, a, k, 0, RVV_LEFT);
     case RV_VSRL_VV ... RV_VSRL_VI:
-        return shift(x, size, a, k, 0, RIGHT);
+        return rvv_shift(x, size, a, k, 0, RVV_RIGHT);
     case RV_VSRA_VV ... RV_VSRA_VI:
-        return shift(x, size, a, k, 0, ARITHMETIC);
+        return rvv_shift(x, size, a, k, 0, RVV_ARITHMETIC);
     case RV_VROL_VV ... RV_VROL_VX:
         return rotate(x, a, k, true);
     case RV_VROR_VV ... RV_VROR_VI:
@@ -160,7 +158,7 @@ static ir_ref of_one_size(const struct rvv_body *x, unsigned k)
     case RV_VMV_V_I:
         return rvv_second(x, k);
     case RV_VMERGE_VVM ... RV_VMERGE_VIM:
-        return ir_v3(b, IR_vbsl, VL_8, rvv_active(x, size, k), rvv_second(x, k), a);
+        return ir_v3(b, IR_vbsl, VL_8, rvv_chosen(x, size, k), rvv_second(x, k), a);
     case RV_VCPOP_V:
         return count_bits(x, a);
     case RV_VBREV8_V:
@@ -221,7 +219,7 @@ static ir_ref wide_result(const struct rvv_body *x, unsigned k)
     case RV_VWMACCUS_VX:
         return ir_v2(b, IR_vadd, size + 1, OLD, MIXED(false));
     case RV_VWSLL_VV ... RV_VWSLL_VI:
-        return shift(x, size + 1, widened(x, a, k, true), k / 2, k, LEFT);
+        return rvv_shift(x, size + 1, widened(x, a, k, true), k / 2, k, RVV_LEFT);
     default:
         return IR_NONE;
     }
@@ -265,15 +263,15 @@ bool rvv_narrowing(const struct rvv_body *x)
     unsigned id = x->i->id, size = x->v.sew;
     bool right = id >= RV_VNSRL_WV && id <= RV_VNSRL_WI,
          sign = id >= RV_VNSRA_WV && id <= RV_VNSRA_WI;
-    enum shift_kind kind = right ? RIGHT : ARITHMETIC;
+    enum rvv_shift_kind kind = right ? RVV_RIGHT : RVV_ARITHMETIC;
     ir_ref v[RVV_MOST];
     if (!right && !sign)
         return false;
     for (unsigned k = 0; k < x->n; k++) {
-        ir_ref lo = shift(x, size + 1, rvv_piece(x, x->i->vs2, 2 * k), k, 0, kind);
+        ir_ref lo = rvv_shift(x, size + 1, rvv_piece(x, x->i->vs2, 2 * k), k, 0, kind);
         v[k] = ir_v2(b, IR_vxtn, size, lo, lo);
         if (x->bytes == RVV_PIECE) {
-            ir_ref hi = shift(x, size + 1, rvv_piece(x, x->i->vs2, 2 * k + 1), k, 1, kind);
+            ir_ref hi = rvv_shift(x, size + 1, rvv_piece(x, x->i->vs2, 2 * k + 1), k, 1, kind);
             v[k] = ir_v2(b, IR_vxtn, size | VL_HIGH, hi, v[k]);
         }
     }

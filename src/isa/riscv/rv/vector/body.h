@@ -15,6 +15,7 @@ struct rvv_body {
     unsigned per_reg; // pieces of a register
     unsigned n;       // pieces that vl reaches into
     unsigned bytes;   // of the piece: 16 or less
+    bool tail; // vl is not known: vl_bytes are all there could be, lanes behind vl take no part
 };
 
 static inline unsigned rvv_slot(const struct rvv_body *x, unsigned reg, unsigned k)
@@ -29,6 +30,11 @@ static inline ir_ref rvv_piece(const struct rvv_body *x, unsigned reg, unsigned 
 static inline bool rvv_masked(const struct rvv_body *x)
 {
     return !rv_vm(x->i->raw) && !(rv_vops[x->i->id].flags & VF_CARRY);
+}
+// Are there lanes that take no part?
+static inline bool rvv_partial(const struct rvv_body *x)
+{
+    return x->tail || rvv_masked(x);
 }
 static inline unsigned rvv_vl(const struct rvv_body *x)
 {
@@ -61,10 +67,19 @@ ir_ref rvv_constant(struct ir_build *b, uint64_t lo, uint64_t hi);
 ir_ref rvv_start_of(struct ir_build *b, ir_ref old, ir_ref v, unsigned bytes);
 ir_ref rvv_scalar(const struct rvv_body *x); // the second operand, where it is no vector
 ir_ref rvv_second(const struct rvv_body *x, unsigned k); // piece k of it
-// All ones in the active lanes of piece k of elements of `size`.
+// All ones in the lanes of piece k, of elements of `size`, whose bit of v0 is set ...
+ir_ref rvv_chosen(const struct rvv_body *x, unsigned size, unsigned k);
+// ... that take part, where not all do.
 ir_ref rvv_active(const struct rvv_body *x, unsigned size, unsigned k);
 // Pieces of vd, of elements of `size`, become v where elements are active.
 void rvv_put(const struct rvv_body *x, unsigned size, const ir_ref *v, unsigned n, unsigned bytes);
+
+// ---- shifts (arith.c) ----
+
+enum rvv_shift_kind { RVV_LEFT, RVV_RIGHT, RVV_ARITHMETIC };
+// By the instruction's second operand; `half`: which of its piece k's halves, where it is narrower.
+ir_ref rvv_shift(const struct rvv_body *x, unsigned size, ir_ref a, unsigned k, unsigned half,
+                 enum rvv_shift_kind kind);
 
 // ---- masks (mask.c) ----
 
@@ -78,6 +93,8 @@ ir_ref rvv_mask_word(const struct rvv_body *x, unsigned reg, unsigned k);
 // ---- instructions: false, and nothing was emitted, where it is not one that is known here ----
 
 bool rvv_same_size(const struct rvv_body *x);
+bool rvv_fixed_point(const struct rvv_body *x); // fixed.c: one size
+bool rvv_fixed_narrowing(const struct rvv_body *x);
 bool rvv_widening(const struct rvv_body *x);
 bool rvv_extension(const struct rvv_body *x);
 bool rvv_narrowing(const struct rvv_body *x);

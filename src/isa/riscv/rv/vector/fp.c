@@ -79,7 +79,7 @@ static ir_ref sign_of(const struct rvv_body *x, unsigned kind, ir_ref a, ir_ref 
 static ir_ref harmless(const struct rvv_body *x, unsigned size, unsigned k, ir_ref v, bool number)
 {
     uint64_t one = size == 3 ? 0x3ff0000000000000 : 0x3f800000;
-    if (!rvv_masked(x))
+    if (!rvv_partial(x))
         return v;
     return ir_v3(x->b, IR_vbsl, VL_8, rvv_active(x, size, k), v,
                  rvv_splat(x->b, number ? one : 0, size));
@@ -115,7 +115,7 @@ static ir_ref of_one_size(const struct rvv_body *x, struct fp_form f, unsigned k
     if (x->i->id == RV_VFMV_V_F)
         return rvv_second(x, k);
     if (f.kind == FP_MOVE)
-        return ir_v3(b, IR_vbsl, VL_8, rvv_active(x, size, k), rvv_second(x, k), a);
+        return ir_v3(b, IR_vbsl, VL_8, rvv_chosen(x, size, k), rvv_second(x, k), a);
     if (f.kind == FP_SIGN)
         return sign_of(x, f.op, a, rvv_second(x, k));
     a = harmless(x, size, k, a, f.op != IR_vi2f);

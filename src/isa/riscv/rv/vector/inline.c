@@ -1,7 +1,8 @@
 // Vector instructions as vector operations of the IR: where vstart is zero and vl is known to be a
-// power of two of bytes, so that a group is whole pieces of 16 bytes, or the start of one. Masked
-// lanes and lanes behind vl keep what vd held; floating point does not see them, for they may raise
-// no flags. Everything else is a call.
+// power of two of bytes, so that a group is whole pieces of 16 bytes, or the start of one. Of
+// another vl, where the group is short: all of it, and lanes behind vl are as if masked. Such lanes
+// keep what vd held; floating point does not see them, for they may raise no flags. Everything else
+// is a call.
 #include "isa/riscv/rv/vector/body.h"
 
 // ---- pieces ----
@@ -30,10 +31,31 @@ ir_ref rvv_start_of(struct ir_build *b, ir_ref old, ir_ref v, unsigned bytes)
     }
 }
 
-ir_ref rvv_active(const struct rvv_body *x, unsigned size, unsigned k)
+ir_ref rvv_chosen(const struct rvv_body *x, unsigned size, unsigned k)
 {
     unsigned first = k * ((unsigned)RVV_PIECE >> size);
     return ir_v1(x->b, IR_vbits, size | VL_IMM(first % 64), rvv_mask_word(x, 0, first / 64));
+}
+
+// Lanes of piece k whose number is less than vl, which lane numbers of a byte can tell.
+static ir_ref before_vl(const struct rvv_body *x, unsigned size, unsigned k)
+{
+    struct ir_build *b = x->b;
+    unsigned lanes = (unsigned)RVV_PIECE >> size;
+    uint64_t numbers[2] = {0};
+    for (unsigned n = 0; n < lanes; n++)
+        numbers[n * 2 / lanes] |= (uint64_t)(k * lanes + n) << (n * (8u << size) % 64);
+    ir_ref vl = ir_ldenv(b, IR_I64, offsetof(struct rv_cpu, vl));
+    return ir_v2(b, IR_vcmphi, size, ir_emit(b, IR_vdup, IR_V128, size, vl, IR_NONE, IR_NONE),
+                 rvv_constant(b, numbers[0], numbers[1]));
+}
+
+ir_ref rvv_active(const struct rvv_body *x, unsigned size, unsigned k)
+{
+    if (!x->tail)
+        return rvv_chosen(x, size, k);
+    ir_ref before = before_vl(x, size, k);
+    return rvv_masked(x) ? ir_v2(x->b, IR_vand, VL_8, before, rvv_chosen(x, size, k)) : before;
 }
 
 void rvv_put(const struct rvv_body *x, unsigned size, const ir_ref *v, unsigned n, unsigned bytes)
@@ -41,7 +63,7 @@ void rvv_put(const struct rvv_body *x, unsigned size, const ir_ref *v, unsigned 
     for (unsigned k = 0; k < n; k++) {
         unsigned s = rvv_slot(x, x->i->vd, k);
         ir_ref old = ir_get(x->b, s), new = v[k];
-        if (rvv_masked(x))
+        if (rvv_partial(x))
             new = ir_v3(x->b, IR_vbsl, VL_8, rvv_active(x, size, k), new, old);
         ir_put(x->b, s, rvv_start_of(x->b, old, new, bytes));
     }
@@ -87,12 +109,12 @@ static bool by_shape(const struct rvv_body *x)
     bool fp = rv_vops[x->i->id].flags & VF_FP;
     switch (rv_vops[x->i->id].shape) {
     case VS_SAME:
-        return fp ? rvv_fp_same_size(x) : rvv_same_size(x);
+        return fp ? rvv_fp_same_size(x) : rvv_same_size(x) || rvv_fixed_point(x);
     case VS_WIDE:
     case VS_WIDEW:
         return fp ? rvv_fp_widening(x) : rvv_widening(x);
     case VS_NARROW:
-        return fp ? rvv_fp_narrowing(x) : rvv_narrowing(x);
+        return fp ? rvv_fp_narrowing(x) : rvv_narrowing(x) || rvv_fixed_narrowing(x);
     case VS_EXT2:
     case VS_EXT4:
     case VS_EXT8:
@@ -108,6 +130,28 @@ static bool by_shape(const struct rvv_body *x)
     }
 }
 
+static void take_part(struct rvv_body *x, unsigned vl_bytes)
+{
+    x->v.vl_bytes = vl_bytes;
+    x->n = MAX(vl_bytes / RVV_PIECE, 1u);
+    x->bytes = MIN(vl_bytes, (unsigned)RVV_PIECE);
+}
+
+// A vl that is not known: all of a short group, as far as the instruction goes lane by lane.
+static bool in_tail(struct rvv_body *x, const struct rv_cpu *c)
+{
+    enum { MOST = 4 };
+    unsigned shape = rv_vops[x->i->id].shape;
+    bool by_lanes = shape >= VS_SAME && shape <= VS_EXT8;
+    unsigned bytes =
+        x->v.lmul < 0 ? (unsigned)c->vlenb >> -x->v.lmul : (unsigned)c->vlenb << x->v.lmul;
+    if (!by_lanes || !x->b->sw.tails || bytes > MOST * RVV_PIECE)
+        return false;
+    x->tail = true;
+    take_part(x, bytes);
+    return true;
+}
+
 bool rv_lift_vec_inline(struct lift *l, const struct rv_insn *i)
 {
     const struct rv_cpu *c = rv_cpu(l->env);
@@ -115,13 +159,14 @@ bool rv_lift_vec_inline(struct lift *l, const struct rv_insn *i)
     if (c->vlenb > 32 || x.v.start)
         return false;
     x.per_reg = c->vlenb / RVV_PIECE;
-    x.n = MAX(x.v.vl_bytes / RVV_PIECE, 1u);
-    x.bytes = MIN(x.v.vl_bytes, (unsigned)RVV_PIECE);
+    take_part(&x, x.v.vl_bytes);
     if (!strcmp(rv_info[i->id].cls, "vec_load") || !strcmp(rv_info[i->id].cls, "vec_store"))
         return rvv_access(&x);
     if (!strcmp(rv_info[i->id].cls, "vec_crypto"))
         return rvv_aes(&x);
     if (!rv_vops[i->id].shape)
         return rvv_move(&x) || (x.v.vl_bytes && rvv_mask_op(&x));
-    return x.v.vl_bytes && by_shape(&x);
+    if (!x.v.vl_bytes && !in_tail(&x, c))
+        return false;
+    return by_shape(&x);
 }

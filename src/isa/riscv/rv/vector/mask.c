@@ -63,7 +63,7 @@ static ir_ref carries(const struct rvv_body *x, ir_ref a, ir_ref s, unsigned k, 
     // One more goes over only from the very last number.
     ir_ref last = borrow ? ir_v2(b, IR_vcmpeq, size, a, s)
                          : ir_v2(b, IR_vcmpeq, size, sum, rvv_splat(b, ~0ull, size));
-    return ir_v2(b, IR_vor, VL_8, out, ir_v2(b, IR_vand, VL_8, last, rvv_active(x, size, k)));
+    return ir_v2(b, IR_vor, VL_8, out, ir_v2(b, IR_vand, VL_8, last, rvv_chosen(x, size, k)));
 }
 
 // All ones in the lanes of piece k where it holds.
