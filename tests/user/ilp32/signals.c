@@ -182,6 +182,9 @@ static void restarts(void)
     int p[2];
     char c = 0;
     SYS(pipe2, p, 0);
+    on(SIGCHLD, note, SA_RESTART);
+    on(SIGUSR1, note, SA_RESTART);
+    count = 0;
     long me = SYS(getpid), child = SYS(clone, SIGCHLD);
     const struct __kernel_timespec soon = {0, 20000000};
     if (!child) {
@@ -191,9 +194,6 @@ static void restarts(void)
         SYS(write, p[1], "r", 1);
         SYS(exit_group, 0);
     }
-    on(SIGCHLD, note, SA_RESTART);
-    on(SIGUSR1, note, SA_RESTART);
-    count = 0;
     CHECK(SYS(read, p[0], &c, 1) == 1 && c == 'r' && count >= 1);
     SYS(waitid, 1, child, &last, 4, NULL);
     for (int i = 0; i < 2; i++)
