@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """run.py EMULATOR COMPILER WORK-DIR [OPTION...]: build the guest programs beside this file, run them under user mode with these options, and feed it what is no program."""
-import os, subprocess, sys
+import os, struct, subprocess, sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 program, compiler, work = os.path.abspath(sys.argv[1]), sys.argv[2], os.path.abspath(sys.argv[3])
@@ -45,6 +45,16 @@ for name in ("faults", "memory", "processes", "signals"):
     passes(name + " in vfork", name, build(os.path.join(work, name + "-vfork"), ["-static"], "in_vfork.c", inner))
 
 good = open(os.path.join(work, "memory-static"), "rb").read()
+# A segment of zeros takes nothing from the file, wherever its offset points: here the header that describes the stack becomes one.
+phoff, = struct.unpack_from("<Q", good, 32)
+count, = struct.unpack_from("<H", good, 56)
+stack = next(at for at in range(phoff, phoff + count * 56, 56) if struct.unpack_from("<I", good, at)[0] == 0x6474e551)
+beyond = bytearray(good)
+struct.pack_into("<IIQQQQQQ", beyond, stack, 1, 6, 1 << 30, 1 << 30, 1 << 30, 0, 4096, 4096)
+with open(os.path.join(work, "memory-beyond"), "wb") as f:
+    f.write(beyond)
+os.chmod(f.name, 0o755)
+passes("zeros beyond the file", "memory", f.name)
 native = os.path.realpath("/proc/self/exe")
 bad = {"text": (b"hello\n", 126, "not an ELF"), "short": (good[:40], 126, "truncated"), "cut": (good[:len(good) // 4], 126, "truncated"),
        "class": (good[:4] + b"\1" + good[5:], 126, "32-bit"), "loader": (open(os.path.join(work, "memory-dynamic"), "rb").read().replace(b"/lib/ld-linux-", b"/lib/ld-nobody-"), 127, "-L")}

@@ -128,7 +128,7 @@ static int check_segments(struct user *u, struct object *o, struct err *e)
             __builtin_add_overflow(p->p_offset, p->p_filesz, &file_end) ||
             p->p_filesz > p->p_memsz || (p->p_vaddr - p->p_offset) & 4095)
             return bad(o, e, "malformed segment");
-        if (file_end > o->file_size)
+        if (p->p_filesz && file_end > o->file_size)
             return bad(o, e, "truncated");
         o->low = MIN(o->low, p->p_vaddr);
         o->high = MAX(o->high, end);
