@@ -2,9 +2,9 @@
 first guest instruction, port exits, virtio kicks, random 4 KiB disk requests, network throughput, resident memory beside guest RAM. PEER-ROOT is
 what tests/bench/peer.sh makes; QEMU's x86 program comes from the same suite, and both run over that suite's libraries.
 
-The nest is emulated: ratios count, not figures. With `counted`, time in the nest is the number of instructions executed there by everyone, on one
-processor: what a request costs altogether, the same at every run, whatever this host does meanwhile; switches between worlds cost nothing
-then. Without it time is the host's, on two processors: run it on an idle machine."""
+The nest is emulated: ratios count, not figures. With `counted`, time in the nest is the number of instructions executed there by everyone: what
+a request costs altogether, the same at every run, whatever this host does meanwhile; switches between worlds cost nothing then. Without it time
+is the host's: run it on an idle machine."""
 import os, re, statistics, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))

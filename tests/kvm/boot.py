@@ -4,6 +4,7 @@ a marker and a clean power-off with 1 and 2 vCPUs, a qcow2 disk and a user-mode 
 reset and SIGTERM, each way to start a kernel, interrupt controllers in and outside the kernel, and the unit guests. `short`: one boot of each
 transport; a JOB is a function below. `echo` shows the outer console."""
 import hashlib, os, random, re, sys
+from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import nest
@@ -40,7 +41,7 @@ echo %s $(uname -m) $(nproc) $(grep -o 'virtio_mmio.device=512@' /proc/cmdline |
 [ $what = reboot ] && reboot -f
 """
 
-# Jobs are shell functions that print to files of their own; two run at a time. No early PCI: a processor of AMD's would look for its AGP bridge
+# Jobs are shell functions. No early PCI: a processor of AMD's would look for its AGP bridge
 # in all 256 buses, twice, port by port.
 OUTER = r"""
 SUM=@SUM@
@@ -136,16 +137,16 @@ unit() {
 }
 lane() {
     for job; do
-        $job >/tmp/out.$job 2>&1
-        echo "TOOK $job $(cut -d" " -f1 /proc/uptime)" >>/tmp/out.$job
-        cat /tmp/out.$job
+        $job
+        echo "TOOK $job $(cut -d" " -f1 /proc/uptime)"
     done
 }
 echo TOOK outer
 httpd -p 8080 -h /guest
 mkfifo /tmp/silence; sleep 9999 >/tmp/silence &
 """
-LANES = ["mmio1 control unit saved linux64", "bzimage pci2 mmio2 pci1 noacpi"]
+# Each lane in an outer machine of its own, side by side.
+LANES = ["mmio1 control unit saved", "bzimage pci2 mmio2 pci1 noacpi linux64"]
 SHORT = ["mmio1", "pci2"]
 
 
@@ -173,21 +174,23 @@ def main():
         extra += [("usr/bin/" + os.path.basename(t), 0o100755, nest.stripped(t)) for t in tests]
         extra += [nest.copied(lib, lib.lstrip("/")) for lib in nest.libraries(tests[0]) if "cmocka" in lib]
         extra += [("guest/linux64", 0o100644, nest.without_notes(nest.vmlinux(guests.kernel("amd64"))))]
-    script = OUTER.replace("@SUM@", SUM).replace("@BLOCK@", hashlib.sha256(DATA[:1 << 16]).hexdigest()).replace("@TESTS@", " ".join(TESTS)) + "lane %s & first=$!\nlane %s\nwait $first\n" % tuple(lanes)
-    image = nest.image(os.path.join(DIR, "myna"), script, extra)
-    jobs = set(" ".join(lanes).split())
-    try:
-        results, ended = collect(image)
-    except nest.OuterDied as e:
-        results, ended = [("the outer machine lives", "FAIL", str(e).splitlines())], jobs
+    script = OUTER.replace("@SUM@", SUM).replace("@BLOCK@", hashlib.sha256(DATA[:1 << 16]).hexdigest()).replace("@TESTS@", " ".join(TESTS))
+
+    def outer(lane):
+        image = nest.image(os.path.join(DIR, "myna"), script + "lane %s\n" % lane, extra)
+        try:
+            results, ended = collect(image)
+        except nest.OuterDied as e:
+            return [("the outer machine lives", "FAIL", str(e).splitlines())]
+        missing = set(lane.split()) - ended
+        return results + [("every job ends", "FAIL", ["did not: " + " ".join(sorted(missing))])] * bool(missing)
+    with ThreadPoolExecutor() as pool:
+        results = sum(pool.map(outer, filter(None, lanes)), [])
 
     def case(how, text):
         def run():
             assert how == "PASS", "\n".join(text)
         return run
-    missing = jobs - ended
-    if missing or not results:
-        results.append(("every job ends", "FAIL", ["did not: " + " ".join(sorted(missing))]))
     sys.exit(tap([(name, case(how, text)) for name, how, text in results]))
 
 
