@@ -85,13 +85,13 @@ P
 """, HOST)
 
 case("sqlite3", r"""
-sqlite3 /tmp/t.db "PRAGMA journal_mode=wal; CREATE TABLE t(id INTEGER PRIMARY KEY, x REAL, s TEXT); WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 20000) INSERT INTO t SELECT n, n / 7.0, 'row ' || (n * 7919 % 20011) FROM c; CREATE INDEX i ON t(s);
+cd $(mktemp -d); sqlite3 t.db "PRAGMA journal_mode=wal; CREATE TABLE t(id INTEGER PRIMARY KEY, x REAL, s TEXT); WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 20000) INSERT INTO t SELECT n, n / 7.0, 'row ' || (n * 7919 % 20011) FROM c; CREATE INDEX i ON t(s);
 SELECT count(*), round(sum(x), 3), max(s) FROM t; SELECT id FROM t WHERE s = 'row 5'; UPDATE t SET x = x * 2 WHERE id % 3 = 0; DELETE FROM t WHERE id % 5 = 0; SELECT count(*), round(avg(x), 6) FROM t; PRAGMA integrity_check; VACUUM; SELECT printf('%.4f %s', 1.0 / 3, hex('abc'));"
-sqlite3 /tmp/t.db "SELECT count(*) FROM t" ".dump t" | tail -n 2
+sqlite3 t.db "SELECT count(*) FROM t" ".dump t" | tail -n 2
 """, "wal\n20000|28572857.143|row 9999\n5155\n16000|1904.702393\nok\n0.3333 616263\nINSERT INTO t VALUES(19999,2857.0,'row 5027');\nCOMMIT;\n")
 
 case("openssl", r"""
-cd /tmp; seq 1 20000 > in; for d in md5 sha1 sha224 sha256 sha384 sha512 sha3-256 blake2b512 sm3 ripemd160; do openssl dgst -$d -r in; done
+cd $(mktemp -d); seq 1 20000 > in; for d in md5 sha1 sha224 sha256 sha384 sha512 sha3-256 blake2b512 sm3 ripemd160; do openssl dgst -$d -r in; done
 for c in aes-128-cbc aes-256-ctr aes-192-ecb chacha20 camellia-256-cbc aria-128-cbc des-ede3-cbc sm4-cbc; do openssl enc -$c -K 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f -iv 000102030405060708090a0b0c0d0e0f -in in 2>/dev/null | md5sum; done
 openssl genrsa -out rsa.pem 2048 2>/dev/null; openssl dgst -sha256 -sign rsa.pem -out sig in; openssl rsa -in rsa.pem -pubout -out pub.pem 2>/dev/null; openssl dgst -sha256 -verify pub.pem -signature sig in; openssl rsa -check -noout -in rsa.pem
 for c in prime256v1 secp384r1 secp521r1 brainpoolP256r1; do openssl ecparam -name $c -genkey -noout -out ec.pem; openssl dgst -sha256 -sign ec.pem -out sig in; openssl dgst -sha256 -prverify ec.pem -signature sig in; openssl ec -check -noout -in ec.pem 2>&1 | tail -n 1; done
@@ -237,8 +237,9 @@ def in_chroot(emulator, root, script, timeout, env):
 
 
 def through_prefix(emulator, root, script, timeout, env):
-    return subprocess.run([emulator, "-L", root, os.path.join(root, "usr/bin/bash"), "-c", script], capture_output=True, timeout=timeout, env=env,
-                          stdin=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory() as d:
+        return subprocess.run([emulator, "-L", root, os.path.join(root, "usr/bin/bash"), "-c", script], capture_output=True, timeout=timeout,
+                              env=dict(env, TMPDIR=d), stdin=subprocess.DEVNULL)
 
 
 # What the host's programs print; where this host's are of another Debian, those of a root file system of their own.
