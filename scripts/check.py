@@ -61,10 +61,10 @@ def build(folder, compiler, options, count):
     return ok
 
 
-def skip_reasons(log):
+def skip_reasons(rows):
     """What the tests say of the cases they skip, which the JUnit report leaves out: by program, and the case's name in it."""
     reasons = {}
-    for row in map(json.loads, open(log) if os.path.exists(log) else ()):
+    for row in rows:
         said = row.get("stdout") or ""
         for case, reason in re.findall(r"(?m)^ok\b *\d* *(?:- )?(.*?) *# SKIP *(.*)$", said):
             reasons[row["name"], case] = reason
@@ -88,10 +88,9 @@ def count_report(folder, count, reasons):
             count.add(name, "failed" if bad else "skipped" if skip else "passed", reason)
 
 
-def add_unreported(log, folder, count):
+def add_unreported(rows, folder, count):
     """Programs that failed though each of their cases passed: a leak found at the end, a crash on the way out."""
-    for line in open(log):
-        row = json.loads(line)
+    for row in rows:
         if row["result"] in ("FAIL", "ERROR", "TIMEOUT", "INTERRUPT") and not any(row["name"] in f for f in count.failures):
             count.add(f"{folder}: {row['name']}: {row['result'].lower()}", "failed")
 
@@ -104,10 +103,10 @@ def test(folder, arguments, count):
     code = run("meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs", *arguments,
                env=dict(ENV, **os.environ))
     before = count.failed
+    rows = [json.loads(line) for line in open(log)] if os.path.exists(log) else []
     if os.path.exists(report):
-        count_report(folder, count, skip_reasons(log))
-    if os.path.exists(log):
-        add_unreported(log, folder, count)
+        count_report(folder, count, skip_reasons(rows))
+    add_unreported(rows, folder, count)
     if code and count.failed == before:
         count.add(f"{folder}: meson test", "failed")
 

@@ -434,12 +434,7 @@ static void reserved_vectors(void)
 
 int main(void)
 {
-    WRITE(pmpaddr1, ~(u64)0);
-    WRITE(pmpcfg0, 0x1f00ul);
-    fill(root, 0);
-    fill(user_root, UP);
-    WRITE(satp, VIRTUAL ? atp(root) : 0);
-    FENCE();
+    open_memory();
     fields();
     two_pages();
     cache_block_faults();

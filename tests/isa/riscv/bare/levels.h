@@ -36,6 +36,16 @@ static u64 atp(const u64 *table)
 {
     return (WIDE ? (u64)8 << (WIDE ? 60 : 0) : (u64)1 << 31) | (u64)table >> 12;
 }
+// Every level may use all of memory, and the first tables are there, in use in the virtual variant.
+__attribute__((unused)) static void open_memory(void)
+{
+    WRITE(pmpaddr1, ~(u64)0);
+    WRITE(pmpcfg0, 0x1f00ul);
+    fill(root, 0);
+    fill(user_root, UP);
+    WRITE(satp, VIRTUAL ? atp(root) : 0);
+    FENCE();
+}
 __attribute__((unused)) static void map(unsigned n, u64 pa, u64 flags)
 {
     leaves[n] = PTE(pa, flags);

@@ -169,9 +169,9 @@ static ir_ref of_one_size(const struct rvv_body *x, unsigned k, ir_ref *cut)
 bool rvv_fixed_point(const struct rvv_body *x)
 {
     ir_ref v[RVV_MOST], cut[RVV_MOST] = {0};
-    if (!x->b->sw.fixed_point || !of_one_size(x, 0, &cut[0]))
+    if (!x->b->sw.fixed_point || !(v[0] = of_one_size(x, 0, &cut[0])))
         return false;
-    for (unsigned k = 0; k < x->n; k++)
+    for (unsigned k = 1; k < x->n; k++)
         v[k] = of_one_size(x, k, &cut[k]);
     for (unsigned k = 0; k < x->n && cut[0]; k++)
         note(x, k, cut[k]);
